@@ -1,0 +1,3 @@
+module github.com/strongroom-go/strongroom
+
+go 1.26.0
