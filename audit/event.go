@@ -1,0 +1,123 @@
+// Package audit records what happened, so that it can be proven afterwards.
+package audit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// ErrUnavailable means that an event could not be recorded, and so the operation it stood for did not happen.
+var ErrUnavailable = errors.New("audit: the log cannot record; nothing is read or written until it can")
+
+// Code says what an event is about. It stands in metadata.event_code and fixes the OCSF class and activity.
+type Code string
+
+// The codes, by OCSF class.
+const (
+	// Datastore Activity (6005).
+	CodeQuery          Code = "sql.query"       // a statement that returns rows
+	CodeExec           Code = "sql.exec"        // a statement that changes rows
+	CodeBlobRead       Code = "blob.read"       // an object's content
+	CodeBlobWrite      Code = "blob.write"      // an object written
+	CodeBlobList       Code = "blob.list"       // object names
+	CodeBlobAttributes Code = "blob.attributes" // an object's attributes
+	CodeBlobCopy       Code = "blob.copy"       // an object copied within its tenant
+	CodeBlobDelete     Code = "blob.delete"     // an object deleted
+	CodeCommit         Code = "sql.commit"      // a transaction committed
+	CodeRollback       Code = "sql.rollback"    // a transaction rolled back
+	CodeIsolation      Code = "alert.isolation" // a value did not open where it was found
+	// Entity Management (3004).
+	CodeKeyProvision Code = "key.provision"
+	CodeKeyRotate    Code = "key.rotate"
+	CodeKeySuspend   Code = "key.suspend"
+	CodeKeyResume    Code = "key.resume"
+	CodeKeyShred     Code = "key.shred"
+	// Event Log Activity (1008): written by the log itself.
+	CodeLogStarted   Code = "audit.started"
+	CodeLogRecovered Code = "audit.recovered"
+	CodeLogStopping  Code = "audit.stopping"
+)
+
+// Phase places an event within the operation it belongs to.
+type Phase string
+
+// The phases. A denial and an alert are single events; an access is an Intent and, afterwards, an Outcome with the
+// same Correlation.
+const (
+	Single  Phase = "single"
+	Intent  Phase = "intent"
+	Outcome Phase = "outcome"
+)
+
+// Status is how the operation went.
+type Status string
+
+// The statuses. An Intent is Success when the operation was admitted.
+const (
+	Success Status = "success"
+	Failure Status = "failure" // admitted, and failed
+	Denied  Status = "denied"  // not admitted
+)
+
+// Sealer makes the personal parts of an event unreadable without the tenant's keys. The keys package implements it
+// with the tenant's audit keyset. It must be safe for concurrent use.
+type Sealer interface {
+	// Pseudonym returns a stable name for actor that only the tenant's keys can link to it.
+	Pseudonym(actor string) (string, error)
+	// SealDetails encrypts details, bound to the tenant and to the event's uid.
+	SealDetails(details []byte, uid string) ([]byte, error)
+}
+
+// Event is one thing that happened. Nothing in it but Actor and Details may identify a person: parameter values,
+// SQL literals, plaintexts and keys never enter an event at all.
+type Event struct {
+	Code   Code
+	Phase  Phase
+	Status Status
+	// Time defaults to now.
+	Time time.Time
+	// Correlation is one UUID for all events of one operation; empty for none.
+	Correlation string
+
+	// Tenant is zero only where an access came without one.
+	Tenant tenant.ID
+	// Actor is pseudonymised by Sealer; without a Sealer it is replaced by a pseudonym under the log's own key.
+	Actor   string
+	Purpose string // in the clear
+	Request string // in the clear
+
+	// Store is "postgresql", "sqlite" or "blob"; empty for events about keys and the log.
+	Store string
+	// Name is the database's name or the bucket's label.
+	Name string
+	// Tables and Columns are what a statement touches; sealed columns are in SealedColumns too.
+	Tables        []string
+	Columns       []string
+	SealedColumns []string
+	// Statement is the normalised text (no literals) and Fingerprint its digest.
+	Statement   string
+	Fingerprint string
+	// KeyVersion is the primary key id of the keyset in use; 0 for none.
+	KeyVersion uint32
+
+	// Rows and Bytes count what an Outcome released or changed; -1 when unknown.
+	Rows  int64
+	Bytes int64
+	// Reason is a short class such as "suspended", "unauthorized", "refused: range on a sealed column". It stands in
+	// the clear and never holds data.
+	Reason string
+
+	// Details holds what may be personal: object keys, addresses, free-text reasons. It is sealed by Sealer, and
+	// left out where there is none.
+	Details map[string]string
+	Sealer  Sealer
+}
+
+// Recorder records events. Record returns nil only when the event is as durable as the recorder promises; any
+// other outcome wraps [ErrUnavailable], or ctx's error when ctx ended first. It must be safe for concurrent use.
+type Recorder interface {
+	Record(ctx context.Context, e *Event) error
+}

@@ -1,0 +1,168 @@
+// Package gate is the one door: every access to tenant data, SQL or blob, enters through [Gate.Enter] and leaves
+// through [Pass.Leave], and nothing else in the module opens a tenant's keys for data or records an access.
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Gate guards one store. It is safe for concurrent use.
+type Gate struct {
+	ring *keys.Keyring
+	log  audit.Recorder
+	auth tenant.Authorizer // nil admits every valid access
+}
+
+// New returns a gate; ring and log are required, auth may be nil.
+func New(ring *keys.Keyring, log audit.Recorder, auth tenant.Authorizer) (*Gate, error) {
+	switch {
+	case ring == nil:
+		return nil, errors.New("strongroom: the guard has no keys; set Guard.Keys to an opened *keys.Keyring")
+	case log == nil:
+		return nil, errors.New("strongroom: the guard has no audit log; set Guard.Audit to an opened *audit.Log")
+	}
+	return &Gate{ring, log, auth}, nil
+}
+
+// Op is one operation that asks to enter.
+type Op struct {
+	Code   audit.Code
+	Action tenant.Action
+	// SealedColumns, Statement and Fingerprint describe a SQL statement for the trail; Statement has no literals.
+	SealedColumns []string
+	Statement     string
+	Fingerprint   string
+	// Details go into the trail sealed under the tenant's key.
+	Details map[string]string
+}
+
+// Pass is an admitted operation. It holds the tenant's opened keys until the operation ends.
+type Pass struct {
+	gate        *Gate
+	op          Op
+	access      tenant.Access
+	keys        *keys.Tenant
+	correlation string
+}
+
+// Enter admits op or refuses it, in this order: the access in ctx, the tenant's state, the authorizer, the tenant's
+// keys, and the intent in the audit log. A refusal before the log is recorded as a denial, and stays a refusal
+// whatever the log does. An intent that cannot be recorded refuses the operation with [audit.ErrUnavailable].
+func (g *Gate) Enter(ctx context.Context, op *Op) (*Pass, error) {
+	access, err := tenant.FromContext(ctx)
+	if err != nil {
+		return nil, g.deny(ctx, access, op, err)
+	}
+	if err := g.admit(ctx, access, op); err != nil {
+		return nil, g.deny(ctx, access, op, err)
+	}
+	opened, err := g.ring.Tenant(ctx, access.Tenant)
+	if err != nil {
+		return nil, g.deny(ctx, access, op, err)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
+	}
+	p := &Pass{gate: g, op: *op, access: access, keys: opened, correlation: id.String()}
+	e := p.event(audit.Intent, audit.Success)
+	e.Rows, e.Bytes = -1, -1
+	if err := g.log.Record(ctx, e); err != nil {
+		return nil, unavailable(err)
+	}
+	return p, nil
+}
+
+// Check does what Enter does short of opening keys and recording an intent: it tells whether the access in ctx may
+// begin something, such as a transaction, that touches no data yet. A refusal is recorded.
+func (g *Gate) Check(ctx context.Context, op *Op) (tenant.Access, error) {
+	access, err := tenant.FromContext(ctx)
+	if err == nil {
+		err = g.admit(ctx, access, nil)
+	}
+	if err != nil {
+		return tenant.Access{}, g.deny(ctx, access, op, err)
+	}
+	return access, nil
+}
+
+// admit checks the tenant's state and, where there is an op, asks the authorizer.
+func (g *Gate) admit(ctx context.Context, access tenant.Access, op *Op) error {
+	status, err := g.ring.Status(ctx, access.Tenant)
+	if err != nil {
+		return err
+	}
+	switch status {
+	case keys.StatusActive:
+	case keys.StatusSuspended:
+		return fmt.Errorf("%w: tenant %s", keys.ErrSuspended, access.Tenant)
+	case keys.StatusShredded:
+		return fmt.Errorf("%w: tenant %s", keys.ErrShredded, access.Tenant)
+	default:
+		return fmt.Errorf("strongroom: tenant %s has the unknown status %q; upgrade this process", access.Tenant, status)
+	}
+	if g.auth == nil || op == nil {
+		return nil
+	}
+	action := op.Action
+	// The authorizer gets copies: a plan's slices are shared by every request that uses it.
+	action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
+	if err := g.auth.Authorize(ctx, access, action); err != nil {
+		return fmt.Errorf("%w: %w", tenant.ErrDenied, err)
+	}
+	return nil
+}
+
+// Refuse records that op was refused for a reason found outside the gate, such as a statement that the planner does
+// not accept, and returns why, joined with the log's error where recording failed.
+func (g *Gate) Refuse(ctx context.Context, op *Op, why error) error {
+	access, err := tenant.FromContext(ctx)
+	if err != nil {
+		return g.deny(ctx, tenant.Access{}, op, err)
+	}
+	return g.deny(ctx, access, op, why)
+}
+
+func (g *Gate) deny(ctx context.Context, access tenant.Access, op *Op, why error) error {
+	// A caller that gives up does not make its denial unseen.
+	ctx = context.WithoutCancel(ctx)
+	e := &audit.Event{
+		Code: op.Code, Phase: audit.Single, Status: audit.Denied,
+		Tenant: access.Tenant, Actor: access.Actor, Purpose: access.Purpose, Request: access.Request,
+		Rows: -1, Bytes: -1, Reason: reason(why),
+	}
+	op.describe(e)
+	if !access.Tenant.IsZero() {
+		if sealer, err := g.ring.AuditSealer(ctx, access.Tenant); err == nil {
+			e.Sealer = sealer
+		}
+	}
+	if err := g.log.Record(ctx, e); err != nil {
+		return errors.Join(why, fmt.Errorf("the denial itself could not be recorded: %w", unavailable(err)))
+	}
+	return why
+}
+
+func (op *Op) describe(e *audit.Event) {
+	e.Store, e.Name = op.Action.Store, op.Action.Name
+	e.Tables, e.Columns, e.SealedColumns = op.Action.Tables, op.Action.Columns, op.SealedColumns
+	e.Statement, e.Fingerprint = op.Statement, op.Fingerprint
+	e.Details = op.Details
+}
+
+// unavailable makes sure that a recorder's failure carries the sentinel that callers look for.
+func unavailable(err error) error {
+	if errors.Is(err, audit.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", audit.ErrUnavailable, err)
+}

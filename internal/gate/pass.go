@@ -1,0 +1,102 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Access returns for whom the operation was admitted.
+func (p *Pass) Access() tenant.Access { return p.access }
+
+// Tenant returns the tenant the operation was admitted for.
+func (p *Pass) Tenant() tenant.ID { return p.access.Tenant }
+
+// Keys returns the tenant's opened keys.
+func (p *Pass) Keys() *keys.Tenant { return p.keys }
+
+// Result is how an admitted operation went. Rows and Bytes are -1 where they are not known.
+type Result struct {
+	Rows  int64
+	Bytes int64
+	Err   error
+}
+
+// Leave records how the operation went. It does not end when ctx does: an access that happened is recorded although
+// its caller has gone. Call it once.
+func (p *Pass) Leave(ctx context.Context, r Result) error {
+	e := p.event(audit.Outcome, audit.Success)
+	e.Rows, e.Bytes = r.Rows, r.Bytes
+	if r.Err != nil {
+		e.Status, e.Reason = audit.Failure, reason(r.Err)
+	}
+	if err := p.gate.log.Record(context.WithoutCancel(ctx), e); err != nil {
+		return fmt.Errorf("the operation took place but its outcome could not be recorded: %w", unavailable(err))
+	}
+	return nil
+}
+
+// Alert records that a value did not open where it was found: an attempt to move data between tenants, tables or
+// columns, or damage. What names the place (never the value), as table.column for SQL.
+func (p *Pass) Alert(ctx context.Context, what string) error {
+	e := p.event(audit.Single, audit.Failure)
+	e.Code = audit.CodeIsolation
+	e.Rows, e.Bytes = -1, -1
+	e.Reason = "a value did not open where it was found"
+	if p.op.Action.Store == "blob" {
+		e.Details = map[string]string{"key": what}
+	} else {
+		e.Columns, e.SealedColumns = []string{what}, []string{what}
+	}
+	if err := p.gate.log.Record(context.WithoutCancel(ctx), e); err != nil {
+		return fmt.Errorf("the alert could not be recorded: %w", unavailable(err))
+	}
+	return nil
+}
+
+func (p *Pass) event(phase audit.Phase, status audit.Status) *audit.Event {
+	e := &audit.Event{
+		Code: p.op.Code, Phase: phase, Status: status, Correlation: p.correlation,
+		Tenant: p.access.Tenant, Actor: p.access.Actor, Purpose: p.access.Purpose, Request: p.access.Request,
+		KeyVersion: p.keys.DataKeyID(), Sealer: p.keys.Audit(),
+	}
+	p.op.describe(e)
+	return e
+}
+
+// Reasoner is an error that knows the class it has in the audit trail: a few words, and never any data.
+type Reasoner interface{ AuditReason() string }
+
+// reason classifies an error for the trail. The error's own text stays out of it: drivers and authorizers put
+// values into theirs.
+func reason(err error) string {
+	var r Reasoner
+	switch {
+	case errors.As(err, &r):
+		return r.AuditReason()
+	case errors.Is(err, tenant.ErrMissing):
+		return "no tenant in the context"
+	case errors.Is(err, tenant.ErrInvalidAccess):
+		return "invalid access"
+	case errors.Is(err, tenant.ErrDenied):
+		return "unauthorized"
+	case errors.Is(err, keys.ErrSuspended):
+		return "suspended"
+	case errors.Is(err, keys.ErrShredded):
+		return "shredded"
+	case errors.Is(err, keys.ErrNotProvisioned):
+		return "not provisioned"
+	case errors.Is(err, keys.ErrUnavailable):
+		return "keys unavailable"
+	case errors.Is(err, context.Canceled):
+		return "cancelled"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "deadline exceeded"
+	default:
+		return "error"
+	}
+}

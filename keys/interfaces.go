@@ -1,0 +1,63 @@
+package keys
+
+import (
+	"context"
+	"errors"
+
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Errors of keyrings, KEK providers and stores. Each is wrapped with the tenant and what to do.
+var (
+	// ErrNotProvisioned means that the tenant has no keys yet: call [Keyring.Provision].
+	ErrNotProvisioned = errors.New("keys: the tenant is not provisioned")
+	// ErrSuspended means that access to the tenant's keys is suspended; [Keyring.Resume] restores it.
+	ErrSuspended = errors.New("keys: the tenant is suspended")
+	// ErrShredded means that the tenant's keys were destroyed for good.
+	ErrShredded = errors.New("keys: the tenant's keys were shredded")
+	// ErrUnavailable means that the KEK provider or the store could not be reached in time. It may be retried.
+	ErrUnavailable = errors.New("keys: the key service is unavailable; retry later")
+	// ErrConflict means that a store's record changed since it was read.
+	ErrConflict = errors.New("keys: the stored record was changed by somebody else")
+	// ErrNotFound means that a store has no record, or a KEK provider no key, for the tenant.
+	ErrNotFound = errors.New("keys: not found")
+)
+
+// KEK wraps and unwraps root keysets with one key-encryption key per tenant, which never leaves the provider.
+// Implementations must be safe for concurrent use, must honour ctx, must wrap [ErrNotFound] where the tenant has no
+// key and [ErrUnavailable] where trying again may help, and must pass the kektest suite.
+type KEK interface {
+	// Create makes the tenant's key. It succeeds without effect where the key exists.
+	Create(ctx context.Context, id tenant.ID) error
+	// Wrap encrypts plaintext (at most 16 KiB) under the newest version of the tenant's key.
+	Wrap(ctx context.Context, id tenant.ID, plaintext []byte) ([]byte, error)
+	// Unwrap decrypts what Wrap or Rewrap returned for the same tenant.
+	Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error)
+	// Rotate adds a new version of the tenant's key, which Wrap uses from then on. Older versions still unwrap.
+	Rotate(ctx context.Context, id tenant.ID) error
+	// Rewrap encrypts under the newest version what an older version wrapped.
+	Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error)
+	// Destroy deletes every version of the tenant's key for good. It succeeds without effect where there is none.
+	Destroy(ctx context.Context, id tenant.ID) error
+}
+
+// Store keeps one opaque record per tenant. Records are small (below 64 KiB) and hold nothing secret: keysets are
+// encrypted before they get here. Implementations must be safe for concurrent use by several processes, must honour
+// ctx, must wrap [ErrUnavailable] where trying again may help, and must pass the storetest suite.
+type Store interface {
+	// Get returns the tenant's record and its version, or an error that wraps [ErrNotFound].
+	Get(ctx context.Context, id tenant.ID) (Record, error)
+	// Put stores data durably as the record that follows version: 0 to create it. Where the stored version is
+	// another one, nothing is changed and the error wraps [ErrConflict]. It returns the new version.
+	Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error)
+	// Delete removes the record whose version is given, or returns an error that wraps [ErrConflict] or [ErrNotFound].
+	Delete(ctx context.Context, id tenant.ID, version int64) error
+	// List returns up to limit ids greater than after in the byte order of their text; after may be zero.
+	List(ctx context.Context, after tenant.ID, limit int) ([]tenant.ID, error)
+}
+
+// Record is what a [Store] holds for one tenant.
+type Record struct {
+	Data    []byte
+	Version int64 // above 0, higher with every Put
+}
