@@ -1,0 +1,55 @@
+package sqlplan
+
+// Dialect is the engine that a plan's SQL is written for. Callers write PostgreSQL's SQL for both.
+type Dialect uint8
+
+// The dialects.
+const (
+	PostgreSQL Dialect = iota + 1
+	SQLite
+)
+
+// Catalog is what the planner knows about a database: the declared tables as the database itself describes them,
+// and nothing else. A relation that is not in it does not exist. It must not change while it is in use.
+type Catalog struct {
+	Dialect Dialect
+	// Tables by the unqualified name, as the database spells it.
+	Tables map[string]*Table
+	// Functions are the lower-case unqualified names of further functions that statements may call, beyond the
+	// built-in allowlist. They must read no tables.
+	Functions []string
+	// IndexVersions is how many live index keys the executing tenant has, 1 to 8: a search compares with that many
+	// blind index values.
+	IndexVersions int
+}
+
+// Table is one relation.
+type Table struct {
+	Schema string // "public"; empty on SQLite
+	Name   string
+	// Shared marks reference data, which every tenant reads whole and none writes. It has no tenant column.
+	Shared bool
+	// TenantColumn holds the tenant id of each row; empty when Shared.
+	TenantColumn string
+	// Columns in the database's order, tenant and index columns included.
+	Columns []Column
+	// PrimaryKey and UniqueKeys name columns; the tenant column is among them unless the table is Shared.
+	PrimaryKey []string
+	UniqueKeys [][]string
+}
+
+// Column is one column.
+type Column struct {
+	Name string
+	// Type is the database's name of the type, such as "bigint" or "timestamp with time zone".
+	Type       string
+	NotNull    bool
+	HasDefault bool
+	Generated  bool // a generated column: it cannot be written
+	// Sealed marks a column that holds ciphertexts.
+	Sealed bool
+	// IndexColumn names the column with the blind index of this sealed column; empty when it is not searchable.
+	IndexColumn string
+	// Index marks a column that holds blind index values: statements cannot name it, * leaves it out.
+	Index bool
+}

@@ -1,0 +1,85 @@
+// Package sqlplan turns a statement's text into a plan that is safe to send for any one tenant, or refuses it.
+// It knows PostgreSQL's grammar and a [Catalog], and no driver, key or tenant: a plan is plain data, the same for
+// every tenant, because the tenant is a parameter.
+package sqlplan
+
+// Verb is what a statement does.
+type Verb string
+
+// The verbs. A statement that deletes in one part and writes in another is a Write.
+const (
+	Read      Verb = "read"
+	Write     Verb = "write"
+	Delete    Verb = "delete"
+	Savepoint Verb = "savepoint" // SAVEPOINT, RELEASE, ROLLBACK TO: no data is touched
+)
+
+// Plan is a statement that was proven to stay inside one tenant. It is immutable.
+type Plan struct {
+	// SQL is the canonical text, deparsed from the rewritten tree, in the catalog's dialect: parameters are $1, $2, …
+	// for PostgreSQL and ?1, ?2, … for SQLite.
+	SQL  string
+	Verb Verb
+	// ReturnsRows tells a statement with a result set (SELECT, RETURNING) from one without.
+	ReturnsRows bool
+	// Locks tells that a read takes row locks (FOR UPDATE and the like).
+	Locks bool
+	// NumInput is how many parameters the caller must pass: the highest $n in the text.
+	NumInput int
+	// Params says how each parameter of SQL is made, the first for $1.
+	Params []Param
+	// Outputs describes each result column; nil when ReturnsRows is false.
+	Outputs []Output
+	// Tables, Columns (table.column) and SealedColumns (a subset of Columns) are what the statement touches: sorted,
+	// without duplicates, without tenant and index columns.
+	Tables, Columns, SealedColumns []string
+	// Statement is the normalised text, without literals, of what the caller wrote; Fingerprint identifies its shape.
+	Statement, Fingerprint string
+}
+
+// Source is where a parameter's value comes from.
+type Source uint8
+
+// The sources.
+const (
+	FromTenant Source = iota + 1 // the tenant's id
+	FromCaller                   // the caller's parameter Caller
+	FromConst                    // a literal of the statement, lifted out of it
+)
+
+// Use is what is done with the value before it is bound.
+type Use uint8
+
+// The uses.
+const (
+	AsIs    Use = iota + 1 // bound as it is
+	Seal                   // encrypted for Table and Column
+	Index                  // replaced by the blind index value for Table and Column under index key IndexVersion
+)
+
+// Param makes one database parameter.
+type Param struct {
+	Source Source
+	// Caller is the caller's parameter, 1 for $1.
+	Caller int
+	// Const is the lifted literal: nil (NULL), string, int64, float64 or bool. A numeric literal that fits neither
+	// int64 nor float64 exactly is a string.
+	Const any
+	Use   Use
+	// Table and Column name the sealed column (not the index column) for Seal and Index.
+	Table, Column string
+	// IndexVersion selects the index key: 0 is the primary one, which writes use.
+	IndexVersion int
+}
+
+// Output is one result column.
+type Output struct {
+	Name string
+	// Table and Column are where the value comes from, unchanged; both empty for a computed value.
+	Table, Column string
+	// Sealed tells that the value is a ciphertext of Table and Column, to be opened before the caller sees it.
+	Sealed bool
+	// OriginHidden tells that the database does not report this column's origin (set operations, recursion), so that
+	// it cannot be cross-checked.
+	OriginHidden bool
+}
