@@ -52,9 +52,9 @@ type Use uint8
 
 // The uses.
 const (
-	AsIs    Use = iota + 1 // bound as it is
-	Seal                   // encrypted for Table and Column
-	Index                  // replaced by the blind index value for Table and Column under index key IndexVersion
+	AsIs  Use = iota + 1 // bound as it is
+	Seal                 // encrypted for Table and Column
+	Index                // replaced by the blind index value for Table and Column under index key IndexVersion
 )
 
 // Param makes one database parameter.
