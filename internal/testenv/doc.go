@@ -1,0 +1,23 @@
+// Package testenv starts the real servers the tests run against, PostgreSQL, Vault and an S3 server, in containers,
+// and is imported by tests only. Each server is started when it is first asked for and shared by all tests of the
+// process; what a test needs for itself (a database, a mount, a bucket) it makes there, under a name of its own.
+//
+//	func TestMain(m *testing.M) { testenv.Main(m) }
+//
+//	func TestSomething(t *testing.T) {
+//		db := testenv.Postgres(t).NewDatabase(t)
+//		...
+//	}
+//
+// Without a container engine, or without an image, the test is skipped with a message that says what to do;
+// STRONGROOM_CONTAINERS=required makes that a failure. A server that was started and does not work always is one.
+//
+// Images: STRONGROOM_POSTGRES_IMAGE, STRONGROOM_VAULT_IMAGE and STRONGROOM_S3_IMAGE, or else the public images in
+// images/defaults; images/build makes them where no image registry can be reached. An image that is not on the
+// machine is pulled, without credentials, once. On a machine that is itself a container, tell testcontainers where
+// published ports appear (TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1); where its clean-up image cannot be had, set
+// TESTCONTAINERS_RYUK_DISABLED=true: [Main] removes the containers anyway unless the process is killed.
+//
+// The servers hold no secrets, speak plaintext on the loopback interface and are tuned for throw-away data
+// (PostgreSQL runs with fsync off).
+package testenv
