@@ -69,7 +69,8 @@ func run(ctx context.Context, variable, port string, ready wait.Strategy, option
 			"Set " + variable + ", or build the images here: eval \"$(internal/testenv/images/build)\".", err}
 	}
 	if !provider.Config().Config.RyukDisabled {
-		if err := ensureImage(ctx, provider, testcontainers.ReaperDefaultImage); err != nil { //nolint:staticcheck // no other way to ask
+		//lint:ignore SA1019 there is no other way to ask which image that is
+		if err := ensureImage(ctx, provider, testcontainers.ReaperDefaultImage); err != nil {
 			return "", &missingError{"no clean-up image", "Set TESTCONTAINERS_RYUK_DISABLED=true: the tests remove what they start.", err}
 		}
 	}
