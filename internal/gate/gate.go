@@ -41,6 +41,8 @@ type Op struct {
 	SealedColumns []string
 	Statement     string
 	Fingerprint   string
+	// Transaction is one id for all statements of a SQL transaction; empty outside one.
+	Transaction string
 	// Details go into the trail sealed under the tenant's key.
 	Details map[string]string
 }
@@ -165,4 +167,30 @@ func unavailable(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", audit.ErrUnavailable, err)
+}
+
+// Note records a single event about something that touches no further data, such as the end of a transaction, and how
+// it went. It returns an error only where the event could not be recorded.
+func (g *Gate) Note(ctx context.Context, op *Op, outcome error) error {
+	ctx = context.WithoutCancel(ctx)
+	access, err := tenant.FromContext(ctx)
+	if err != nil {
+		return err
+	}
+	e := &audit.Event{
+		Code: op.Code, Phase: audit.Single, Status: audit.Success,
+		Tenant: access.Tenant, Actor: access.Actor, Purpose: access.Purpose, Request: access.Request,
+		Rows: -1, Bytes: -1,
+	}
+	if outcome != nil {
+		e.Status, e.Reason = audit.Failure, reason(outcome)
+	}
+	op.describe(e)
+	if sealer, err := g.ring.AuditSealer(ctx, access.Tenant); err == nil {
+		e.Sealer = sealer
+	}
+	if err := g.log.Record(ctx, e); err != nil {
+		return fmt.Errorf("the operation took place but could not be recorded: %w", unavailable(err))
+	}
+	return nil
 }
