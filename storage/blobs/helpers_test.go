@@ -1,0 +1,292 @@
+package blobs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/memblob"
+	"gocloud.dev/gcerrors"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+var (
+	alice = tenant.MustParse("alice")
+	bob   = tenant.MustParse("Bob.2") // its segment has escapes
+)
+
+// recorder keeps events in memory. While refuse is set it fails the events for which refuse is true.
+type recorder struct {
+	mu     sync.Mutex
+	events []audit.Event
+	refuse func(*audit.Event) bool
+}
+
+var errLogDown = errors.New("the disk is full")
+
+func (r *recorder) Record(_ context.Context, e *audit.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refuse != nil && r.refuse(e) {
+		return errLogDown
+	}
+	r.events = append(r.events, *e)
+	return nil
+}
+
+func (r *recorder) set(refuse func(*audit.Event) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = refuse
+}
+
+// take returns the events since the last take.
+func (r *recorder) take() []audit.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	events := r.events
+	r.events = nil
+	return events
+}
+
+// world is a keyring with two tenants and a log, and the context of each tenant.
+type world struct {
+	ring  *keys.Keyring
+	log   *recorder
+	guard storage.Guard
+	a, b  context.Context
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	kek, store := newTestKeys(t)
+	ring, err := keys.Open(t.Context(), kek, store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ring.Close() })
+	for _, id := range []tenant.ID{alice, bob} {
+		if err := ring.Provision(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &world{ring: ring, log: new(recorder)}
+	w.guard = storage.Guard{Keys: ring, Audit: w.log}
+	w.a, w.b = accessOf(t.Context(), alice), accessOf(t.Context(), bob)
+	return w
+}
+
+func accessOf(ctx context.Context, id tenant.ID) context.Context {
+	return tenant.NewContext(ctx, tenant.Access{Tenant: id, Actor: "nurse@" + id.String(), Purpose: "treatment"})
+}
+
+// mem returns a wrapped bucket in memory, and its inner bucket for what an attacker of the store would do.
+func (w *world) mem(t testing.TB, label string) (wrapped, inner *blob.Bucket) {
+	t.Helper()
+	inner = memblob.OpenBucket(nil)
+	return w.wrap(t, inner, label), inner
+}
+
+func (w *world) wrap(t testing.TB, inner *blob.Bucket, label string) *blob.Bucket {
+	t.Helper()
+	b, err := Wrap(inner, w.guard, &Options{Label: label})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantCode(t testing.TB, err error, code gcerrors.ErrorCode) {
+	t.Helper()
+	if gcerrors.Code(err) != code {
+		t.Errorf("got %v, want the code %v", err, code)
+	}
+}
+
+func wantIs(t testing.TB, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("got %v, want %v", err, target)
+	}
+}
+
+// pattern is n bytes in which no two segments are alike.
+func pattern(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i) ^ byte(i>>8)*31 ^ byte(i>>16)*17
+	}
+	return b
+}
+
+// raw is an object as the store has it.
+type raw struct {
+	body []byte
+	meta map[string]string
+}
+
+func getRaw(t testing.TB, inner *blob.Bucket, name string) raw {
+	t.Helper()
+	body, err := inner.ReadAll(t.Context(), name)
+	must(t, err)
+	a, err := inner.Attributes(t.Context(), name)
+	must(t, err)
+	return raw{body, a.Metadata}
+}
+
+func putRaw(t testing.TB, inner *blob.Bucket, name string, r raw) {
+	t.Helper()
+	must(t, inner.WriteAll(t.Context(), name, r.body, &blob.WriterOptions{ContentType: storedContentType, Metadata: r.meta}))
+}
+
+func rawNames(t testing.TB, inner *blob.Bucket) []string {
+	t.Helper()
+	var names []string
+	for it := inner.List(nil); ; {
+		o, err := it.Next(t.Context())
+		if err == io.EOF {
+			return names
+		}
+		must(t, err)
+		names = append(names, o.Key)
+	}
+}
+
+func alerts(events []audit.Event) (n int) {
+	for _, e := range events {
+		if e.Code == audit.CodeIsolation {
+			n++
+		}
+	}
+	return n
+}
+
+// testKEK keeps a Tink AEAD key for each tenant in memory.
+type testKEK struct {
+	mu   sync.Mutex
+	keys map[tenant.ID]tink.AEAD
+}
+
+func (k *testKEK) get(id tenant.ID) (tink.AEAD, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if a := k.keys[id]; a != nil {
+		return a, nil
+	}
+	return nil, keys.ErrNotFound
+}
+
+func (k *testKEK) Create(_ context.Context, id tenant.ID) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.keys[id] != nil {
+		return nil
+	}
+	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	if err == nil {
+		k.keys[id], err = aead.New(h)
+	}
+	return err
+}
+
+func (k *testKEK) Wrap(_ context.Context, id tenant.ID, plain []byte) ([]byte, error) {
+	a, err := k.get(id)
+	if err != nil {
+		return nil, err
+	}
+	return a.Encrypt(plain, nil)
+}
+
+func (k *testKEK) Unwrap(_ context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
+	a, err := k.get(id)
+	if err != nil {
+		return nil, err
+	}
+	return a.Decrypt(wrapped, nil)
+}
+
+func (k *testKEK) Rotate(context.Context, tenant.ID) error { return nil }
+
+func (k *testKEK) Rewrap(_ context.Context, _ tenant.ID, wrapped []byte) ([]byte, error) {
+	return wrapped, nil
+}
+
+func (k *testKEK) Destroy(_ context.Context, id tenant.ID) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.keys, id)
+	return nil
+}
+
+type testStore struct {
+	mu      sync.Mutex
+	records map[tenant.ID]keys.Record
+}
+
+func (s *testStore) Get(_ context.Context, id tenant.ID) (keys.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.records[id]
+	if !ok {
+		return keys.Record{}, keys.ErrNotFound
+	}
+	return keys.Record{Data: bytes.Clone(r.Data), Version: r.Version}, nil
+}
+
+func (s *testStore) Put(_ context.Context, id tenant.ID, data []byte, version int64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.records[id].Version != version {
+		return 0, keys.ErrConflict
+	}
+	s.records[id] = keys.Record{Data: bytes.Clone(data), Version: version + 1}
+	return version + 1, nil
+}
+
+func (s *testStore) Delete(_ context.Context, id tenant.ID, version int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.records[id].Version != version {
+		return fmt.Errorf("%w", keys.ErrConflict)
+	}
+	delete(s.records, id)
+	return nil
+}
+
+func (s *testStore) List(_ context.Context, after tenant.ID, limit int) ([]tenant.ID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []tenant.ID
+	for id := range s.records {
+		if id.String() > after.String() {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b tenant.ID) int { return bytes.Compare([]byte(a.String()), []byte(b.String())) })
+	return ids[:min(limit, len(ids))], nil
+}
+
+func newTestKeys(t testing.TB) (keys.KEK, keys.Store) {
+	return &testKEK{keys: map[tenant.ID]tink.AEAD{}}, &testStore{records: map[tenant.ID]keys.Record{}}
+}

@@ -1,0 +1,211 @@
+package blobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"gocloud.dev/blob"
+
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/storage"
+)
+
+// MaxLabelLength is the longest [Options.Label], in bytes.
+const MaxLabelLength = 256
+
+// Options are the optional settings of [Open] and [Wrap], but for Label, which Wrap requires.
+type Options struct {
+	// Label is the application's name of the bucket, 1 to [MaxLabelLength] bytes of printable UTF-8. It is part of
+	// what authenticates every object, and the bucket's name in the audit trail: objects open under the label they
+	// were written with and no other, so give every bucket its own and keep it when the objects move to another
+	// store. Required by Wrap. Default in Open: the URL without its query, and with the prefix parameter where there
+	// is one, such as "s3://records" or "s3://records?prefix=eu/".
+	Label string
+	// AttributesLimit is how many bytes an object's sealed attributes (metadata, content type, cache headers) may
+	// have in the store. About 160 bytes plus 4/3 of what is in them is needed. Default [DefaultAttributesLimit],
+	// which every store takes; GCS and Azure take 8 KB, files what you like.
+	AttributesLimit int
+	// InsecurePlaintext lets Open accept a URL whose connection to the store is neither encrypted nor on loopback.
+	// Contents are sealed all the same; the store's credentials, object names, sizes and signatures are not.
+	InsecurePlaintext bool
+}
+
+// Open opens the bucket at a gocloud.dev URL, with the opener that the program has imported for its scheme, and wraps
+// it as [Wrap] does. opts may be nil.
+//
+// A URL that has a "key" parameter (a bucket of one object), a user name, or asks for plaintext connections off
+// loopback is refused. What an opener takes from elsewhere, such as an endpoint in the environment or in a
+// configuration file, Open does not see.
+func Open(ctx context.Context, rawURL string, guard storage.Guard, opts *Options) (*blob.Bucket, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		// The parser's error repeats the URL.
+		return nil, errors.New("blobs: the bucket's URL cannot be parsed; use a gocloud.dev bucket URL such as s3://name?region=eu-central-1")
+	}
+	if err := checkURL(u, o.InsecurePlaintext); err != nil {
+		return nil, err
+	}
+	if o.Label == "" {
+		o.Label = labelOf(u)
+	}
+	if err := errors.Join(o.validate(), checkGuard(guard)); err != nil {
+		return nil, err
+	}
+	inner, err := blob.OpenBucket(ctx, rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("blobs: open %s: %w", labelOf(u), err)
+	}
+	return Wrap(inner, guard, &o)
+}
+
+// Wrap returns a bucket whose objects live in inner, each under its tenant's prefix and sealed with its tenant's keys.
+// It takes inner over: closing the bucket closes inner, and nothing else should write to it. opts is required for its
+// Label.
+//
+// Inner must give every key an object of its own, as gocloud.dev's drivers do; blob.PrefixedBucket does too, and
+// blob.SingleKeyBucket does not.
+func Wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*blob.Bucket, error) {
+	b, err := wrap(inner, guard, opts)
+	if err != nil {
+		return nil, err
+	}
+	return blob.NewBucket(b), nil
+}
+
+func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if inner == nil {
+		return nil, errors.New("blobs: the inner bucket is nil; open one with a gocloud.dev/blob driver")
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	g, err := gate.New(guard.Keys, guard.Audit, guard.Authorizer)
+	if err != nil {
+		return nil, err
+	}
+	limit := o.AttributesLimit
+	if limit == 0 {
+		limit = DefaultAttributesLimit
+	}
+	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit}, nil
+}
+
+// checkGuard tells what is wrong with the guard before anything is opened.
+func checkGuard(guard storage.Guard) error {
+	_, err := gate.New(guard.Keys, guard.Audit, guard.Authorizer)
+	return err
+}
+
+// validate reports all problems at once.
+func (o *Options) validate() error {
+	var problems []error
+	switch {
+	case o.Label == "":
+		problems = append(problems, errors.New("blobs: Options.Label is empty; give the bucket a name that stays when its objects move"))
+	case len(o.Label) > MaxLabelLength:
+		problems = append(problems, fmt.Errorf("blobs: Options.Label has %d bytes, over the limit of %d; set a shorter one", len(o.Label), MaxLabelLength))
+	case !utf8.ValidString(o.Label) || strings.ContainsFunc(o.Label, func(r rune) bool { return !unicode.IsPrint(r) }):
+		problems = append(problems, errors.New("blobs: Options.Label is not printable UTF-8 text"))
+	}
+	if o.AttributesLimit < 0 {
+		problems = append(problems, fmt.Errorf("blobs: Options.AttributesLimit is negative; leave it zero for %d", DefaultAttributesLimit))
+	}
+	return errors.Join(problems...)
+}
+
+// labelOf is the default label: what of the URL names the place and is no setting.
+func labelOf(u *url.URL) string {
+	label := url.URL{Scheme: u.Scheme, Opaque: u.Opaque, Host: u.Host, Path: u.Path, OmitHost: u.OmitHost}
+	if prefix := u.Query().Get("prefix"); prefix != "" {
+		return label.String() + "?prefix=" + prefix
+	}
+	return label.String()
+}
+
+// checkURL refuses what would weaken the bucket. Openers have their parameters in common: an endpoint is an http
+// URL, and switching TLS off has one of a few names.
+func checkURL(u *url.URL, insecure bool) error {
+	if u.User != nil {
+		return errors.New("blobs: the bucket's URL has a user name; credentials come from the opener's own sources")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return errors.New("blobs: the parameters of the bucket's URL cannot be parsed")
+	}
+	if query.Has("key") {
+		return errors.New(`blobs: the bucket's URL has the parameter "key", which gives all tenants the same object; remove it`)
+	}
+	if insecure {
+		return nil
+	}
+	if name := plaintext(query); name != "" {
+		return fmt.Errorf("blobs: the parameter %q of the bucket's URL asks for a connection that is not encrypted and not on loopback; "+
+			"use https, or set Options.InsecurePlaintext if something else protects it", name)
+	}
+	return nil
+}
+
+// plaintext returns the name of the parameter by which a URL asks for plaintext off loopback, or "".
+func plaintext(query url.Values) string {
+	for name, values := range query {
+		for _, v := range values {
+			u, err := url.Parse(v)
+			endpoint := name == "endpoint"
+			switch {
+			case endpoint && (err != nil || u.Host == ""):
+				return name // not understood
+			case err != nil || u.Host == "" || name == "prefix":
+			case u.Scheme == "https" || isLoopback(u.Host):
+			case endpoint || u.Scheme == "http":
+				return name
+			}
+		}
+	}
+	// Switches of s3blob and azureblob: the value that keeps TLS on, and the parameter whose host makes another one harmless.
+	for _, s := range []struct{ name, safe, host string }{
+		{"disable_https", "false", "endpoint"}, {"protocol", "https", "domain"}, {"localemu", "false", "domain"},
+	} {
+		for _, v := range query[s.name] {
+			if v != s.safe && !allLoopback(query[s.host]) {
+				return s.name
+			}
+		}
+	}
+	return ""
+}
+
+// allLoopback reports whether hosts, URLs or a host with or without a port, are all this machine, and at least one is.
+func allLoopback(hosts []string) bool {
+	for _, h := range hosts {
+		if u, err := url.Parse(h); err == nil && u.Host != "" {
+			h = u.Host
+		}
+		if !isLoopback(h) {
+			return false
+		}
+	}
+	return len(hosts) > 0
+}
+
+// isLoopback takes a host with or without a port.
+func isLoopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,79 @@
+package blobs
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"gocloud.dev/blob/driver"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// NewRangeReader implements driver.Bucket.
+func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length int64, opts *driver.ReaderOptions) (driver.Reader, error) {
+	pass, name, err := b.enter(ctx, audit.CodeBlobRead, tenant.Read, key)
+	if err != nil {
+		return nil, err
+	}
+	o, err := b.open(ctx, pass.Keys(), key, name, offset, length)
+	if err == nil {
+		if err = hook(opts.BeforeRead); err != nil {
+			err = errors.Join(err, o.close())
+		}
+	}
+	if err != nil {
+		return nil, b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: 0, Err: err})
+	}
+	return &reader{object: o, bucket: b, ctx: ctx, pass: pass, key: key}, nil
+}
+
+// reader implements driver.Reader: an object, and the pass to be left when it is closed.
+type reader struct {
+	object *object
+	bucket *bucket
+	ctx    context.Context // of the operation that the reader is
+	pass   *gate.Pass
+	key    string
+	closed bool
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.object.Read(p)
+	if err != nil && err != io.EOF && errors.Is(err, storage.ErrIsolation) && !r.closed {
+		// The alert does not wait for a Close that may never come.
+		return n, r.finish()
+	}
+	return n, err
+}
+
+// Attributes implements driver.Reader.
+func (r *reader) Attributes() *driver.ReaderAttributes {
+	s := r.object.stat
+	return &driver.ReaderAttributes{ContentType: s.sealed.ContentType, ModTime: s.stored.ModTime, Size: s.layout.size}
+}
+
+// As implements driver.Reader; see noAs.
+func (r *reader) As(any) bool { return false }
+
+// Close implements driver.Reader. It records what was read.
+func (r *reader) Close() error {
+	closeErr := r.object.close()
+	if r.closed {
+		return closeErr
+	}
+	failed := r.object.err
+	if err := r.finish(); err != failed {
+		return errors.Join(err, closeErr)
+	}
+	// What Read returned already is not Close's failure too.
+	return closeErr
+}
+
+func (r *reader) finish() error {
+	r.closed = true
+	return r.bucket.leave(r.ctx, r.pass, r.key, gate.Result{Rows: -1, Bytes: r.object.read, Err: r.object.err})
+}

@@ -1,0 +1,178 @@
+package blobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/driver"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// NewTypedWriter implements driver.Bucket.
+func (b *bucket) NewTypedWriter(ctx context.Context, key, contentType string, opts *driver.WriterOptions) (driver.Writer, error) {
+	pass, name, err := b.enter(ctx, audit.CodeBlobWrite, tenant.Write, key)
+	if err != nil {
+		return nil, err
+	}
+	var d *draft
+	if err = hook(opts.BeforeWrite); err == nil {
+		d, err = b.create(ctx, pass.Keys(), key, name, &attributes{
+			ContentType:        contentType,
+			CacheControl:       opts.CacheControl,
+			ContentDisposition: opts.ContentDisposition,
+			ContentEncoding:    opts.ContentEncoding,
+			ContentLanguage:    opts.ContentLanguage,
+			// The portable Writer has checked it against what was written before it lets the object come to be.
+			MD5:      opts.ContentMD5,
+			Metadata: opts.Metadata,
+		}, &blob.WriterOptions{BufferSize: opts.BufferSize, MaxConcurrency: opts.MaxConcurrency, IfNotExist: opts.IfNotExist})
+	}
+	if err != nil {
+		return nil, b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: 0, Err: err})
+	}
+	return &writer{draft: d, bucket: b, ctx: ctx, pass: pass, key: key}, nil
+}
+
+// draft is an object that is being written. It comes to be in commit, or not at all.
+type draft struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	inner   *blob.Writer
+	sealing io.WriteCloser // Tink's encrypting writer into inner
+	written int64          // of plaintext
+	err     error          // sticky
+}
+
+// create begins an object. The attributes are sealed with the object's headers, which is why Tink's encrypting
+// writer comes before the inner one: it writes its header at once, and nothing else before the first segment is full.
+func (b *bucket) create(ctx context.Context, k *keys.Tenant, key, name string, a *attributes, opts *blob.WriterOptions) (*draft, error) {
+	out := &deferred{held: envelope.AppendBlobHeader(nil, k.BlobKeyID())}
+	sealing, err := k.Blobs().NewEncryptingWriter(out, envelope.BlobAD(nil, k.ID(), b.label, key))
+	if err != nil {
+		return nil, fmt.Errorf("blobs: begin to seal: %w", err)
+	}
+	if len(out.held) != headersSize {
+		return nil, fmt.Errorf("blobs: the tenant's streaming key wrote %d bytes of header, not %d; it is not an AES256-GCM-HKDF key", len(out.held), headersSize)
+	}
+	a.Headers = out.held
+	o := *opts
+	o.ContentType, o.DisableContentTypeDetection = storedContentType, true
+	if o.Metadata, err = a.seal(k, b.label, key, b.limit); err != nil {
+		return nil, err
+	}
+	// The inner writer has a context of its own: to cancel it before closing it is how a draft is dropped.
+	ctx, cancel := context.WithCancel(ctx)
+	inner, err := b.inner.NewWriter(ctx, name, &o)
+	if err != nil {
+		cancel()
+		return nil, fromStore(err)
+	}
+	d := &draft{ctx: ctx, cancel: cancel, inner: inner, sealing: sealing}
+	if err := out.release(inner); err != nil {
+		return nil, errors.Join(fromStore(err), d.drop())
+	}
+	return d, nil
+}
+
+// deferred holds what is written to it until it knows where to.
+type deferred struct {
+	held []byte
+	to   io.Writer
+}
+
+func (d *deferred) Write(p []byte) (int, error) {
+	if d.to == nil {
+		d.held = append(d.held, p...)
+		return len(p), nil
+	}
+	return d.to.Write(p)
+}
+
+func (d *deferred) release(to io.Writer) error {
+	d.to = to
+	_, err := to.Write(d.held)
+	return err
+}
+
+// Write implements io.Writer. Once it failed it fails for good, and so does commit.
+func (d *draft) Write(p []byte) (int, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	n, err := d.sealing.Write(p)
+	d.written += int64(n)
+	d.err = fromStore(err)
+	return n, d.err
+}
+
+// commit makes the object, or drops the draft and returns why.
+func (d *draft) commit() error {
+	defer d.cancel()
+	if d.err == nil {
+		d.err = fromStore(d.sealing.Close())
+	}
+	if d.err == nil {
+		d.err = d.ctx.Err()
+	}
+	if d.err != nil {
+		return errors.Join(d.err, d.drop())
+	}
+	d.err = fromStore(d.inner.Close())
+	return d.err
+}
+
+// drop ends the inner writer so that it leaves no object. The error of doing so is the wanted outcome; a store that
+// made the object all the same is not to be kept quiet about.
+func (d *draft) drop() error {
+	d.cancel()
+	if err := d.inner.Close(); err == nil {
+		return errors.New("blobs: the store completed an object whose writing was cancelled; it may hold only a part")
+	}
+	return nil
+}
+
+// writer implements driver.Writer and driver.Uploader: a draft, and the pass to be left when it is closed.
+type writer struct {
+	*draft
+	bucket *bucket
+	ctx    context.Context // of the operation that the writer is
+	pass   *gate.Pass
+	key    string
+	closed bool
+}
+
+var _ driver.Uploader = (*writer)(nil)
+
+// Upload implements driver.Uploader: unlike the portable type's own copying, it does not let Close complete the object
+// after r has failed.
+func (w *writer) Upload(r io.Reader) error {
+	buf := make([]byte, segmentSize)
+	// The wrapper hides r's WriteTo and our absent ReadFrom, so that buf is what is used.
+	_, err := io.CopyBuffer(struct{ io.Writer }{w.draft}, struct{ io.Reader }{r}, buf)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return err
+}
+
+// Close implements driver.Writer. It returns when the store has the object and the audit log its outcome.
+func (w *writer) Close() error {
+	if w.closed {
+		return w.err
+	}
+	w.closed = true
+	err := w.commit()
+	bytes := w.written
+	if err != nil {
+		bytes = 0
+	}
+	return w.bucket.leave(w.ctx, w.pass, w.key, gate.Result{Rows: -1, Bytes: bytes, Err: err})
+}
