@@ -1,0 +1,235 @@
+package archtest_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/strongroom-go/strongroom"
+
+// layers are the public packages in the order in which imports may point: a layer imports itself and what stands before
+// it, never what stands behind.
+var layers = []string{"tenant", "audit", "keys", "storage", "examples"}
+
+// internals says which packages of the module an internal package may import.
+var internals = map[string][]string{
+	"internal/envelope": {"tenant"},
+	"internal/sqlplan":  {"internal/sqlplan"},
+	"internal/gate":     {"tenant", "audit", "keys"},
+	"internal/archtest": {},
+	"internal/testenv":  {},
+}
+
+// usesOfInternals says which layers may import an internal package.
+var usesOfInternals = map[string][]string{
+	"internal/envelope": {"keys", "storage"},
+	"internal/sqlplan":  {"storage"},
+	"internal/gate":     {"storage"},
+}
+
+// suites are packages for tests that stand beside library code.
+var suites = []string{"keys/kektest", "keys/storetest", "internal/testenv", "storage/storagetest"}
+
+// file is one Go file of the module that is not a test.
+type file struct {
+	path, dir string
+	ast       *ast.File
+	fset      *token.FileSet
+}
+
+func libraryFiles(t *testing.T) []file {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	var files []file
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			nested, _ := filepath.Glob(filepath.Join(path, "go.mod"))
+			if name := d.Name(); rel != "." && (strings.HasPrefix(name, ".") || name == "testdata" || len(nested) > 0) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		files = append(files, file{rel, filepath.ToSlash(filepath.Dir(rel)), f, fset})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 20 {
+		t.Fatalf("only %d files were found", len(files))
+	}
+	return files
+}
+
+func (f file) imports() []string {
+	var paths []string
+	for _, spec := range f.ast.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func within(dir, parent string) bool { return dir == parent || strings.HasPrefix(dir, parent+"/") }
+
+func layerOf(dir string) int {
+	return slices.IndexFunc(layers, func(l string) bool { return within(dir, l) })
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, f := range libraryFiles(t) {
+		for _, path := range f.imports() {
+			target, inside := strings.CutPrefix(path, module+"/")
+			if !inside {
+				continue
+			}
+			if why := forbidden(f.dir, target); why != "" {
+				t.Errorf("%s imports %s: %s", f.path, target, why)
+			}
+		}
+	}
+}
+
+// forbidden returns why the package in dir may not import target, or "".
+func forbidden(dir, target string) string {
+	from, to := layerOf(dir), layerOf(target)
+	for pkg, allowed := range internals {
+		if within(dir, pkg) && !within(target, pkg) && !slices.ContainsFunc(allowed, func(a string) bool { return within(target, a) }) {
+			return "it may import only " + strings.Join(allowed, ", ")
+		}
+	}
+	for pkg, users := range usesOfInternals {
+		if within(target, pkg) && from >= 0 && !slices.Contains(users, layers[from]) {
+			return "only " + strings.Join(users, ", ") + " may import it"
+		}
+	}
+	switch {
+	case slices.ContainsFunc(suites, func(s string) bool { return within(target, s) }) && !slices.ContainsFunc(suites, func(s string) bool { return within(dir, s) }):
+		return "it is for tests"
+	case from >= 0 && to > from:
+		return "imports point from " + strings.Join(layers, " ← ")
+	}
+	return ""
+}
+
+func TestForbiddenForbids(t *testing.T) {
+	for _, c := range []struct {
+		dir, target string
+		forbidden   bool
+	}{
+		{"tenant", "audit", true}, {"audit", "keys", true}, {"keys/localkek", "storage", true}, {"storage/sqldb", "examples/clinic", true},
+		{"storage/sqldb", "keys", false}, {"keys", "audit", false}, {"internal/sqlplan", "tenant", true}, {"internal/gate", "storage", true},
+		{"audit", "internal/gate", true}, {"examples/quickstart", "internal/gate", true}, {"keys", "keys/kektest", true}, {"examples/quickstart", "storage/blobs", false},
+	} {
+		if got := forbidden(c.dir, c.target) != ""; got != c.forbidden {
+			t.Errorf("%s imports %s: forbidden %v, want %v", c.dir, c.target, got, c.forbidden)
+		}
+	}
+}
+
+func TestPlannerKnowsNoDriver(t *testing.T) {
+	for _, f := range libraryFiles(t) {
+		if !within(f.dir, "internal/sqlplan") {
+			continue
+		}
+		for _, path := range f.imports() {
+			if path == "database/sql" || path == "database/sql/driver" || strings.HasPrefix(path, "github.com/jackc/") || strings.HasPrefix(path, "modernc.org/") {
+				t.Errorf("%s imports %s", f.path, path)
+			}
+		}
+	}
+}
+
+func TestLibraryLinksNoTestingLibrary(t *testing.T) {
+	for _, f := range libraryFiles(t) {
+		if slices.ContainsFunc(suites, func(s string) bool { return within(f.dir, s) }) {
+			continue
+		}
+		for _, path := range f.imports() {
+			if path == "testing" || strings.HasPrefix(path, "testing/") || strings.Contains(path, "testcontainers") || strings.Contains(path, "stretchr") {
+				t.Errorf("%s imports %s", f.path, path)
+			}
+		}
+	}
+}
+
+// TestNoHiddenState: a library does nothing when it is merely imported, and takes its settings as arguments.
+func TestNoHiddenState(t *testing.T) {
+	for _, f := range libraryFiles(t) {
+		if within(f.dir, "internal/testenv") {
+			continue
+		}
+		for _, decl := range f.ast.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s has an init function", f.path)
+			}
+		}
+		if within(f.dir, "examples") || f.ast.Name.Name == "main" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			pkg, ok := sel.X.(*ast.Ident)
+			if ok && pkg.Name == "os" && slices.Contains([]string{"Getenv", "LookupEnv", "Environ", "Exit"}, sel.Sel.Name) {
+				t.Errorf("%s: os.%s in library code", f.fset.Position(n.Pos()), sel.Sel.Name)
+			}
+			return true
+		})
+	}
+}
+
+// TestOneDoor: only the gate opens a tenant's keys for data and records accesses; what else wants to is a way around it.
+func TestOneDoor(t *testing.T) {
+	for _, f := range libraryFiles(t) {
+		if !within(f.dir, "storage") || slices.ContainsFunc(suites, func(s string) bool { return within(f.dir, s) }) {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if ok && slices.Contains([]string{"Record", "AuditSealer", "Provision", "FromContext"}, sel.Sel.Name) && !tenantLookup(sel) {
+				t.Errorf("%s: %s is called outside the gate", f.fset.Position(n.Pos()), sel.Sel.Name)
+			}
+			// guard.Keys.Tenant(ctx, id) would open keys past the gate; pass.Tenant() has no arguments.
+			if ok && sel.Sel.Name == "Tenant" && len(call.Args) > 0 {
+				t.Errorf("%s: a tenant's keys are opened outside the gate", f.fset.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+}
+
+// tenantLookup admits tenant.FromContext: looking at who asks, to refuse a transaction of another tenant, opens nothing.
+func tenantLookup(sel *ast.SelectorExpr) bool {
+	pkg, ok := sel.X.(*ast.Ident)
+	return ok && pkg.Name == "tenant" && sel.Sel.Name == "FromContext"
+}
