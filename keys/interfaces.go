@@ -21,6 +21,11 @@ var (
 	ErrConflict = errors.New("keys: the stored record was changed by somebody else")
 	// ErrNotFound means that a store has no record, or a KEK provider no key, for the tenant.
 	ErrNotFound = errors.New("keys: not found")
+	// ErrIntegrity means that stored key material is damaged, or belongs to another tenant, keyring or KEK than the
+	// one it was found under. Nothing was opened with it. Restore the tenant's record from a backup.
+	ErrIntegrity = errors.New("keys: stored key material is damaged or not this tenant's")
+	// ErrClosed means that the keyring was closed.
+	ErrClosed = errors.New("keys: the keyring is closed")
 )
 
 // KEK wraps and unwraps root keysets with one key-encryption key per tenant, which never leaves the provider.
@@ -31,11 +36,12 @@ type KEK interface {
 	Create(ctx context.Context, id tenant.ID) error
 	// Wrap encrypts plaintext (at most 16 KiB) under the newest version of the tenant's key.
 	Wrap(ctx context.Context, id tenant.ID, plaintext []byte) ([]byte, error)
-	// Unwrap decrypts what Wrap or Rewrap returned for the same tenant.
+	// Unwrap decrypts what Wrap or Rewrap returned for the same tenant. For anything else, another tenant's included,
+	// the error wraps [ErrIntegrity].
 	Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error)
 	// Rotate adds a new version of the tenant's key, which Wrap uses from then on. Older versions still unwrap.
 	Rotate(ctx context.Context, id tenant.ID) error
-	// Rewrap encrypts under the newest version what an older version wrapped.
+	// Rewrap encrypts under the newest version what an older version wrapped; its errors are those of Unwrap.
 	Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error)
 	// Destroy deletes every version of the tenant's key for good. It succeeds without effect where there is none.
 	Destroy(ctx context.Context, id tenant.ID) error

@@ -21,6 +21,8 @@ const (
 	kindBlobAttrs = 4 // an object's attributes
 	kindKeyset    = 5 // a purpose keyset under its root keyset
 	kindAudit     = 6 // an audit event's sealed details
+	kindRoot      = 7 // not associated data: the payload that a KEK wraps
+	kindPseudonym = 8 // the input of an actor's pseudonym
 )
 
 // begin appends the version, the kind and the tenant.
@@ -65,4 +67,9 @@ func KeysetAD(dst []byte, id tenant.ID, purpose string) []byte {
 // AuditAD appends the associated data of an audit event's sealed details; uid is the event's metadata.uid.
 func AuditAD(dst []byte, id tenant.ID, uid string) []byte {
 	return component(begin(dst, kindAudit, id), uid)
+}
+
+// PseudonymInput appends the input of the pseudorandom function that makes an actor's pseudonym.
+func PseudonymInput(dst []byte, id tenant.ID, actor string) []byte {
+	return component(begin(dst, kindPseudonym, id), actor)
 }

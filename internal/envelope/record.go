@@ -1,0 +1,99 @@
+package envelope
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// State is the state of a tenant's keys in a [Record].
+type State byte
+
+// The states.
+const (
+	StateActive    State = 1
+	StateSuspended State = 2
+	StateShredded  State = 3
+)
+
+// recordMagic begins every record: "SRK" and the format's version.
+var recordMagic = [4]byte{'S', 'R', 'K', 1}
+
+// MaxRecordSize is the longest record, in bytes.
+const MaxRecordSize = 64<<10 - 1
+
+// maxKeysets bounds what a record may make a reader allocate.
+const maxKeysets = 32
+
+// Record is what a keyring keeps in its store for one tenant. Nothing in it is secret; all but State is
+// authenticated by the ciphertexts it holds.
+type Record struct {
+	Tenant      tenant.ID
+	Keyring     string // the keyring's label
+	State       State
+	RootVersion uint32   // 0 when shredded
+	WrappedRoot []byte   // what the KEK returned; empty when shredded
+	Keysets     []Keyset // by ascending purpose; empty when shredded
+}
+
+// Keyset is one purpose's Tink EncryptedKeyset (binary serialization) under the root keyset, with [KeysetAD].
+type Keyset struct {
+	Purpose   string
+	Encrypted []byte
+}
+
+// AppendRecord appends the record: "SRK", the version, the tenant, the keyring's label, the state, the root's version,
+// the wrapped root, the number of keysets as a big-endian uint32, and for each its purpose and bytes.
+func AppendRecord(dst []byte, r *Record) []byte {
+	dst = append(dst, recordMagic[:]...)
+	dst = component(component(dst, r.Tenant.String()), r.Keyring)
+	dst = append(dst, byte(r.State))
+	dst = binary.BigEndian.AppendUint32(dst, r.RootVersion)
+	dst = component(dst, string(r.WrappedRoot))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Keysets)))
+	for _, k := range r.Keysets {
+		dst = component(component(dst, k.Purpose), string(k.Encrypted))
+	}
+	return dst
+}
+
+// ParseRecord is the inverse of [AppendRecord]. It accepts exactly what AppendRecord writes for a consistent record;
+// the byte slices share memory with b. The error wraps [ErrMalformed].
+func ParseRecord(b []byte) (*Record, error) {
+	if len(b) > MaxRecordSize {
+		return nil, fmt.Errorf("%w: a record of %d bytes is over the limit of %d", ErrMalformed, len(b), MaxRecordSize)
+	}
+	r := newReader(b)
+	if [4]byte(append(r.take(4), 0, 0, 0, 0)[:4]) != recordMagic {
+		return nil, fmt.Errorf("%w: not a key record of version %d", ErrMalformed, recordMagic[3])
+	}
+	id, err := tenant.Parse(string(r.component()))
+	rec := &Record{Tenant: id, Keyring: string(r.component()), State: State(r.byte()), RootVersion: r.uint32(), WrappedRoot: r.component()}
+	n := r.uint32()
+	if !r.ok || err != nil || n > maxKeysets {
+		return nil, fmt.Errorf("%w: a key record that is cut short or has an unusable part", ErrMalformed)
+	}
+	rec.Keysets = make([]Keyset, n)
+	for i := range rec.Keysets {
+		rec.Keysets[i] = Keyset{Purpose: string(r.component()), Encrypted: r.component()}
+		if i > 0 && rec.Keysets[i-1].Purpose >= rec.Keysets[i].Purpose {
+			return nil, fmt.Errorf("%w: a key record whose keysets are not in ascending order", ErrMalformed)
+		}
+	}
+	if !r.done() || !rec.consistent() {
+		return nil, fmt.Errorf("%w: a key record that is cut short, too long or contradicts itself", ErrMalformed)
+	}
+	return rec, nil
+}
+
+func (r *Record) consistent() bool {
+	switch r.State {
+	case StateActive, StateSuspended:
+		return r.RootVersion > 0 && len(r.WrappedRoot) > 0 && len(r.Keysets) > 0
+	case StateShredded:
+		return r.RootVersion == 0 && len(r.WrappedRoot) == 0 && len(r.Keysets) == 0
+	default:
+		return false
+	}
+}

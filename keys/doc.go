@@ -1,0 +1,20 @@
+// Package keys holds the tenants' keys.
+//
+// Each tenant has a key-encryption key (KEK) of its own, which never leaves its provider ([KEK]: Vault Transit or a
+// local file). It wraps the tenant's root keyset, and the root keyset encrypts one Tink keyset per purpose: sealed
+// columns, blind indexes, objects, and the personal parts of the audit trail. Wrapped and encrypted keysets live in
+// a [Store]. One KEK call opens a cold tenant; a [Keyring] keeps opened tenants in a bounded cache.
+//
+// What a keyring promises, and what it costs:
+//
+//   - A suspension by any process takes effect in every process within [Options.SuspendWithin]: a cached tenant is
+//     served only that long after the store last confirmed its state, and confirming it is one store read.
+//   - Keys already handed out stay usable while they are held; an operation under way is not cut off.
+//   - Keys are tied to their tenant three times over: by the KEK, by the identity inside the wrapped root keyset,
+//     and by the associated data of each purpose keyset. A record or a wrapped root that is put in another tenant's
+//     place is refused with [ErrIntegrity].
+//   - Whoever can write to the store can deny service, and can undo a suspension by restoring an earlier record:
+//     restrict writing to it. They cannot open anything with it.
+//
+// Keys in memory are not hidden from code in the same process, and Go cannot promise to erase them.
+package keys

@@ -1,0 +1,149 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/key"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// The purposes of keysets, in the ascending order in which records hold them.
+const (
+	purposeAudit     = "audit"     // AES256-GCM: sealed details of audit events
+	purposeBlobs     = "blobs"     // AES256-GCM-HKDF streaming: objects
+	purposeData      = "data"      // AES256-GCM: sealed columns, attributes of objects
+	purposeIndex     = "index"     // AES-CMAC PRF: blind indexes
+	purposePseudonym = "pseudonym" // AES-CMAC PRF: actors in audit events
+)
+
+// newRecord makes a tenant's keys and returns the record that holds them.
+func (r *Keyring) newRecord(ctx context.Context, id tenant.ID) (*envelope.Record, error) {
+	rootParams, err := dataParameters()
+	if err != nil {
+		return nil, err
+	}
+	handle, err := newKeyset(rootParams)
+	if err != nil {
+		return nil, err
+	}
+	root, err := aead.New(handle)
+	if err != nil {
+		return nil, fmt.Errorf("keys: make the root keyset: %w", err)
+	}
+	rec := &envelope.Record{Tenant: id, Keyring: r.opts.Label, State: envelope.StateActive, RootVersion: 1}
+	if rec.WrappedRoot, err = r.wrapRoot(ctx, rec, handle); err != nil {
+		return nil, err
+	}
+	for _, purpose := range []string{purposeAudit, purposeBlobs, purposeData, purposeIndex, purposePseudonym} {
+		params, err := parametersOf(purpose)
+		if err != nil {
+			return nil, err
+		}
+		h, err := newKeyset(params)
+		if err != nil {
+			return nil, err
+		}
+		encrypted, err := encryptKeyset(root, id, purpose, h)
+		if err != nil {
+			return nil, err
+		}
+		rec.Keysets = append(rec.Keysets, envelope.Keyset{Purpose: purpose, Encrypted: encrypted})
+	}
+	return rec, nil
+}
+
+func newKeyset(params key.Parameters) (*keyset.Handle, error) {
+	m := keyset.NewManager()
+	id, err := m.AddNewKeyFromParameters(params)
+	if err == nil {
+		err = m.SetPrimary(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keys: make a keyset: %w", err)
+	}
+	return m.Handle()
+}
+
+func encryptKeyset(root tink.AEAD, id tenant.ID, purpose string, h *keyset.Handle) ([]byte, error) {
+	var out bytes.Buffer
+	if err := h.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), root, envelope.KeysetAD(nil, id, purpose)); err != nil {
+		return nil, fmt.Errorf("keys: encrypt the keyset %q of tenant %s: %w", purpose, id, err)
+	}
+	return out.Bytes(), nil
+}
+
+// wrapRoot has the KEK provider wrap a root keyset together with its identity.
+func (r *Keyring) wrapRoot(ctx context.Context, rec *envelope.Record, root *keyset.Handle) ([]byte, error) {
+	var clear bytes.Buffer
+	// The keyset is in the clear only inside the payload, which goes nowhere but to the KEK provider.
+	if err := insecurecleartextkeyset.Write(root, keyset.NewBinaryWriter(&clear)); err != nil {
+		return nil, fmt.Errorf("keys: serialize the root keyset of tenant %s: %w", rec.Tenant, err)
+	}
+	payload := envelope.AppendRoot(nil, &envelope.Root{Tenant: rec.Tenant, Keyring: rec.Keyring, Version: rec.RootVersion, Keyset: clear.Bytes()})
+	defer clearBytes(payload, clear.Bytes())
+	wrapped, err := r.kek.Wrap(ctx, rec.Tenant, payload)
+	if err != nil {
+		return nil, fmt.Errorf("keys: wrap the root keyset of tenant %s: %w", rec.Tenant, err)
+	}
+	return wrapped, nil
+}
+
+// unwrapRoot is the one KEK call that opens a tenant. It refuses a root keyset that is not this record's.
+func (r *Keyring) unwrapRoot(ctx context.Context, rec *envelope.Record) (tink.AEAD, error) {
+	payload, err := r.kek.Unwrap(ctx, rec.Tenant, rec.WrappedRoot)
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("keys: unwrap the root keyset of tenant %s: the KEK is gone though the record is there; was it destroyed, or is this another KEK provider? %w", rec.Tenant, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keys: unwrap the root keyset of tenant %s: %w", rec.Tenant, err)
+	}
+	defer clearBytes(payload)
+	root, err := envelope.ParseRoot(payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the root keyset of tenant %s: %w", ErrIntegrity, rec.Tenant, err)
+	}
+	if root.Tenant != rec.Tenant || root.Keyring != rec.Keyring || root.Version != rec.RootVersion {
+		return nil, fmt.Errorf("%w: the root keyset found for tenant %s was wrapped for another tenant, keyring or version", ErrIntegrity, rec.Tenant)
+	}
+	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(root.Keyset)))
+	if err != nil {
+		// Tink's error is left out: it has seen the keyset in the clear.
+		return nil, fmt.Errorf("%w: the root keyset of tenant %s is no Tink keyset", ErrIntegrity, rec.Tenant)
+	}
+	primitive, err := newAEAD(handle)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the root keyset of tenant %s: %w", ErrIntegrity, rec.Tenant, err)
+	}
+	return primitive, nil
+}
+
+// decryptKeyset returns the handle of one purpose's keyset.
+func decryptKeyset(root tink.AEAD, rec *envelope.Record, purpose string) (*keyset.Handle, error) {
+	for _, k := range rec.Keysets {
+		if k.Purpose != purpose {
+			continue
+		}
+		h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(k.Encrypted)), root, envelope.KeysetAD(nil, rec.Tenant, purpose))
+		if err != nil {
+			return nil, fmt.Errorf("%w: the keyset %q of tenant %s does not open under its root", ErrIntegrity, purpose, rec.Tenant)
+		}
+		return h, nil
+	}
+	return nil, fmt.Errorf("%w: the record of tenant %s has no keyset %q", ErrIntegrity, rec.Tenant, purpose)
+}
+
+// clearBytes overwrites key material that is not needed any more, as far as Go lets us reach it.
+func clearBytes(all ...[]byte) {
+	for _, b := range all {
+		clear(b)
+	}
+}

@@ -1,0 +1,202 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Status is the state of a tenant's keys.
+type Status string
+
+// The statuses.
+const (
+	StatusActive    Status = "active"
+	StatusSuspended Status = "suspended"
+	StatusShredded  Status = "shredded"
+)
+
+// Policy says what a keyring does with a tenant it has opened when it can no longer confirm the tenant's state,
+// because the store or the KEK provider is away.
+type Policy int
+
+const (
+	// FailNow refuses with [ErrUnavailable] once a state is older than [Options.SuspendWithin]. The default.
+	FailNow Policy = iota
+	// ServeStale goes on serving opened keys until [Options.StaleLimit], and records each use. A suspension made
+	// meanwhile is not seen before the store is back.
+	ServeStale
+)
+
+// Options are the optional settings of [Open]. The zero value of each field means its default.
+type Options struct {
+	// Label names the keyring inside what is encrypted, so that the records of two environments that share a KEK
+	// provider are never mistaken for each other: 1 to 64 of a-z, 0-9 and "-". Default "main".
+	Label string
+	// Audit records every life-cycle operation and every use of keys past their confirmation. Default: no record.
+	Audit audit.Recorder
+	// Actor stands in recorded events where the context carries no [tenant.Access]. Default "keyring".
+	Actor string
+	// CacheSize is how many tenants are kept opened, about 2 KB each; the least recently used makes room.
+	// Default 10,000.
+	CacheSize int
+	// SuspendWithin is how old the store's confirmation of a tenant's state may be when its keys are handed out, and
+	// so the time within which another process's change takes effect. Default 5 s.
+	SuspendWithin time.Duration
+	// ReopenAfter is how long opened keys are served before the KEK provider has to unwrap them again, and so the
+	// time within which what is revoked there takes effect. Default 15 min.
+	ReopenAfter time.Duration
+	// WhenUnavailable is what happens when either confirmation cannot be had in time. Default [FailNow].
+	WhenUnavailable Policy
+	// StaleLimit ends [ServeStale], counted from the last confirmation. Default 1 h.
+	StaleLimit time.Duration
+	// OnStale, if set, is told of each use of keys past their confirmation and its age, before the keys are handed
+	// out. It must be quick and safe for concurrent use: it is meant for a metric.
+	OnStale func(id tenant.ID, age time.Duration)
+	// Timeout bounds one store read and the KEK call that follows it. Default 5 s.
+	Timeout time.Duration
+	// MaxKEKCalls bounds the KEK calls in flight for opening tenants. Default 32.
+	MaxKEKCalls int
+
+	clock func() time.Duration // monotonic; tests set it
+}
+
+// negativeTTL is how long a failure is remembered, so that a flood of requests for a tenant that cannot be opened
+// does not become a flood on the store and the KEK provider.
+const negativeTTL = time.Second
+
+// missesSize bounds the remembered failures. They have a cache of their own so that invented ids push no tenant out.
+const missesSize = 4096
+
+// Keyring opens tenants' keys and manages their life cycle. It is safe for concurrent use, and any number of
+// processes may have keyrings on the same store.
+type Keyring struct {
+	kek   KEK
+	store Store
+	opts  Options
+
+	adding  sync.Mutex // orders what is put into cache, so that an older record never replaces a newer
+	cache   *lru.Cache[tenant.ID, *entry]
+	misses  *lru.Cache[tenant.ID, miss]
+	flights singleflight.Group
+	slots   chan struct{} // one for each KEK call
+
+	base   context.Context // of flights, which outlive the callers that begin them
+	cancel context.CancelFunc
+	closed atomic.Bool
+}
+
+// Open returns a keyring on a KEK provider and a store. It reads nothing yet. opts may be nil. The error lists every
+// option that is out of range.
+func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if err := o.complete(kek, store); err != nil {
+		return nil, err
+	}
+	cache, err := lru.New[tenant.ID, *entry](o.CacheSize)
+	if err != nil {
+		return nil, fmt.Errorf("keys: make the cache: %w", err)
+	}
+	misses, err := lru.New[tenant.ID, miss](missesSize)
+	if err != nil {
+		return nil, fmt.Errorf("keys: make the cache: %w", err)
+	}
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	return &Keyring{
+		kek: kek, store: store, opts: o, cache: cache, misses: misses,
+		slots: make(chan struct{}, o.MaxKEKCalls), base: base, cancel: cancel,
+	}, nil
+}
+
+// complete fills in defaults and reports all problems at once.
+func (o *Options) complete(kek KEK, store Store) error {
+	var problems []error
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if kek == nil {
+		problem("kek is nil; pass one from vaultkek.New or localkek.Open")
+	}
+	if store == nil {
+		problem("store is nil; pass one from filestore.Open or sqlstore.New")
+	}
+	if o.Label == "" {
+		o.Label = "main"
+	}
+	if !validLabel(o.Label) {
+		problem("Options.Label must be 1 to 64 of a-z, 0-9 and \"-\"")
+	}
+	if o.Actor == "" {
+		o.Actor = "keyring"
+	}
+	if len(o.Actor) > tenant.MaxActorLength {
+		problem("Options.Actor is longer than %d bytes", tenant.MaxActorLength)
+	}
+	positive := func(name string, v *time.Duration, def time.Duration) {
+		if *v == 0 {
+			*v = def
+		}
+		if *v < 0 {
+			problem("Options.%s is negative; leave it zero for %v", name, def)
+		}
+	}
+	positive("SuspendWithin", &o.SuspendWithin, 5*time.Second)
+	positive("ReopenAfter", &o.ReopenAfter, 15*time.Minute)
+	positive("StaleLimit", &o.StaleLimit, time.Hour)
+	positive("Timeout", &o.Timeout, 5*time.Second)
+	count := func(name string, v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+		if *v < 0 {
+			problem("Options.%s is negative; leave it zero for %d", name, def)
+		}
+	}
+	count("CacheSize", &o.CacheSize, 10_000)
+	count("MaxKEKCalls", &o.MaxKEKCalls, 32)
+	if o.WhenUnavailable != FailNow && o.WhenUnavailable != ServeStale {
+		problem("Options.WhenUnavailable is %d; use FailNow or ServeStale", o.WhenUnavailable)
+	}
+	if o.clock == nil {
+		start := time.Now()
+		o.clock = func() time.Duration { return time.Since(start) }
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("keys: the keyring cannot be opened: %w", errors.Join(problems...))
+}
+
+func validLabel(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 64
+}
+
+// Close forgets all keys and makes every later call fail with [ErrClosed]. Keys that are held stay usable. The KEK
+// provider and the store are the caller's to close.
+func (r *Keyring) Close() error {
+	r.adding.Lock()
+	defer r.adding.Unlock()
+	r.closed.Store(true)
+	r.cancel()
+	r.cache.Purge()
+	r.misses.Purge()
+	return nil
+}

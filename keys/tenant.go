@@ -1,0 +1,108 @@
+package keys
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/tink-crypto/tink-go/v2/prf"
+	"github.com/tink-crypto/tink-go/v2/streamingaead/aesgcmhkdf"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Tenant is one tenant's opened keys. It is immutable, safe for concurrent use, and stays usable while it is held,
+// whatever becomes of the tenant: hold it for one operation, not longer.
+type Tenant struct {
+	id       tenant.ID
+	data     tink.AEAD
+	dataID   uint32
+	index    *prf.Set
+	indexIDs []uint32
+	blobs    []blobKey // the primary first
+	audit    *auditSealer
+}
+
+// openTenant opens the keysets of an active tenant.
+func openTenant(root tink.AEAD, rec *envelope.Record, sealer *auditSealer) (*Tenant, error) {
+	t := &Tenant{id: rec.Tenant, audit: sealer}
+	data, err := decryptKeyset(root, rec, purposeData)
+	if err != nil {
+		return nil, err
+	}
+	if t.data, err = newAEAD(data); err != nil {
+		return nil, integrity(rec, purposeData, err)
+	}
+	primary, err := data.Primary()
+	if err != nil {
+		return nil, integrity(rec, purposeData, err)
+	}
+	t.dataID = primary.KeyID()
+	index, err := decryptKeyset(root, rec, purposeIndex)
+	if err != nil {
+		return nil, err
+	}
+	if t.index, t.indexIDs, err = newPRFs(index); err != nil {
+		return nil, integrity(rec, purposeIndex, err)
+	}
+	blobs, err := decryptKeyset(root, rec, purposeBlobs)
+	if err != nil {
+		return nil, err
+	}
+	if t.blobs, err = newBlobKeys(blobs); err != nil {
+		return nil, integrity(rec, purposeBlobs, err)
+	}
+	return t, nil
+}
+
+func integrity(rec *envelope.Record, purpose string, err error) error {
+	return fmt.Errorf("%w: the keyset %q of tenant %s: %w", ErrIntegrity, purpose, rec.Tenant, err)
+}
+
+// ID returns whose keys they are.
+func (t *Tenant) ID() tenant.ID { return t.id }
+
+// Data is the AEAD of sealed columns and of objects' attributes: AES256-GCM with Tink's output prefix. It seals with
+// the primary key and opens with every enabled one.
+func (t *Tenant) Data() tink.AEAD { return t.data }
+
+// DataKeyID is the id of the key that Data seals with. It stands in bytes 1 to 4 of each ciphertext.
+func (t *Tenant) DataKeyID() uint32 { return t.dataID }
+
+// Index is the PRF set (AES-CMAC, 16 bytes) of blind indexes; every enabled key is in it. It must not be changed.
+func (t *Tenant) Index() *prf.Set { return t.index }
+
+// IndexKeyIDs are the ids of the keys in Index, the primary first.
+func (t *Tenant) IndexKeyIDs() []uint32 { return slices.Clone(t.indexIDs) }
+
+// Blobs is the streaming AEAD of objects: AES256-GCM-HKDF with segments of [BlobSegmentSize]. It seals with the
+// primary key. Tink's streams do not name their key: what the primary did not seal, BlobsByID opens.
+func (t *Tenant) Blobs() tink.StreamingAEAD { return t.blobs[0] }
+
+// BlobKeyID is the id of the key that Blobs seals with, for the object's header.
+func (t *Tenant) BlobKeyID() uint32 { return t.blobs[0].id }
+
+// BlobsByID is the streaming AEAD of one key alone, for an object whose header names it.
+func (t *Tenant) BlobsByID(id uint32) (tink.StreamingAEAD, bool) {
+	for _, k := range t.blobs {
+		if k.id == id {
+			return k, true
+		}
+	}
+	return nil, false
+}
+
+// BlobKey is the key itself, for reading a range of an object whose header names it: Tink's streams have no seek.
+func (t *Tenant) BlobKey(id uint32) (*aesgcmhkdf.Key, bool) {
+	for _, k := range t.blobs {
+		if k.id == id {
+			return k.key, true
+		}
+	}
+	return nil, false
+}
+
+// Audit seals the personal parts of audit events.
+func (t *Tenant) Audit() audit.Sealer { return t.audit }

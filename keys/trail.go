@@ -1,0 +1,116 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// sealerWait is how long a life-cycle operation waits for the sealer of its own events. A suspension must not wait
+// for a KEK provider that hangs.
+const sealerWait = time.Second
+
+// trail is one life-cycle operation in the audit trail.
+type trail struct {
+	ring        *Keyring
+	code        audit.Code
+	id          tenant.ID
+	sealer      *auditSealer
+	correlation string
+	keyVersion  uint32
+	reason      string
+}
+
+// intend records that an operation is about to happen.
+func (r *Keyring) intend(ctx context.Context, code audit.Code, id tenant.ID, sealer *auditSealer, reason string) (*trail, error) {
+	correlation, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
+	}
+	t := &trail{ring: r, code: code, id: id, sealer: sealer, correlation: correlation.String(), reason: reason}
+	return t, r.record(ctx, t.event(ctx, audit.Intent, audit.Success))
+}
+
+// outcome records how the operation went and returns err, joined with the recorder's own.
+func (t *trail) outcome(ctx context.Context, err error) error {
+	e := t.event(ctx, audit.Outcome, audit.Success)
+	if err != nil {
+		e.Status, e.Reason = audit.Failure, class(err)
+	}
+	// What happened is recorded although the caller may have gone.
+	if rerr := t.ring.record(context.WithoutCancel(ctx), e); rerr != nil {
+		return errors.Join(err, fmt.Errorf("keys: tenant %s: the outcome could not be recorded: %w", t.id, rerr))
+	}
+	return err
+}
+
+func (t *trail) event(ctx context.Context, phase audit.Phase, status audit.Status) *audit.Event {
+	e := t.ring.event(ctx, t.code, t.id, t.sealer)
+	e.Phase, e.Status, e.Correlation, e.KeyVersion = phase, status, t.correlation, t.keyVersion
+	if t.reason != "" {
+		e.Details = map[string]string{"reason": t.reason}
+	}
+	return e
+}
+
+// event begins an event about the keys of a tenant. The actor is who the context says, whatever tenant they act for
+// there: an administrator's own.
+func (r *Keyring) event(ctx context.Context, code audit.Code, id tenant.ID, sealer *auditSealer) *audit.Event {
+	e := &audit.Event{Code: code, Tenant: id, Actor: r.opts.Actor, Rows: -1, Bytes: -1}
+	if a, err := tenant.FromContext(ctx); err == nil {
+		e.Actor, e.Purpose, e.Request = a.Actor, a.Purpose, a.Request
+	}
+	if sealer != nil {
+		e.Sealer = sealer
+	}
+	return e
+}
+
+// record hands an event to the recorder, if there is one, and makes sure that its failure carries the sentinel.
+func (r *Keyring) record(ctx context.Context, e *audit.Event) error {
+	if r.opts.Audit == nil {
+		return nil
+	}
+	err := r.opts.Audit.Record(ctx, e)
+	if err == nil || errors.Is(err, audit.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", audit.ErrUnavailable, err)
+}
+
+// quickSealer returns the tenant's sealer if it can be had soon, else nil: then details stay out of the event.
+func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
+	if r.opts.Audit == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sealerWait)
+	defer cancel()
+	s, err := r.AuditSealer(ctx, id)
+	if err != nil {
+		return nil
+	}
+	return s.(*auditSealer)
+}
+
+// class is the short, data-free reason that a failed operation has in the trail.
+func class(err error) string {
+	for _, c := range []struct {
+		is   error
+		text string
+	}{
+		{ErrNotProvisioned, "not provisioned"}, {ErrSuspended, "suspended"}, {ErrShredded, "shredded"},
+		{ErrIntegrity, "key material not this tenant's"}, {ErrConflict, "changed by somebody else"},
+		{context.Canceled, "cancelled"}, {context.DeadlineExceeded, "deadline exceeded"}, {ErrUnavailable, "keys unavailable"},
+	} {
+		if errors.Is(err, c.is) {
+			return c.text
+		}
+	}
+	return "error"
+}
