@@ -97,7 +97,7 @@ func (h *harness) SupportsNonSlashDelimiters() bool { return h.delimiters }
 func (h *harness) Close() {}
 
 // Of the suite only TestSignedURL skips itself, as it does for every driver whose SignedURL is unimplemented: ours
-// refuses on purpose. Nothing is excluded.
+// refuses on purpose. Nothing is excluded on memory and files; for S3 see slashless.
 
 func TestConformanceMemory(t *testing.T) {
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {

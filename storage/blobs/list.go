@@ -43,7 +43,7 @@ func (b *bucket) list(ctx context.Context, pass *gate.Pass, opts *driver.ListOpt
 		return nil, err
 	}
 	s := scopeOf(pass.Tenant())
-	prefix, err := s.mark(opts.Prefix)
+	prefix, err := s.of(opts.Prefix)
 	if err != nil {
 		return nil, err
 	}
