@@ -42,7 +42,7 @@ type Access struct {
 func (a Access) Validate() error {
 	var problems []error
 	if a.Tenant.IsZero() {
-		problems = append(problems, errors.New("Tenant is the zero ID; obtain it from tenant.Parse"))
+		problems = append(problems, errors.New("the Tenant is the zero ID; obtain it from tenant.Parse"))
 	}
 	check := func(name, value string, limit int, required bool) {
 		switch {
