@@ -23,6 +23,7 @@ const (
 	kindAudit     = 6 // an audit event's sealed details
 	kindRoot      = 7 // not associated data: the payload that a KEK wraps
 	kindPseudonym = 8 // the input of an actor's pseudonym
+	kindBlobPage  = 9 // a page token of an object listing, which is not kept
 )
 
 // begin appends the version, the kind and the tenant.

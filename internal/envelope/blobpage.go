@@ -2,9 +2,6 @@ package envelope
 
 import "github.com/strongroom-go/strongroom/tenant"
 
-// kindBlobPage is another kind of associated data (see ad.go): a sealed page token of an object listing.
-const kindBlobPage = 9
-
 // BlobPageAD appends the associated data of a page token: the store's own token, with the prefix and the delimiter of
 // the listing that it continues, sealed under the tenant's data keyset. Tokens are not kept at rest.
 func BlobPageAD(dst []byte, id tenant.ID, label string) []byte {
