@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/blob/driver"
 	"gocloud.dev/blob/memblob"
 	"gocloud.dev/gcerrors"
 
@@ -289,4 +292,95 @@ func (s *testStore) List(_ context.Context, after tenant.ID, limit int) ([]tenan
 
 func newTestKeys(t testing.TB) (keys.KEK, keys.Store) {
 	return &testKEK{keys: map[tenant.ID]tink.AEAD{}}, &testStore{records: map[tenant.ID]keys.Record{}}
+}
+
+type contextT = context.Context
+
+func memory() *blob.Bucket { return memblob.OpenBucket(nil) }
+
+// fileblobTypes are targets for each driver-specific type that fileblob hands out.
+func fileblobTypes() []any {
+	return []any{new(os.FileInfo), new(*os.File), new(io.Reader), new(*blob.Bucket)}
+}
+
+// contextsWithoutAccess carry no access, or one that is not valid.
+func contextsWithoutAccess(t testing.TB) []context.Context {
+	return []context.Context{
+		t.Context(),
+		tenant.NewContext(t.Context(), tenant.Access{}),
+		tenant.NewContext(t.Context(), tenant.Access{Actor: "nurse", Purpose: "treatment"}),
+		tenant.NewContext(t.Context(), tenant.Access{Tenant: alice, Purpose: "treatment"}),
+		tenant.NewContext(t.Context(), tenant.Access{Tenant: alice, Actor: "nurse"}),
+	}
+}
+
+// everyOperation does each on key and returns its error.
+func everyOperation(b *blob.Bucket, ctx context.Context, key string) map[string]error {
+	errs := map[string]error{}
+	_, errs["read"] = b.ReadAll(ctx, key)
+	_, errs["read a range"] = b.NewRangeReader(ctx, key, 0, 0, nil)
+	_, errs["attributes"] = b.Attributes(ctx, key)
+	_, errs["list"] = b.List(nil).Next(ctx)
+	errs["write"] = b.WriteAll(ctx, key+"-new", []byte("y"), nil)
+	errs["upload"] = b.Upload(ctx, key+"-new", strings.NewReader("y"), &blob.WriterOptions{ContentType: "text/plain"})
+	errs["copy"] = b.Copy(ctx, key+"-copy", key, nil)
+	errs["delete"] = b.Delete(ctx, key)
+	return errs
+}
+
+// bucketDriver is a driver over a bucket, for inner stores that misbehave. It forwards what the tests need.
+type bucketDriver struct {
+	driver.Bucket // nil: what is not forwarded panics
+	b             *blob.Bucket
+}
+
+func innerDriver(b *blob.Bucket) bucketDriver { return bucketDriver{b: b} }
+
+func (d bucketDriver) ErrorCode(err error) gcerrors.ErrorCode { return gcerrors.Code(err) }
+func (d bucketDriver) ErrorAs(err error, i any) bool          { return d.b.ErrorAs(err, i) }
+func (d bucketDriver) Close() error                           { return d.b.Close() }
+
+func (d bucketDriver) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
+	a, err := d.b.Attributes(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return &driver.Attributes{ContentType: a.ContentType, Metadata: a.Metadata, Size: a.Size, ModTime: a.ModTime, ETag: a.ETag}, nil
+}
+
+func (d bucketDriver) NewRangeReader(ctx context.Context, key string, offset, length int64, _ *driver.ReaderOptions) (driver.Reader, error) {
+	r, err := d.b.NewRangeReader(ctx, key, offset, length, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &readerDriver{r}, nil
+}
+
+type readerDriver struct{ *blob.Reader }
+
+func (r *readerDriver) Attributes() *driver.ReaderAttributes {
+	return &driver.ReaderAttributes{ContentType: r.ContentType(), ModTime: r.ModTime(), Size: r.Size()}
+}
+
+func (d bucketDriver) NewTypedWriter(ctx context.Context, key, contentType string, o *driver.WriterOptions) (driver.Writer, error) {
+	return d.b.NewWriter(ctx, key, &blob.WriterOptions{ContentType: contentType, Metadata: o.Metadata, IfNotExist: o.IfNotExist})
+}
+
+func (d bucketDriver) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
+	return d.b.Delete(ctx, key)
+}
+
+// lyingLister lists a prefix of its own choice.
+type lyingLister struct {
+	bucketDriver
+	prefix string
+}
+
+func (l *lyingLister) ListPaged(ctx context.Context, _ *driver.ListOptions) (*driver.ListPage, error) {
+	objects, _, err := l.b.ListPage(ctx, blob.FirstPageToken, 10, &blob.ListOptions{Prefix: l.prefix})
+	page := &driver.ListPage{}
+	for _, o := range objects {
+		page.Objects = append(page.Objects, &driver.ListObject{Key: o.Key, Size: o.Size})
+	}
+	return page, err
 }
