@@ -1,4 +1,3 @@
-// Package audit records what happened, so that it can be proven afterwards.
 package audit
 
 import (
@@ -35,10 +34,11 @@ const (
 	CodeKeySuspend   Code = "key.suspend"
 	CodeKeyResume    Code = "key.resume"
 	CodeKeyShred     Code = "key.shred"
-	// Event Log Activity (1008): written by the log itself.
-	CodeLogStarted   Code = "audit.started"
-	CodeLogRecovered Code = "audit.recovered"
-	CodeLogStopping  Code = "audit.stopping"
+	// Event Log Activity (1008): written by the log itself, and refused from anybody else.
+	CodeLogStarted   Code = "audit.started"   // the log was opened
+	CodeLogRecovered Code = "audit.recovered" // it had not been closed; Reason says what was cut
+	CodeLogStopping  Code = "audit.stopping"  // it was closed, or its disk is full
+	CodeLogHead      Code = "audit.head"      // how many events of one tenant stand before this one, and their tree's root
 )
 
 // Phase places an event within the operation it belongs to.
@@ -63,11 +63,13 @@ const (
 )
 
 // Sealer makes the personal parts of an event unreadable without the tenant's keys. The keys package implements it
-// with the tenant's audit keyset. It must be safe for concurrent use.
+// with the tenant's audit keyset. It must be safe for concurrent use. Where it fails, an Intent is refused; any other
+// event is recorded without its details and with a pseudonym under the log's own key.
 type Sealer interface {
 	// Pseudonym returns a stable name for actor that only the tenant's keys can link to it.
 	Pseudonym(actor string) (string, error)
-	// SealDetails encrypts details, bound to the tenant and to the event's uid.
+	// SealDetails encrypts details, bound to the tenant and to the event's uid. Details are a JSON object with the
+	// members actor, a string, and details, an object of strings; either may be absent.
 	SealDetails(details []byte, uid string) ([]byte, error)
 }
 
@@ -79,25 +81,28 @@ type Event struct {
 	Status Status
 	// Time defaults to now.
 	Time time.Time
-	// Correlation is one UUID for all events of one operation; empty for none.
+	// Correlation is one UUID for all events of one operation; empty for none. Anything else is refused.
 	Correlation string
 
 	// Tenant is zero only where an access came without one.
 	Tenant tenant.ID
 	// Actor is pseudonymised by Sealer; without a Sealer it is replaced by a pseudonym under the log's own key.
-	Actor   string
-	Purpose string // in the clear
-	Request string // in the clear
+	Actor string
+	// Purpose and Request stand in the clear, the first 1 KiB of each.
+	Purpose string
+	Request string
 
 	// Store is "postgresql", "sqlite" or "blob"; empty for events about keys and the log.
 	Store string
 	// Name is the database's name or the bucket's label.
 	Name string
-	// Tables and Columns are what a statement touches; sealed columns are in SealedColumns too.
+	// Tables and Columns are what a statement touches; sealed columns are in SealedColumns too. The log keeps the
+	// first 32 KiB of names of each.
 	Tables        []string
 	Columns       []string
 	SealedColumns []string
-	// Statement is the normalised text (no literals) and Fingerprint its digest.
+	// Statement is the normalised text (no literals), of which the log keeps the first 32 KiB, and Fingerprint its
+	// digest.
 	Statement   string
 	Fingerprint string
 	// KeyVersion is the primary key id of the keyset in use; 0 for none.
@@ -111,7 +116,7 @@ type Event struct {
 	Reason string
 
 	// Details holds what may be personal: object keys, addresses, free-text reasons. It is sealed by Sealer, and
-	// left out where there is none.
+	// left out where there is none. At most 64 KiB: more refuses an Intent, and is left out of any other event.
 	Details map[string]string
 	Sealer  Sealer
 }

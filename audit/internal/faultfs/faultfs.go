@@ -1,0 +1,319 @@
+// Package faultfs is a file system for tests: any step can be made to fail or fall short, and it knows what would be
+// left if the power failed now.
+package faultfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+)
+
+// Op is one kind of step.
+type Op string
+
+// The steps.
+const (
+	Open     Op = "open"
+	Read     Op = "read"
+	Write    Op = "write"
+	Datasync Op = "datasync"
+	Truncate Op = "truncate"
+	Allocate Op = "allocate"
+	Stat     Op = "stat"
+	Close    Op = "close"
+	Mkdir    Op = "mkdir"
+	Rename   Op = "rename"
+	Remove   Op = "remove"
+	ReadDir  Op = "readdir"
+	Lstat    Op = "lstat"
+	SyncDir  Op = "syncdir"
+	Lock     Op = "lock"
+)
+
+// Step is one call that is about to happen.
+type Step struct {
+	Op   Op
+	Name string // the file's path, or the directory's
+	Size int    // bytes, for Read and Write
+}
+
+// Short is an error that lets the first N bytes of a write through before it fails with Err.
+type Short struct {
+	N   int
+	Err error
+}
+
+func (s *Short) Error() string { return "short write: " + s.Err.Error() }
+func (s *Short) Unwrap() error { return s.Err }
+
+// FS wraps the operating system's file system.
+type FS struct {
+	// Before is asked before every step; an error makes the step fail, without effect unless it is a [Short].
+	// It may block, and is called without any lock held. It must not be changed while the file system is in use.
+	Before func(Step) error
+
+	mu    sync.Mutex
+	files map[string]*durability
+}
+
+// durability is what is known about one file that was created or written through this FS.
+type durability struct {
+	size    int64 // bytes in the file
+	durable int64 // bytes that a loss of power leaves
+	named   bool  // whether the directory entry is durable
+}
+
+// New returns a file system in which nothing fails yet.
+func New() *FS { return &FS{files: map[string]*durability{}} }
+
+func (f *FS) before(op Op, name string, size int) error {
+	if f.Before == nil {
+		return nil
+	}
+	if err := f.Before(Step{op, name, size}); err != nil {
+		return &fs.PathError{Op: string(op), Path: name, Err: err}
+	}
+	return nil
+}
+
+// Durable returns how many of the file's bytes would survive a loss of power.
+func (f *FS) Durable(name string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.files[name]; d != nil && d.named {
+		return d.durable
+	}
+	return 0
+}
+
+// PowerLoss leaves on the disk what a loss of power would: files whose name was not made durable are gone, and of
+// the bytes that were not synced only as many are left as torn says, between 0 and unsynced.
+func (f *FS) PowerLoss(torn func(name string, unsynced int64) int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var errs []error
+	for name, d := range f.files {
+		if !d.named {
+			errs = append(errs, os.Remove(name))
+			continue
+		}
+		if d.size > d.durable {
+			errs = append(errs, os.Truncate(name, d.durable+torn(name, d.size-d.durable)))
+		}
+	}
+	f.files = map[string]*durability{}
+	return errors.Join(errs...)
+}
+
+// OpenFile implements [vfs.FS].
+func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if err := f.before(Open, name, 0); err != nil {
+		return nil, err
+	}
+	_, statErr := os.Lstat(name)
+	inner, err := vfs.OS{}.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.files[name]; d == nil {
+		var size int64
+		if info, err := inner.Stat(); err == nil {
+			size = info.Size()
+		}
+		f.files[name] = &durability{size: size, durable: size, named: statErr == nil}
+	} else if flag&os.O_TRUNC != 0 {
+		d.size, d.durable = 0, 0
+	}
+	return &file{inner, f, name}, nil
+}
+
+// Mkdir implements [vfs.FS].
+func (f *FS) Mkdir(name string, perm fs.FileMode) error {
+	if err := f.before(Mkdir, name, 0); err != nil {
+		return err
+	}
+	return os.Mkdir(name, perm)
+}
+
+// Rename implements [vfs.FS].
+func (f *FS) Rename(oldname, newname string) error {
+	if err := f.before(Rename, newname, 0); err != nil {
+		return err
+	}
+	if err := os.Rename(oldname, newname); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.files[oldname]; d != nil {
+		delete(f.files, oldname)
+		d.named = false
+		f.files[newname] = d
+	}
+	return nil
+}
+
+// Remove implements [vfs.FS].
+func (f *FS) Remove(name string) error {
+	if err := f.before(Remove, name, 0); err != nil {
+		return err
+	}
+	if err := os.Remove(name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.files, name)
+	return nil
+}
+
+// ReadDir implements [vfs.FS].
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
+	if err := f.before(ReadDir, name, 0); err != nil {
+		return nil, err
+	}
+	return os.ReadDir(name)
+}
+
+// Lstat implements [vfs.FS].
+func (f *FS) Lstat(name string) (fs.FileInfo, error) {
+	if err := f.before(Lstat, name, 0); err != nil {
+		return nil, err
+	}
+	return os.Lstat(name)
+}
+
+// SyncDir implements [vfs.FS].
+func (f *FS) SyncDir(name string) error {
+	if err := f.before(SyncDir, name, 0); err != nil {
+		return err
+	}
+	if err := (vfs.OS{}).SyncDir(name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n, d := range f.files {
+		if filepath.Dir(n) == filepath.Clean(name) {
+			d.named = true
+		}
+	}
+	return nil
+}
+
+// Lock implements [vfs.FS].
+func (f *FS) Lock(name string) (io.Closer, error) {
+	if err := f.before(Lock, name, 0); err != nil {
+		return nil, err
+	}
+	return vfs.OS{}.Lock(name)
+}
+
+type file struct {
+	vfs.File
+	fs   *FS
+	name string
+}
+
+func (f *file) Read(p []byte) (int, error) {
+	if err := f.fs.before(Read, f.name, len(p)); err != nil {
+		return 0, err
+	}
+	return f.File.Read(p)
+}
+
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.fs.before(Read, f.name, len(p)); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// WriteAt overwrites; what it overwrote counts as durable still, which is right only for the same bytes.
+func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.fs.before(Write, f.name, len(p)); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *file) Write(p []byte) (int, error) {
+	err := f.fs.before(Write, f.name, len(p))
+	var short *Short
+	if errors.As(err, &short) {
+		p = p[:min(short.N, len(p))]
+	} else if err != nil {
+		return 0, err
+	}
+	n, werr := f.File.Write(p)
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if d := f.fs.files[f.name]; d != nil {
+		d.size += int64(n)
+	}
+	return n, errors.Join(err, werr)
+}
+
+func (f *file) Datasync() error {
+	// What counts is what was written before the sync began.
+	f.fs.mu.Lock()
+	d := f.fs.files[f.name]
+	var size int64
+	if d != nil {
+		size = d.size
+	}
+	f.fs.mu.Unlock()
+	if err := f.fs.before(Datasync, f.name, 0); err != nil {
+		return err
+	}
+	if err := f.File.Datasync(); err != nil {
+		return err
+	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if d != nil {
+		d.durable = size
+	}
+	return nil
+}
+
+func (f *file) Truncate(size int64) error {
+	if err := f.fs.before(Truncate, f.name, 0); err != nil {
+		return err
+	}
+	if err := f.File.Truncate(size); err != nil {
+		return err
+	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if d := f.fs.files[f.name]; d != nil {
+		d.size, d.durable = size, min(d.durable, size)
+	}
+	return nil
+}
+
+func (f *file) Allocate(size int64) error {
+	if err := f.fs.before(Allocate, f.name, 0); err != nil {
+		return err
+	}
+	return f.File.Allocate(size)
+}
+
+func (f *file) Stat() (fs.FileInfo, error) {
+	if err := f.fs.before(Stat, f.name, 0); err != nil {
+		return nil, err
+	}
+	return f.File.Stat()
+}
+
+func (f *file) Close() error {
+	err := f.fs.before(Close, f.name, 0)
+	return errors.Join(err, f.File.Close())
+}

@@ -1,0 +1,43 @@
+// Package vfs is everything the audit log asks of a file system. The log reaches its files through [FS] alone, so
+// that tests can make any single step fail, fall short or lose power.
+package vfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+)
+
+// ErrLocked means that another process, or another log in this one, holds the lock.
+var ErrLocked = errors.New("it is locked")
+
+// FS is a file system. Names are paths as the os package takes them.
+type FS interface {
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	Mkdir(name string, perm fs.FileMode) error
+	Rename(oldname, newname string) error
+	Remove(name string) error
+	ReadDir(name string) ([]fs.DirEntry, error)
+	// Lstat describes name itself, not what a symbolic link there points to.
+	Lstat(name string) (fs.FileInfo, error)
+	// SyncDir makes the names in a directory durable: files created in, renamed into and removed from it.
+	SyncDir(name string) error
+	// Lock takes the exclusive advisory lock on the file, creating it with mode 0600, without waiting; the error
+	// wraps [ErrLocked] where it is held. Closing what it returns releases the lock and leaves the file.
+	Lock(name string) (io.Closer, error)
+}
+
+// File is an open file. A Write that stores less than it was given returns an error.
+type File interface {
+	io.Reader
+	io.ReaderAt
+	io.Writer
+	io.WriterAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error
+	// Allocate reserves size bytes of disk space for the file and makes it that long.
+	Allocate(size int64) error
+	// Datasync makes the content durable, with as much of the metadata as is needed to read it back.
+	Datasync() error
+}

@@ -1,0 +1,230 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+)
+
+// OpenLog opens the log in dir, or creates one where dir is missing or empty; opts may be nil. Close it when done.
+//
+// A log that was not closed is read back whole: what a write cut short left behind the last event, which nobody was
+// ever told was recorded, is cut off, and an audit.recovered event says how much. Anything else that is not as it was
+// written is an error that wraps [ErrTampered], and nothing is changed. Creating a log either succeeds or leaves
+// nothing behind. Every error names what is wrong and what to do.
+func OpenLog(dir string, opts *Options) (*Log, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	undo := &undo{fs: o.fs}
+	if err := makeDirs(o.fs, filepath.Clean(dir), undo); err != nil {
+		return nil, errors.Join(fmt.Errorf("audit: cannot make the log's directory: %w; see to its parent's permissions", err), undo.run())
+	}
+	lockPath := filepath.Join(dir, lockName)
+	_, statErr := o.fs.Lstat(lockPath)
+	lock, err := o.fs.Lock(lockPath)
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("audit: the log in %s is in use: %w by another process or another Log in this one; give each process a directory of its own", dir, err)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("audit: cannot lock the log in %s: %w; the directory must be writable for this process", dir, err), undo.run())
+	}
+	if errors.Is(statErr, fs.ErrNotExist) {
+		undo.remove(lockPath)
+	}
+	l := newLog(dir, o)
+	l.lock = lock
+	err = l.open(undo)
+	if err != nil {
+		// The names go first: while the lock is held, nobody else can have begun a log there.
+		return nil, errors.Join(err, undo.run(), lock.Close())
+	}
+	return l, nil
+}
+
+func (l *Log) open(undo *undo) error {
+	c, err := readConfig(l.opts.fs, l.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l.create(undo)
+	}
+	if err != nil {
+		return err
+	}
+	undo.keep()
+	if l.opts.Origin != "" && l.opts.Origin != c.Origin {
+		return fmt.Errorf("audit: the log in %s is %q and Options.Origin is %q; leave Origin empty or use another directory", l.dir, c.Origin, l.opts.Origin)
+	}
+	return l.reopen(c)
+}
+
+// reopen goes on with a log that exists.
+func (l *Log) reopen(c config) error {
+	fsys := l.opts.fs
+	verifiers, err := verifierList(c.Verifiers, c.Origin)
+	if err != nil {
+		return err
+	}
+	w, err := l.writer(c)
+	if err != nil {
+		return err
+	}
+	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: verifiers, chained: true}
+	if err := r.run(context.Background()); err != nil {
+		if errors.Is(err, ErrTampered) {
+			err = fmt.Errorf("%w; nothing was changed: verify a copy of %s, keep it as evidence, and begin a new log in another directory", err, l.dir)
+		}
+		return err
+	}
+	if err := ensureReserve(fsys, l.dir, l.opts.ReserveBytes); err != nil {
+		return err
+	}
+	w.tree, w.last = r.tree, r.sealed
+	w.disk, err = openDisk(fsys, l.dir, r.tail.first, r.tail.size, r.tail.leaves*32, r.cpEnd, os.O_CREATE)
+	if err != nil {
+		return fmt.Errorf("audit: cannot open the log in %s for writing: %w", l.dir, err)
+	}
+	for _, t := range r.tenants {
+		t.assigned = t.tree.size
+		l.tenants[t.id] = t
+		w.noteUncovered(t, t.tree.size)
+	}
+	if err := w.repair(r); err != nil {
+		return errors.Join(err, w.disk.close())
+	}
+	return l.begin(w, recovery(r))
+}
+
+// writer returns a writer without its disk.
+func (l *Log) writer(c config) (*writer, error) {
+	signer, err := openSigner(l.opts.fs, l.dir, c, &l.opts)
+	if err != nil {
+		return nil, err
+	}
+	pseudonym, err := openPseudonymKey(l.opts.fs, l.dir)
+	if err != nil {
+		return nil, err
+	}
+	l.key = c.Verifiers[len(c.Verifiers)-1]
+	l.enc = newEncoder(c.Origin, l.opts.Service, l.opts.now, pseudonym)
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return &writer{log: l, signer: signer, hasher: newLeafHasher(), swept: l.opts.now(), sync: timer}, nil
+}
+
+// recovery says what a log that was not closed looked like, or "" for one that was.
+func recovery(r *replay) string {
+	if r.lastCode == CodeLogStopping && r.tail.torn == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the log had not been closed; cut off: %d bytes of unfinished events, %d of leaf hashes, %d of checkpoints; not yet under a checkpoint: %d events",
+		r.tail.torn, r.tail.stray, r.cpTorn, r.tree.size-r.sealed.tree.N)
+}
+
+// begin records that the log is open and starts its writer.
+func (l *Log) begin(w *writer, recovered string) error {
+	err := w.announce(recovered)
+	if err != nil {
+		return errors.Join(fmt.Errorf("audit: cannot begin to record in %s: %w; %s", l.dir, err, remedy(err)), w.disk.close())
+	}
+	go w.run()
+	return nil
+}
+
+func (w *writer) announce(recovered string) error {
+	if recovered != "" {
+		b, err := w.own(CodeLogRecovered, Success, recovered)
+		if err == nil {
+			err = w.write(b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	b, err := w.own(CodeLogStarted, Success, "opened, "+w.log.opts.Durability.String())
+	if err == nil {
+		err = w.write(b)
+	}
+	if err == nil {
+		err = w.seal()
+	}
+	return err
+}
+
+// repair brings the files to where replay found all well. Events that no checkpoint seals yet may be in the kernel's
+// memory alone, and if writing them back once failed, the kernel would not try again: so they are written again, in
+// place and with the same bytes, before anything is signed.
+func (w *writer) repair(r *replay) error {
+	d := w.disk
+	for _, a := range []*appender{&d.lines, &d.leaves, &d.checkpoints} {
+		if err := cut(a.f, a.size); err != nil {
+			return fmt.Errorf("audit: cutting the unfinished end of %s: %w; %s", a.name, err, remedy(err))
+		}
+	}
+	if err := rewrite(d.fs, d.lines.name, r.tail.sealed, r.tail.size); err != nil {
+		return fmt.Errorf("audit: making the last events in %s durable: %w; %s", d.lines.name, err, remedy(err))
+	}
+	missing, err := w.missingLeaves(r)
+	if err != nil {
+		return err
+	}
+	w.leaves = missing
+	if err := w.flushLeaves(); err != nil {
+		return fmt.Errorf("audit: completing %s: %w; %s", d.leaves.name, err, remedy(err))
+	}
+	if err := d.fs.SyncDir(filepath.Join(w.log.dir, segmentsName)); err != nil {
+		return fmt.Errorf("audit: syncing the segments' directory: %w", err)
+	}
+	return nil
+}
+
+// missingLeaves returns the hashes of the last segment's lines that its leaves file lacks.
+func (w *writer) missingLeaves(r *replay) ([]byte, error) {
+	f, err := w.disk.fs.OpenFile(w.disk.lines.name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	defer f.Close()
+	lines := newLineReader(io.LimitReader(f, r.tail.size))
+	var leaves []byte
+	for n := int64(0); ; n++ {
+		line, err := lines.next()
+		if err == io.EOF {
+			return leaves, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("audit: reading %s: %w", w.disk.lines.name, err)
+		}
+		if n >= r.tail.leaves {
+			hash := w.hasher.leaf(line[:len(line)-1])
+			leaves = append(leaves, hash[:]...)
+		}
+	}
+}
+
+// rewrite writes the bytes of a file from from to to again, and syncs the file.
+func rewrite(fsys vfs.FS, name string, from, to int64) error {
+	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, min(1<<20, max(to-from, 1)))
+	for err == nil && from < to {
+		part := buf[:min(int64(len(buf)), to-from)]
+		if _, err = f.ReadAt(part, from); err == nil {
+			_, err = f.WriteAt(part, from)
+		}
+		from += int64(len(part))
+	}
+	if err == nil {
+		err = f.Datasync()
+	}
+	return errors.Join(err, f.Close())
+}

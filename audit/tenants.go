@@ -1,0 +1,20 @@
+package audit
+
+import "github.com/strongroom-go/strongroom/tenant"
+
+// tenantState is what a log knows of one tenant's events, or (for the zero ID) of its own.
+type tenantState struct {
+	id       tenant.ID
+	assigned int64    // the newest sequence number given out; guarded by Log.mu
+	tree     frontier // over the tenant's events but head leaves; its size is the newest sequence number on the disk
+	covered  int64    // the tree's size at the newest head leaf
+	due      bool     // it waits for a head leaf
+}
+
+// uncovered is how many events stand behind the newest head leaf. The log's own events have none.
+func (t *tenantState) uncovered() int64 {
+	if t.id.IsZero() {
+		return 0
+	}
+	return t.tree.size - t.covered
+}

@@ -1,0 +1,168 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+)
+
+// VerifyOptions are the optional settings of [Verify].
+type VerifyOptions struct {
+	// Verifiers are the log's public keys, in the form of golang.org/x/mod/sumdb/note, from a source that is trusted.
+	// Without them those in log.json are used, which whoever can rewrite the log can rewrite too.
+	Verifiers []string
+	// Pins are tree heads that the log is known to have had: see [ParseCheckpoint] and [Log.Checkpoint].
+	Pins []TreeHead
+	// Progress is called now and then with the bytes read and the bytes there are.
+	Progress func(done, total int64)
+}
+
+// Report is what [Verify] found.
+type Report struct {
+	Dir         string
+	Origin      string
+	Segments    int
+	Events      int64 // whole events, Sealed + Unsealed
+	Sealed      int64 // under a signed checkpoint
+	Unsealed    int64 // behind the newest checkpoint; normally the last second of a log that was not closed
+	Torn        int64 // bytes of an unfinished event, leaf or checkpoint at the end; opening the log cuts them off
+	Checkpoints int64
+	Tenants     int   // tenants with events
+	Heads       int64 // head leaves, each of which proves a tenant's events complete up to it
+	Uncovered   int64 // tenants' events behind their newest head leaf
+	Closed      bool  // the last event is the log's own, that it was closed
+	Pins        int   // pins that the log agrees with
+	TrustedKeys bool  // the keys came from VerifyOptions
+	Head        TreeHead
+	Checkpoint  []byte // the newest; kept elsewhere, it is a pin
+}
+
+// ParseCheckpoint checks a checkpoint's signature against verifier keys and returns its tree head, for use as a pin.
+func ParseCheckpoint(msg []byte, verifiers []string) (TreeHead, error) {
+	for _, key := range verifiers {
+		v, err := note.NewVerifier(key)
+		if err != nil {
+			return TreeHead{}, errors.New("audit: a verifier key is not of the form name+hash+key")
+		}
+		c, err := parseCheckpoint(msg, v.Name())
+		if err != nil {
+			continue
+		}
+		if _, err := note.Open(c.note, note.VerifierList(v)); err == nil {
+			return TreeHead{c.tree.N, c.tree.Hash}, nil
+		}
+	}
+	return TreeHead{}, fmt.Errorf("%w: the note is not a checkpoint signed by any of the %d verifier keys", ErrTampered, len(verifiers))
+}
+
+// Verify checks a log offline: every byte of its segments against their recorded hashes, the tree against every
+// checkpoint, every signature, each tenant's sequence numbers, and every head leaf. It needs no lock and changes
+// nothing; opts may be nil. It may read a copy, or a log that is being written.
+//
+// An error that wraps [ErrTampered] is a [TamperError] about the first thing found wrong; the report then says how far
+// all was well. Any other error means that the log could not be read.
+//
+// Without a pin two things cannot be seen, whoever looks: that the end of the log was cut off together with its
+// checkpoints, and that all of it was written anew with its signing key. The report says "unpinned" then.
+func Verify(ctx context.Context, dir string, opts *VerifyOptions) (*Report, error) {
+	if opts == nil {
+		opts = &VerifyOptions{}
+	}
+	var fsys vfs.FS = vfs.OS{}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("audit: %s is not the directory of a log: %w", dir, cmpErr(err, errors.New("not a directory")))
+	}
+	c, err := readConfig(fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &TamperError{configName, -1, "the file is missing; it is the last one that a new log gets, so a log without it has lost it"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	keys := c.Verifiers
+	if len(opts.Verifiers) > 0 {
+		keys = opts.Verifiers
+	}
+	verifiers, err := verifierList(keys, c.Origin)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range opts.Pins {
+		if p.Size < 1 {
+			return nil, errors.New("audit: a pin has no size; take pins from ParseCheckpoint")
+		}
+	}
+	r := &replay{fs: fsys, dir: dir, origin: c.Origin, verifiers: verifiers, pins: slices.Clone(opts.Pins), progress: opts.Progress}
+	err = r.run(ctx)
+	report := r.report()
+	report.Pins = len(opts.Pins) - len(r.pins)
+	report.TrustedKeys = len(opts.Verifiers) > 0
+	return report, err
+}
+
+func cmpErr(err, otherwise error) error {
+	if err == nil {
+		return otherwise
+	}
+	return err
+}
+
+func (r *replay) report() *Report {
+	p := &Report{
+		Dir: r.dir, Origin: r.origin, Segments: len(r.segments),
+		Events: r.tree.size, Sealed: r.sealed.tree.N, Unsealed: r.tree.size - r.sealed.tree.N,
+		Torn: r.tail.torn + r.tail.stray + r.cpTorn, Checkpoints: r.sealed.number, Heads: r.heads,
+		Closed: r.lastCode == CodeLogStopping,
+		Head:   TreeHead{r.tree.size, r.tree.root()}, Checkpoint: r.sealed.note,
+	}
+	for name, t := range r.tenants {
+		if name != "" {
+			p.Tenants++
+			p.Uncovered += t.uncovered()
+		}
+	}
+	return p
+}
+
+// String returns the report as a table.
+func (p *Report) String() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...)
+	}
+	row("log", "%s (%s)", filepath.ToSlash(p.Dir), p.Origin)
+	row("events", "%d in %d segments", p.Events, p.Segments)
+	row("sealed", "%d under %d checkpoints", p.Sealed, p.Checkpoints)
+	row("unsealed", "%d", p.Unsealed)
+	row("torn", "%d bytes", p.Torn)
+	row("tenants", "%d with %d head leaves; %d events behind their newest", p.Tenants, p.Heads, p.Uncovered)
+	if p.Closed {
+		row("state", "closed")
+	} else {
+		row("state", "open, or not closed properly")
+	}
+	if p.TrustedKeys {
+		row("keys", "given, trusted")
+	} else {
+		row("keys", "from log.json, unauthenticated: whoever rewrites the log can rewrite them")
+	}
+	if p.Pins > 0 {
+		row("pins", "agrees with %d", p.Pins)
+	} else {
+		row("pins", "unpinned: a log whose end was cut off with its checkpoints, or that was signed anew with its key, looks like this too")
+	}
+	row("tree", "%d %x", p.Head.Size, p.Head.Root)
+	w.Flush()
+	return b.String()
+}
