@@ -235,6 +235,7 @@ func unmapped(dst []byte, e *Event, p private) (_ []byte, cut bool) {
 	dst = append(dst, '"')
 	text(`,"purpose":`, e.Purpose, maxText)
 	text(`,"request":`, e.Request, maxText)
+	text(`,"transaction":`, e.Transaction, maxText)
 	names(`,"tables":`, e.Tables)
 	names(`,"columns":`, e.Columns)
 	names(`,"sealed_columns":`, e.SealedColumns)

@@ -83,6 +83,9 @@ type Event struct {
 	Time time.Time
 	// Correlation is one UUID for all events of one operation; empty for none. Anything else is refused.
 	Correlation string
+	// Transaction is one id for all statements of a SQL transaction and its end; empty outside one. What a statement
+	// wrote in a transaction stands only if the transaction's commit is recorded too.
+	Transaction string
 
 	// Tenant is zero only where an access came without one.
 	Tenant tenant.ID

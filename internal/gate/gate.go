@@ -158,7 +158,7 @@ func (op *Op) describe(e *audit.Event) {
 	e.Store, e.Name = op.Action.Store, op.Action.Name
 	e.Tables, e.Columns, e.SealedColumns = op.Action.Tables, op.Action.Columns, op.SealedColumns
 	e.Statement, e.Fingerprint = op.Statement, op.Fingerprint
-	e.Details = op.Details
+	e.Transaction, e.Details = op.Transaction, op.Details
 }
 
 // unavailable makes sure that a recorder's failure carries the sentinel that callers look for.
