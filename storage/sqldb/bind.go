@@ -1,0 +1,97 @@
+package sqldb
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// bind makes the database's parameters out of the caller's.
+func (d *database) bind(pass *gate.Pass, plan *sqlplan.Plan, args []driver.NamedValue) ([]driver.Value, error) {
+	values := make([]driver.Value, len(plan.Params))
+	for i, p := range plan.Params {
+		v, err := d.param(pass, p, args)
+		if err != nil {
+			return nil, fmt.Errorf("sqldb: parameter %s: %w", describe(p), err)
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+func describe(p sqlplan.Param) string {
+	where := ""
+	if p.Column != "" {
+		where = " for " + p.Table + "." + p.Column
+	}
+	if p.Source == sqlplan.FromCaller {
+		return fmt.Sprintf("$%d%s", p.Caller, where)
+	}
+	return "of the statement" + where
+}
+
+func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedValue) (driver.Value, error) {
+	var v driver.Value
+	switch p.Source {
+	case sqlplan.FromTenant:
+		return pass.Tenant().String(), nil
+	case sqlplan.FromCaller:
+		if p.Caller < 1 || p.Caller > len(args) {
+			return nil, errors.New("the plan asks for a parameter that was not given")
+		}
+		v = args[p.Caller-1].Value
+	case sqlplan.FromConst:
+		v = p.Const
+	default:
+		return nil, errors.New("the plan has a parameter of an unknown source")
+	}
+	switch p.Use {
+	case sqlplan.AsIs:
+		return v, nil
+	case sqlplan.Seal, sqlplan.Index:
+	default:
+		return nil, errors.New("the plan has a parameter of an unknown use")
+	}
+	if v == nil {
+		return nil, nil
+	}
+	column, ok := d.schema[p.Table].Sealed[p.Column]
+	if !ok {
+		return nil, errors.New("the plan seals a column that is not declared as sealed")
+	}
+	if p.Use == sqlplan.Seal {
+		return envelope.SealField(pass.Keys().Data(), pass.Tenant(), p.Table, p.Column, column.logical, v)
+	}
+	return column.blindIndex(pass, p, v)
+}
+
+// blindIndex returns the index value of v under the index key that p names.
+func (c Column) blindIndex(pass *gate.Pass, p sqlplan.Param, v driver.Value) (driver.Value, error) {
+	if !c.searchable {
+		return nil, errors.New("the plan searches a column that is not declared as searchable")
+	}
+	canonical, err := envelope.AppendValue(nil, c.logical, v)
+	if err != nil {
+		return nil, err
+	}
+	if c.logical == envelope.Text {
+		text, err := envelope.ParseValue(c.logical, canonical)
+		if err != nil {
+			return nil, err
+		}
+		if canonical, err = envelope.AppendValue(nil, c.logical, c.normalise(text.(string))); err != nil {
+			return nil, err
+		}
+	}
+	ids := pass.Keys().IndexKeyIDs()
+	if len(ids) == 0 {
+		return nil, errors.New("the tenant has no index key")
+	}
+	// A plan made for more versions than the tenant has tries some of them twice.
+	id := ids[min(p.IndexVersion, len(ids)-1)]
+	return envelope.BlindIndex(pass.Keys().Index(), id, pass.Tenant(), p.Table, p.Column, canonical)
+}

@@ -1,0 +1,133 @@
+package sqldb
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// tableCheck holds one table against its declaration; what both engines check alike is here.
+type tableCheck struct {
+	decl    Table
+	table   *sqlplan.Table
+	options *Options
+	dialect Dialect
+	problem func(column, what, fix string)
+}
+
+// qualified is the table's name in a statement for the owner.
+func (c *tableCheck) qualified() string {
+	if c.table.Schema != "" {
+		return quote(c.table.Schema) + "." + quote(c.table.Name)
+	}
+	return quote(c.table.Name)
+}
+
+// columns gives the columns their roles: tenant, sealed, index.
+func (c *tableCheck) columns() {
+	byName := make(map[string]*sqlplan.Column, len(c.table.Columns))
+	for i := range c.table.Columns {
+		byName[c.table.Columns[i].Name] = &c.table.Columns[i]
+	}
+	tenant := byName[c.options.TenantColumn]
+	switch {
+	case c.table.Shared && tenant != nil:
+		c.problem(tenant.Name, "the table is declared shared but has a tenant column, and every tenant would read all of it", "drop Shared from the declaration, or the column from the table")
+	case c.table.Shared:
+	case tenant == nil:
+		c.problem(c.options.TenantColumn, "the tenant column is missing", fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s text NOT NULL", c.qualified(), quote(c.options.TenantColumn)))
+	default:
+		c.table.TenantColumn = tenant.Name
+		if !tenant.NotNull {
+			c.problem(tenant.Name, "the tenant column can be NULL", fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", c.qualified(), quote(tenant.Name)))
+		}
+	}
+	for _, name := range sortedKeys(c.decl.Sealed) {
+		decl := c.decl.Sealed[name]
+		if col := c.ciphertext(byName, name, "sealed column"); col != nil {
+			col.Sealed = true
+			if decl.searchable {
+				col.IndexColumn = decl.index
+			}
+		}
+		if !decl.searchable {
+			continue
+		}
+		if col := c.ciphertext(byName, decl.index, "blind index column"); col != nil {
+			col.Index = true
+		}
+	}
+}
+
+// ciphertext returns the column that is to hold ciphertexts or index values, or reports why it cannot.
+func (c *tableCheck) ciphertext(byName map[string]*sqlplan.Column, name, role string) *sqlplan.Column {
+	want := "bytea"
+	if c.dialect == SQLite {
+		want = "BLOB"
+	}
+	col := byName[name]
+	switch {
+	case col == nil:
+		c.problem(name, "the "+role+" is missing", fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.qualified(), quote(name), want))
+		return nil
+	case !strings.EqualFold(col.Type, want):
+		c.problem(name, fmt.Sprintf("the %s has type %s", role, col.Type), "make it "+want+": it holds ciphertexts")
+	case col.Generated:
+		c.problem(name, "the "+role+" is a generated column", "make it an ordinary one: the guard writes it")
+	case col.HasDefault:
+		c.problem(name, "the "+role+" has a default, which would be stored in the clear", fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT", c.qualified(), quote(name)))
+	}
+	return col
+}
+
+// uniqueKey reports a key without the tenant column: its violation would tell one tenant of another's values.
+func (c *tableCheck) uniqueKey(what string, columns []string) bool {
+	if c.table.Shared || c.table.TenantColumn == "" {
+		return true
+	}
+	if slices.Contains(columns, c.table.TenantColumn) {
+		return true
+	}
+	c.problem("", fmt.Sprintf("%s (%s) lacks the tenant column: a violation would reveal another tenant's values", what, strings.Join(columns, ", ")),
+		fmt.Sprintf("define it over (%s, %s)", c.table.TenantColumn, strings.Join(columns, ", ")))
+	return false
+}
+
+// foreignKey is one foreign key of the table.
+type foreignKey struct {
+	name                   string
+	columns                []string
+	parent                 string
+	parentColumns          []string
+	setsColumnsOnDelete    bool
+	parentOutsideOfCatalog bool
+}
+
+// foreignKey reports a key through which one tenant's row could refer to another's, which the database would accept and
+// thereby reveal: its own check does not go through the guard, nor through row-level security.
+func (c *tableCheck) foreignKey(declared Schema, k foreignKey) {
+	parent, known := declared[k.parent]
+	switch {
+	case !known || k.parentOutsideOfCatalog:
+		c.problem("", fmt.Sprintf("%s refers to table %s, which is not declared", k.name, k.parent), "declare it, or drop the foreign key")
+		return
+	case parent.Shared || c.table.Shared && parent.Shared:
+		return
+	case c.table.Shared:
+		c.problem("", fmt.Sprintf("%s refers from a shared table to the tenants' table %s", k.name, k.parent), "drop the foreign key")
+		return
+	}
+	for i, column := range k.columns {
+		if column != c.options.TenantColumn {
+			continue
+		}
+		// SQLite leaves the parent's columns out where the key refers to the primary key, in its order.
+		if i < len(k.parentColumns) && (k.parentColumns[i] == c.options.TenantColumn || k.parentColumns[i] == "") {
+			return
+		}
+	}
+	c.problem("", fmt.Sprintf("%s (%s) does not tie the row to a parent of the same tenant", k.name, strings.Join(k.columns, ", ")),
+		fmt.Sprintf("FOREIGN KEY (%s, …) REFERENCES %s (%s, …)", c.options.TenantColumn, k.parent, c.options.TenantColumn))
+}

@@ -1,0 +1,207 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// conn is a guarded connection. It implements the driver's interfaces and nothing else, so that what
+// (*sql.Conn).Raw hands out is guarded as well.
+type conn struct {
+	db      *database
+	session session
+	tx      *transaction // nil outside one
+}
+
+var (
+	_ driver.Conn               = (*conn)(nil)
+	_ driver.ConnBeginTx        = (*conn)(nil)
+	_ driver.ConnPrepareContext = (*conn)(nil)
+	_ driver.QueryerContext     = (*conn)(nil)
+	_ driver.ExecerContext      = (*conn)(nil)
+	_ driver.NamedValueChecker  = (*conn)(nil)
+	_ driver.Pinger             = (*conn)(nil)
+	_ driver.SessionResetter    = (*conn)(nil)
+	_ driver.Validator          = (*conn)(nil)
+)
+
+// QueryContext implements driver.QueryerContext.
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	a, err := c.enter(ctx, query, args)
+	if err != nil {
+		return nil, err
+	}
+	if a.pass == nil {
+		_, err := c.session.exec(ctx, a.id, a.plan.SQL, nil)
+		return emptyRows{}, err
+	}
+	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
+	if err != nil {
+		return nil, a.failed(ctx, err)
+	}
+	r, err := newRows(ctx, c, a, cur)
+	if err != nil {
+		cur.close()
+		return nil, a.failed(ctx, err)
+	}
+	return r, nil
+}
+
+// ExecContext implements driver.ExecerContext.
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	a, err := c.enter(ctx, query, args)
+	if err != nil {
+		return nil, err
+	}
+	n, err := c.session.exec(ctx, a.id, a.plan.SQL, a.values)
+	if err != nil {
+		if a.pass == nil {
+			return nil, err
+		}
+		return nil, a.failed(ctx, err)
+	}
+	if a.pass != nil {
+		c.wrote(a)
+		if err := a.pass.Leave(ctx, gate.Result{Rows: n, Bytes: -1}); err != nil {
+			return nil, err
+		}
+	}
+	return result(n), nil
+}
+
+// access is one admitted statement.
+type access struct {
+	plan   *sqlplan.Plan
+	id     tenant.ID
+	pass   *gate.Pass // nil for a savepoint, which touches no data
+	values []driver.Value
+}
+
+// enter plans the statement, passes the gate and binds the arguments.
+func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue) (*access, error) {
+	plan, err := c.db.plan(query, 1)
+	if err != nil {
+		return nil, c.refuse(ctx, err)
+	}
+	if err := c.checkTx(ctx); err != nil {
+		return nil, err
+	}
+	if len(args) != plan.NumInput {
+		return nil, fmt.Errorf("sqldb: the statement takes %d parameters and was given %d", plan.NumInput, len(args))
+	}
+	if plan.Verb == sqlplan.Savepoint {
+		acc, err := c.db.gate.Check(ctx, c.db.op(plan, c.tx))
+		if err != nil {
+			return nil, err
+		}
+		return &access{plan: plan, id: acc.Tenant}, nil
+	}
+	pass, err := c.db.gate.Enter(ctx, c.db.op(plan, c.tx))
+	if err != nil {
+		return nil, err
+	}
+	a := &access{plan: plan, id: pass.Tenant(), pass: pass}
+	if versions := len(pass.Keys().IndexKeyIDs()); versions > 1 {
+		// The tenant's index key is being rotated: search under every live version.
+		if a.plan, err = c.db.plan(query, versions); err != nil {
+			return nil, a.failed(ctx, err)
+		}
+	}
+	if a.values, err = c.db.bind(pass, a.plan, args); err != nil {
+		return nil, a.failed(ctx, err)
+	}
+	return a, nil
+}
+
+// checkTx refuses another tenant's statement in a transaction.
+func (c *conn) checkTx(ctx context.Context) error {
+	if c.tx == nil {
+		return nil
+	}
+	acc, err := tenant.FromContext(ctx)
+	if err == nil && acc.Tenant != c.tx.id {
+		err = ErrTxTenant
+	}
+	if err != nil {
+		return c.refuse(ctx, err)
+	}
+	return nil
+}
+
+// refuse records a refusal made before the gate.
+func (c *conn) refuse(ctx context.Context, why error) error {
+	return c.db.gate.Refuse(ctx, &gate.Op{
+		Code:   audit.CodeQuery,
+		Action: tenant.Action{Verb: tenant.Read, Store: c.db.store, Name: c.db.engine.name()},
+	}, why)
+}
+
+// failed records that an admitted statement failed, and returns why.
+func (a *access) failed(ctx context.Context, why error) error {
+	if err := a.pass.Leave(ctx, gate.Result{Rows: -1, Bytes: -1, Err: why}); err != nil {
+		return errors.Join(why, err)
+	}
+	return why
+}
+
+// op describes a planned statement to the gate.
+func (d *database) op(p *sqlplan.Plan, tx *transaction) *gate.Op {
+	op := &gate.Op{
+		Code: audit.CodeExec,
+		Action: tenant.Action{
+			Verb: tenant.Write, Store: d.store, Name: d.engine.name(),
+			Tables: p.Tables, Columns: p.Columns,
+		},
+		SealedColumns: p.SealedColumns, Statement: p.Statement, Fingerprint: p.Fingerprint,
+	}
+	switch p.Verb {
+	case sqlplan.Read, sqlplan.Savepoint:
+		op.Code, op.Action.Verb = audit.CodeQuery, tenant.Read
+	case sqlplan.Delete:
+		op.Action.Verb = tenant.Delete
+	}
+	if tx != nil {
+		op.Transaction = tx.uid
+	}
+	return op
+}
+
+func (c *conn) wrote(a *access) {
+	if c.tx != nil && a.plan.Verb != sqlplan.Read {
+		c.tx.wrote = true
+	}
+}
+
+// Ping implements driver.Pinger. It touches no data and needs no tenant.
+func (c *conn) Ping(ctx context.Context) error { return c.session.ping(ctx) }
+
+// Close implements driver.Conn.
+func (c *conn) Close() error { return c.session.close() }
+
+// ResetSession implements driver.SessionResetter.
+func (c *conn) ResetSession(context.Context) error {
+	if !c.IsValid() {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+// IsValid implements driver.Validator: a connection with an open transaction is not handed to another request.
+func (c *conn) IsValid() bool { return c.tx == nil && c.session.usable() }
+
+// result is how many rows a statement changed. There is no LastInsertId: PostgreSQL has none, and SQLite's would be
+// of a table's rowid.
+type result int64
+
+func (r result) LastInsertId() (int64, error) {
+	return 0, errors.New("sqldb: LastInsertId is not supported; use INSERT … RETURNING id")
+}
+
+func (r result) RowsAffected() (int64, error) { return int64(r), nil }

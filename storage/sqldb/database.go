@@ -1,0 +1,89 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// database is what all connections of one guarded handle share. It is the driver.Connector of its *sql.DB.
+type database struct {
+	engine engine
+	gate   *gate.Gate
+	schema Schema
+	// catalogs by how many live index keys the executing tenant has, minus one: they differ in that number alone.
+	catalogs [maxIndexVersions]*sqlplan.Catalog
+	plans    *lru.Cache[planKey, *sqlplan.Plan]
+	// describe is what a statement that could not be planned is called in the trail.
+	store string
+}
+
+// maxIndexVersions bounds how many index keys of a tenant may be live at once.
+const maxIndexVersions = 8
+
+// planKey identifies a plan: the caller's text, and how many index keys a search has to try.
+type planKey struct {
+	text     string
+	versions int
+}
+
+// maxCachedText keeps long statements, which are rarely sent twice, from filling the cache's memory.
+const maxCachedText = 16 << 10
+
+func newDatabase(e engine, g *gate.Gate, s Schema, cat *sqlplan.Catalog, o *Options) (*database, error) {
+	plans, err := lru.New[planKey, *sqlplan.Plan](o.PlanCacheSize)
+	if err != nil {
+		return nil, fmt.Errorf("sqldb: plan cache: %w", err)
+	}
+	d := &database{engine: e, gate: g, schema: s, plans: plans, store: string(e.dialect())}
+	for i := range d.catalogs {
+		c := *cat
+		c.IndexVersions = i + 1
+		d.catalogs[i] = &c
+	}
+	return d, nil
+}
+
+// plan returns the plan for a text, from the cache or newly made.
+func (d *database) plan(text string, versions int) (*sqlplan.Plan, error) {
+	if versions < 1 || versions > maxIndexVersions {
+		return nil, fmt.Errorf("sqldb: the tenant has %d live index keys, and searches can try %d; finish its key rotation", versions, maxIndexVersions)
+	}
+	key := planKey{text, versions}
+	if p, ok := d.plans.Get(key); ok {
+		return p, nil
+	}
+	p, err := sqlplan.New(text, d.catalogs[versions-1])
+	if err != nil {
+		return nil, err
+	}
+	if len(text) <= maxCachedText {
+		d.plans.Add(key, p)
+	}
+	return p, nil
+}
+
+// Connect implements driver.Connector.
+func (d *database) Connect(ctx context.Context) (driver.Conn, error) {
+	s, err := d.engine.connect(ctx, d.catalogs[0])
+	if err != nil {
+		return nil, err
+	}
+	return &conn{db: d, session: s}, nil
+}
+
+// Driver implements driver.Connector.
+func (d *database) Driver() driver.Driver { return guardedDriver{} }
+
+// guardedDriver answers db.Driver(). It opens nothing: a name registered with database/sql could not carry a guard.
+type guardedDriver struct{}
+
+func (guardedDriver) Open(string) (driver.Conn, error) {
+	return nil, errors.New("sqldb: a guarded database is opened with sqldb.Open, not by a driver's name")
+}

@@ -1,0 +1,82 @@
+package sqldb
+
+import (
+	"fmt"
+	"strings"
+)
+
+// PolicyName is the row-level security policy that [Schema.DDL] creates on every tenant's table.
+const PolicyName = "strongroom_tenant"
+
+// tenantSetting is the session setting that the policy compares with. It is ” and not NULL once a transaction that
+// set it locally has ended, hence the NULLIF.
+const tenantSetting = "strongroom.tenant"
+
+// DDL returns the statements that make existing tables fit the schema, for the tables' owner to run through a raw
+// handle: the tenant column, sealed and index columns, the blind indexes, and on PostgreSQL row-level security with
+// its policy. They can be run again. What has to be designed by hand is not in them: the tenant column belongs into
+// every primary key, unique constraint and foreign key, and existing rows need a tenant and their values sealed;
+// [Open] names every place where that is missing. opts may be nil; it must be what Open is given.
+func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
+	o := opts.withDefaults()
+	if dialect != PostgreSQL && dialect != SQLite {
+		return "", fmt.Errorf("sqldb: unknown dialect %q; use sqldb.PostgreSQL or sqldb.SQLite", dialect)
+	}
+	if err := s.validate(o); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, name := range sortedKeys(s) {
+		if table := s[name]; !table.Shared {
+			table.ddl(&b, name, dialect, o)
+		}
+	}
+	return b.String(), nil
+}
+
+func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options) {
+	table, tenantType, blob, exists := quote(o.Schema)+"."+quote(name), `text COLLATE "C"`, "bytea", "IF NOT EXISTS "
+	if dialect == SQLite {
+		// SQLite has no ADD COLUMN IF NOT EXISTS; a migration tool runs each once.
+		table, tenantType, blob, exists = quote(name), "TEXT", "BLOB", ""
+	}
+	tenant := quote(o.TenantColumn)
+	fmt.Fprintf(b, "-- %s\n", strings.ReplaceAll(name, "\n", " "))
+	notNull := " NOT NULL"
+	if dialect == SQLite {
+		notNull = " NOT NULL DEFAULT ''" // SQLite adds no NOT NULL column without a default, even to an empty table
+	}
+	fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s%s;\n", table, exists, tenant, tenantType, notNull)
+	for _, column := range sortedKeys(t.Sealed) {
+		c := t.Sealed[column]
+		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n", table, exists, quote(column), blob)
+		if c.searchable {
+			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n", table, exists, quote(c.index), blob)
+			fmt.Fprintf(b, "CREATE INDEX IF NOT EXISTS %s ON %s (%s, %s);\n", quote(indexName(name, c.index)), table, tenant, quote(c.index))
+		}
+	}
+	if dialect != PostgreSQL {
+		return
+	}
+	fmt.Fprintf(b, "ALTER TABLE %s ENABLE ROW LEVEL SECURITY;\nALTER TABLE %s FORCE ROW LEVEL SECURITY;\n", table, table)
+	check := policyExpression(o.TenantColumn)
+	fmt.Fprintf(b, "DROP POLICY IF EXISTS %s ON %s;\n", PolicyName, table)
+	fmt.Fprintf(b, "CREATE POLICY %s ON %s USING (%s) WITH CHECK (%s);\n", PolicyName, table, check, check)
+}
+
+func policyExpression(tenantColumn string) string {
+	return fmt.Sprintf("%s = NULLIF(current_setting('%s', true), '')", quote(tenantColumn), tenantSetting)
+}
+
+// indexName keeps within PostgreSQL's limit; two tables that share a long beginning would collide, and then the
+// database says so.
+func indexName(table, column string) string {
+	name := table + "_" + column + "_blind"
+	if len(name) > maxIdentifier {
+		name = name[:maxIdentifier]
+	}
+	return strings.ToValidUTF8(name, "")
+}
+
+// quote returns name as a quoted identifier of either engine.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

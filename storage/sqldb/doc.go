@@ -1,0 +1,24 @@
+// Package sqldb opens PostgreSQL and SQLite databases in which every statement runs for exactly one tenant.
+//
+// [Open] returns a real *sql.DB. Each statement is parsed with PostgreSQL's own grammar and rewritten so that every
+// table it names yields the tenant's rows alone; only the rewritten text is sent, and a statement that cannot be proven
+// safe is refused with a [*RefusedError]. Columns that the [Schema] declares as sealed are encrypted on the way in and
+// opened on the way out with the tenant's own keys; a searchable one can be compared for equality through a blind
+// index. On PostgreSQL row-level security is the second fence. Nothing is sent before the access is in the audit trail.
+//
+// # What to expect
+//
+// The tenant comes from the context: use QueryContext, ExecContext, BeginTx. A transaction belongs to the tenant that
+// began it. A prepared statement runs for whoever executes it. Applications write PostgreSQL's SQL with $1, $2, … for
+// SQLite too, as far as SQLite shares it.
+//
+// A sealed column can be stored from a parameter or a literal, fetched, tested for NULL and, when searchable, compared
+// with =, <> and IN. It cannot be ordered by, grouped, computed with, matched or copied. The table and column are part
+// of what is sealed, so renaming either makes old values unreadable.
+//
+// # What is not hidden
+//
+// Plain columns, the number and size of rows and values, access patterns, and which rows of a tenant share a blind
+// index value. Two values of the same tenant, table and column can be exchanged between rows by somebody who can write
+// to the database, and an old value put back, without being noticed.
+package sqldb

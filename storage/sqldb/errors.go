@@ -1,0 +1,23 @@
+package sqldb
+
+import (
+	"errors"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// RefusedError says that a statement was not proven to stay inside one tenant, and what to write instead. It holds
+// no literal and no parameter value. Use [errors.As] to find it.
+type RefusedError = sqlplan.RefusedError
+
+// ErrTxTenant means that a statement in a transaction came with another tenant than the one that began it.
+var ErrTxTenant = errors.New("sqldb: the transaction belongs to another tenant; use the context that began it")
+
+// ErrSchemaChanged means that the database described a result otherwise than when it was opened: a table or column was
+// changed under the running process.
+var ErrSchemaChanged = errors.New("sqldb: the database's schema has changed since it was opened; open it again")
+
+var errTxTenant = ErrTxTenant
+
+// errCommitRolledBack is PostgreSQL's answer to COMMIT in a transaction that had failed.
+var errCommitRolledBack = errors.New("sqldb: the transaction had failed and was rolled back instead of committed")

@@ -1,0 +1,256 @@
+package sqldb_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/filestore"
+	"github.com/strongroom-go/strongroom/keys/localkek"
+	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+var (
+	tenantA = tenant.MustParse("clinic")
+	tenantB = tenant.MustParse("Clinic") // differs in case alone
+	tenantC = tenant.MustParse("clinic-b")
+)
+
+// as returns a context of one tenant's request.
+func as(id tenant.ID) context.Context {
+	return tenant.NewContext(context.Background(), tenant.Access{Tenant: id, Actor: "dr.adams", Purpose: "treatment"})
+}
+
+// recorder keeps events, and fails where it is told to.
+type recorder struct {
+	mu     sync.Mutex
+	events []audit.Event
+	fail   func(*audit.Event) bool
+}
+
+var errDisk = errors.New("disk gone")
+
+func (r *recorder) Record(_ context.Context, e *audit.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil && r.fail(e) {
+		return errDisk
+	}
+	r.events = append(r.events, *e)
+	return nil
+}
+
+func (r *recorder) failing(f func(*audit.Event) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = f
+}
+
+// take returns the events since it was last called.
+func (r *recorder) take() []audit.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	events := r.events
+	r.events = nil
+	return events
+}
+
+// env is one database opened through the guard, and the raw handle of its owner.
+type env struct {
+	dialect sqldb.Dialect
+	db      *sql.DB
+	raw     *sql.DB
+	dsn     string
+	ring    *keys.Keyring
+	log     *recorder
+	guard   storage.Guard
+}
+
+var clinicSchema = sqldb.Schema{
+	"patients": {Sealed: sqldb.Columns{
+		"name": sqldb.Text().Searchable("name_index").FoldCase().TrimSpace(),
+		"ssn":  sqldb.Text().Searchable("ssn_index"),
+		"born": sqldb.Date(),
+	}},
+	"visits":    {Sealed: sqldb.Columns{"note": sqldb.Text()}},
+	"countries": {Shared: true},
+}
+
+var clinicTables = map[sqldb.Dialect][]string{
+	sqldb.SQLite: {
+		`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, name_index BLOB, ssn BLOB, ssn_index BLOB, born BLOB, ward TEXT, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
+		`CREATE TABLE visits (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, patient_id INTEGER NOT NULL, note BLOB, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id))`,
+		`CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT NOT NULL)`,
+		`CREATE TABLE secrets (id INTEGER PRIMARY KEY, what TEXT)`,
+		`INSERT INTO countries VALUES ('is', 'Iceland')`,
+		`INSERT INTO secrets VALUES (1, 'undeclared')`,
+	},
+	sqldb.PostgreSQL: {
+		`CREATE TABLE patients (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, name bytea, name_index bytea, ssn bytea, ssn_index bytea, born bytea, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
+		`CREATE TABLE visits (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, patient_id bigint NOT NULL, note bytea, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id))`,
+		`CREATE TABLE countries (code text PRIMARY KEY, name text NOT NULL)`,
+		`CREATE TABLE secrets (id bigint PRIMARY KEY, what text)`,
+		`INSERT INTO countries VALUES ('is', 'Iceland')`,
+		`INSERT INTO secrets VALUES (1, 'undeclared')`,
+	},
+}
+
+// onBoth runs a test on SQLite, and on PostgreSQL where containers can be had.
+func onBoth(t *testing.T, opts *sqldb.Options, test func(*testing.T, *env)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, newEnv(t, sqldb.SQLite, opts)) })
+	t.Run("postgresql", func(t *testing.T) { test(t, newEnv(t, sqldb.PostgreSQL, opts)) })
+}
+
+func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
+	t.Helper()
+	e := &env{dialect: dialect, log: &recorder{}}
+	e.raw, e.dsn = newRaw(t, dialect)
+	for _, ddl := range clinicTables[dialect] {
+		mustExec(t, e.raw, ddl)
+	}
+	if dialect == sqldb.PostgreSQL {
+		ddl, err := clinicSchema.DDL(dialect, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, e.raw, ddl)
+	}
+	e.ring = newRing(t, tenantA, tenantB, tenantC)
+	e.guard = storage.Guard{Keys: e.ring, Audit: e.log}
+	db, err := sqldb.Open(context.Background(), e.dsn, clinicSchema, e.guard, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	e.db = db
+	return e
+}
+
+// newRaw returns the owner's handle of an empty database, and the application's connection string.
+func newRaw(t *testing.T, dialect sqldb.Dialect) (*sql.DB, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "app.db")
+	driver, url, dsn := "sqlite", "file:"+path+"?_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)", "sqlite:"+path
+	if dialect == sqldb.PostgreSQL {
+		database := testenv.Postgres(t).NewDatabase(t)
+		driver, url, dsn = "pgx", database.OwnerURL, database.AppURL
+	}
+	raw, err := sql.Open(driver, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { raw.Close() })
+	return raw, dsn
+}
+
+func newRing(t *testing.T, ids ...tenant.ID) *keys.Keyring {
+	t.Helper()
+	dir := t.TempDir()
+	kek, err := localkek.Open(filepath.Join(dir, "kek.json"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := filestore.Open(filepath.Join(dir, "keys"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keys.Open(context.Background(), kek, store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ring.Close() })
+	for _, id := range ids {
+		if err := ring.Provision(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ring
+}
+
+// openBare opens a database without the guard, on one connection.
+func openBare(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func mustExec(t *testing.T, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	if _, err := db.ExecContext(context.Background(), query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// exec runs a guarded statement.
+func (e *env) exec(t *testing.T, id tenant.ID, query string, args ...any) int64 {
+	t.Helper()
+	res, err := e.db.ExecContext(as(id), query, args...)
+	if err != nil {
+		t.Fatalf("%s for %s: %v", query, id, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// rows returns a guarded query's whole result.
+func (e *env) rows(t *testing.T, id tenant.ID, query string, args ...any) [][]any {
+	t.Helper()
+	out, err := e.tryRows(as(id), query, args...)
+	if err != nil {
+		t.Fatalf("%s for %s: %v", query, id, err)
+	}
+	return out
+}
+
+func (e *env) tryRows(ctx context.Context, query string, args ...any) ([][]any, error) {
+	rows, err := e.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows)
+}
+
+func collect(rows *sql.Rows) ([][]any, error) {
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	var out [][]any
+	for rows.Next() {
+		row := make([]any, len(names))
+		dest := make([]any, len(names))
+		for i := range row {
+			dest[i] = &row[i]
+		}
+		if err := rows.Scan(dest...); err != nil {
+			return out, err
+		}
+		out = append(out, row)
+	}
+	if err := rows.Err(); err != nil {
+		return out, err
+	}
+	return out, rows.Close()
+}

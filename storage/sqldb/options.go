@@ -1,0 +1,46 @@
+package sqldb
+
+// Defaults of [Options].
+const (
+	DefaultTenantColumn  = "tenant_id"
+	DefaultSchema        = "public"
+	DefaultPlanCacheSize = 1000
+)
+
+// Options are the optional settings of [Open]; nil and the zero value are safe.
+type Options struct {
+	// TenantColumn is the column with the tenant's id in every table that is not shared. Default
+	// [DefaultTenantColumn].
+	TenantColumn string
+	// Schema is the PostgreSQL schema of all declared tables. Default [DefaultSchema]. SQLite has none.
+	Schema string
+	// Functions are the lower-case unqualified names of further functions that statements may call, beyond the
+	// built-in allowlist. Such a function must read no table and must not raise errors that show its arguments: it
+	// may be called with other tenants' values before the tenant predicate discards them.
+	Functions []string
+	// PlanCacheSize bounds how many statements' plans are kept. Default [DefaultPlanCacheSize].
+	PlanCacheSize int
+	// InsecureAllowPlaintext admits connections without TLS to hosts that are not loopback.
+	InsecureAllowPlaintext bool
+	// InsecureWithoutRLS does without the second fence: neither row-level security nor the role's exemption from it is
+	// checked when the database is opened, and the session is not told its tenant. PostgreSQL only.
+	InsecureWithoutRLS bool
+}
+
+// withDefaults returns a copy in which every setting has its value.
+func (o *Options) withDefaults() *Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.TenantColumn == "" {
+		c.TenantColumn = DefaultTenantColumn
+	}
+	if c.Schema == "" {
+		c.Schema = DefaultSchema
+	}
+	if c.PlanCacheSize <= 0 {
+		c.PlanCacheSize = DefaultPlanCacheSize
+	}
+	return &c
+}

@@ -1,0 +1,342 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// minPostgres is the oldest major version whose behaviour the guard was tested against.
+const minPostgres = 150000
+
+// introspect reads the declared tables of a PostgreSQL database with the application's own role.
+func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlplan.Catalog, []Problem, error) {
+	conn, err := p.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer conn.Close(ctx)
+	r := &pgReader{ctx: ctx, conn: conn, options: o, declared: s, tables: make(map[string]*pgTable)}
+	steps := []struct {
+		what string
+		run  func() error
+	}{
+		{"the server", r.readServer}, {"tables", r.readTables}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
+		{"foreign keys", r.readForeignKeys}, {"triggers", r.readTriggers}, {"policies", r.readPolicies},
+	}
+	for _, step := range steps {
+		if err := step.run(); err != nil {
+			return nil, nil, fmt.Errorf("sqldb: reading %s from PostgreSQL's catalog failed: %w", step.what, redact(err))
+		}
+	}
+	cat := &sqlplan.Catalog{Dialect: sqlplan.PostgreSQL, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions}
+	for name, t := range r.tables {
+		cat.Tables[name] = t.plan
+	}
+	return cat, r.problems, nil
+}
+
+// pgReader reads the catalog. The queries are schema-qualified: a search_path cannot lead them elsewhere.
+type pgReader struct {
+	ctx      context.Context
+	conn     *pgx.Conn
+	options  *Options
+	declared Schema
+	tables   map[string]*pgTable
+	problems []Problem
+}
+
+type pgTable struct {
+	plan *sqlplan.Table
+	oid  uint32
+}
+
+func (r *pgReader) problem(table, column, what, fix string) {
+	r.problems = append(r.problems, Problem{Table: table, Column: column, What: what, Fix: fix})
+}
+
+func (r *pgReader) check(name string) *tableCheck {
+	return &tableCheck{
+		decl: r.declared[name], table: r.tables[name].plan, options: r.options, dialect: PostgreSQL,
+		problem: func(column, what, fix string) { r.problem(name, column, what, fix) },
+	}
+}
+
+// each runs a query over the declared tables' oids ($1) and whatever more it takes, and calls scan for every row.
+func (r *pgReader) each(query string, scan func(pgx.Rows) error, more ...any) error {
+	oids := make([]uint32, 0, len(r.tables))
+	for _, t := range r.tables {
+		oids = append(oids, t.oid)
+	}
+	rows, err := r.conn.Query(r.ctx, query, append([]any{oids}, more...)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (r *pgReader) readServer() error {
+	var (
+		version                     int
+		super, bypass, mayBe        bool
+		role                        string
+		quotedRole, standardStrings string
+	)
+	err := r.conn.QueryRow(r.ctx, `
+		SELECT current_setting('server_version_num')::int, rolname, pg_catalog.quote_ident(rolname), rolsuper, rolbypassrls,
+		       EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE (o.rolsuper OR o.rolbypassrls) AND o.oid <> r.oid
+		               AND pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER')),
+		       current_setting('standard_conforming_strings')
+		FROM pg_catalog.pg_roles r WHERE rolname = current_user`).
+		Scan(&version, &role, &quotedRole, &super, &bypass, &mayBe, &standardStrings)
+	if err != nil {
+		return err
+	}
+	if version < minPostgres {
+		r.problem("", "", fmt.Sprintf("the server is version %d, older than PostgreSQL 15", version/10000), "upgrade the server")
+	}
+	if r.options.InsecureWithoutRLS {
+		return nil
+	}
+	switch {
+	case super:
+		r.problem("", "", "the role "+role+" is a superuser, whom row-level security does not bind", "connect as a role made with CREATE ROLE … NOSUPERUSER NOBYPASSRLS LOGIN")
+	case bypass:
+		r.problem("", "", "the role "+role+" bypasses row-level security", "ALTER ROLE "+quotedRole+" NOBYPASSRLS")
+	case mayBe:
+		r.problem("", "", "the role "+role+" is a member of a role that row-level security does not bind", "REVOKE that role FROM "+quotedRole)
+	}
+	return nil
+}
+
+func (r *pgReader) readTables() error {
+	names := sortedKeys(r.declared)
+	rows, err := r.conn.Query(r.ctx, `
+		SELECT c.relname, c.oid, c.relkind::text, c.relhasrules, c.relrowsecurity, c.relforcerowsecurity
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = ANY ($2)`, r.options.Schema, names)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			name, kind           string
+			oid                  uint32
+			rules, rls, forceRLS bool
+		)
+		if err := rows.Scan(&name, &oid, &kind, &rules, &rls, &forceRLS); err != nil {
+			return err
+		}
+		if kind != "r" && kind != "p" {
+			r.problem(name, "", "it is not an ordinary or partitioned table (a view, for one, reads its tables with its owner's rights)", "declare the tables behind it instead")
+			continue
+		}
+		shared := r.declared[name].Shared
+		r.tables[name] = &pgTable{oid: oid, plan: &sqlplan.Table{Schema: r.options.Schema, Name: name, Shared: shared}}
+		if rules {
+			r.problem(name, "", "rules rewrite its statements after the guard has checked them", "drop the rules")
+		}
+		if shared || r.options.InsecureWithoutRLS {
+			continue
+		}
+		table := quote(r.options.Schema) + "." + quote(name)
+		if !rls {
+			r.problem(name, "", "row-level security is off", "ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY")
+		}
+		if !forceRLS {
+			r.problem(name, "", "row-level security does not bind the table's owner", "ALTER TABLE "+table+" FORCE ROW LEVEL SECURITY")
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if r.tables[name] == nil && !slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Table == name }) {
+			r.problem(name, "", fmt.Sprintf("the table is not in schema %q, or the role may not see it", r.options.Schema), "create it, or take it out of the schema; names are case-sensitive here")
+		}
+	}
+	return nil
+}
+
+func (r *pgReader) readColumns() error {
+	err := r.each(`
+		SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '',
+		       a.attgenerated <> '' OR a.attidentity = 'a', coalesce(l.collisdeterministic, true)
+		FROM pg_catalog.pg_attribute a
+		JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+		LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+		WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.oid, a.attnum`,
+		func(rows pgx.Rows) error {
+			var (
+				table         string
+				c             sqlplan.Column
+				deterministic bool
+			)
+			if err := rows.Scan(&table, &c.Name, &c.Type, &c.NotNull, &c.HasDefault, &c.Generated, &deterministic); err != nil {
+				return err
+			}
+			t := r.tables[table].plan
+			t.Columns = append(t.Columns, c)
+			if c.Name != r.options.TenantColumn || t.Shared {
+				return nil
+			}
+			if c.Type != "text" && c.Type != "character varying" {
+				r.problem(table, c.Name, fmt.Sprintf("the tenant column has type %s, which may compare different ids as equal", c.Type), "make it text")
+			}
+			if !deterministic {
+				r.problem(table, c.Name, "the tenant column's collation is nondeterministic and may compare different ids as equal", `make it text COLLATE "C"`)
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(r.tables) {
+		r.check(name).columns()
+	}
+	return nil
+}
+
+func (r *pgReader) readIndexes() error {
+	return r.each(`
+		SELECT c.relname, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL,
+		       ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, ord)
+		             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+		             WHERE k.ord <= i.indnkeyatts ORDER BY k.ord)
+		FROM pg_catalog.pg_index i
+		JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+		JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+		WHERE i.indrelid = ANY ($1) AND (i.indisunique OR i.indisexclusion) ORDER BY c.relname, x.relname`,
+		func(rows pgx.Rows) error {
+			var (
+				table, index              string
+				primary, exclusion, whole bool
+				columns                   []string
+			)
+			if err := rows.Scan(&table, &index, &primary, &exclusion, &whole, &columns); err != nil {
+				return err
+			}
+			t := r.tables[table].plan
+			if exclusion {
+				r.problem(table, "", "the exclusion constraint "+index+" may compare rows of different tenants", "drop it; the guard cannot check its operators")
+				return nil
+			}
+			if !r.check(table).uniqueKey("unique index "+index, columns) || !whole || slices.Contains(columns, "") {
+				return nil
+			}
+			if primary {
+				t.PrimaryKey = columns
+			} else {
+				t.UniqueKeys = append(t.UniqueKeys, columns)
+			}
+			return nil
+		})
+}
+
+func (r *pgReader) readForeignKeys() error {
+	return r.each(`
+		SELECT c.relname, k.conname, p.relname, n.nspname <> $2,
+		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, ord) JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.ord),
+		       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u(num, ord) JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.ord)
+		FROM pg_catalog.pg_constraint k
+		JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+		JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
+		JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+		WHERE k.contype = 'f' AND k.conrelid = ANY ($1) ORDER BY c.relname, k.conname`,
+		func(rows pgx.Rows) error {
+			var (
+				table string
+				k     foreignKey
+			)
+			if err := rows.Scan(&table, &k.name, &k.parent, &k.parentOutsideOfCatalog, &k.columns, &k.parentColumns); err != nil {
+				return err
+			}
+			k.name = "foreign key " + k.name
+			r.check(table).foreignKey(r.declared, k)
+			return nil
+		}, r.options.Schema)
+}
+
+func (r *pgReader) readTriggers() error {
+	return r.each(`
+		SELECT c.relname, t.tgname, p.proname
+		FROM pg_catalog.pg_trigger t
+		JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+		JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+		WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal AND p.prosecdef AND t.tgenabled <> 'D'`,
+		func(rows pgx.Rows) error {
+			var table, trigger, function string
+			if err := rows.Scan(&table, &trigger, &function); err != nil {
+				return err
+			}
+			r.problem(table, "", fmt.Sprintf("the trigger %s runs %s with its owner's rights, past row-level security", trigger, function), "ALTER FUNCTION "+function+" SECURITY INVOKER")
+			return nil
+		})
+}
+
+// readPolicies checks that the guard's policy stands, and that no other permissive policy widens it: PostgreSQL lets a
+// row through when any one permissive policy does.
+func (r *pgReader) readPolicies() error {
+	if r.options.InsecureWithoutRLS {
+		return nil
+	}
+	found := make(map[string]bool)
+	err := r.each(`
+		SELECT c.relname, p.polname, p.polpermissive, p.polcmd = '*' AND p.polroles = '{0}',
+		       coalesce(pg_catalog.pg_get_expr(p.polqual, p.polrelid), ''), coalesce(pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '')
+		FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
+		WHERE p.polrelid = ANY ($1) ORDER BY c.relname, p.polname`,
+		func(rows pgx.Rows) error {
+			var (
+				table, policy, using, check string
+				permissive, everything      bool
+			)
+			if err := rows.Scan(&table, &policy, &permissive, &everything, &using, &check); err != nil {
+				return err
+			}
+			switch {
+			case r.tables[table].plan.Shared:
+			case policy == PolicyName && everything && permissive && r.isPolicy(using) && r.isPolicy(check):
+				found[table] = true
+			case permissive:
+				r.problem(table, "", fmt.Sprintf("the policy %s is not the guard's and lets rows through by itself", policy), fmt.Sprintf("drop it, or make it AS RESTRICTIVE; the guard's own is made by Schema.DDL as %s", PolicyName))
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(r.tables) {
+		if t := r.tables[name].plan; !t.Shared && t.TenantColumn != "" && !found[name] {
+			check := policyExpression(t.TenantColumn)
+			r.problem(name, "", "the policy "+PolicyName+" is missing or not as the guard needs it",
+				fmt.Sprintf("DROP POLICY IF EXISTS %[1]s ON %[2]s; CREATE POLICY %[1]s ON %[2]s USING (%[3]s) WITH CHECK (%[3]s)", PolicyName, quote(t.Schema)+"."+quote(t.Name), check))
+		}
+	}
+	return nil
+}
+
+// isPolicy tells whether expr, as PostgreSQL prints it, is the guard's policy expression.
+func (r *pgReader) isPolicy(expr string) bool {
+	column := r.options.TenantColumn
+	for _, spelled := range []string{column, quote(column)} {
+		for _, cast := range []string{spelled, "(" + spelled + ")::text"} {
+			want := fmt.Sprintf("(%s = NULLIF(current_setting('%s'::text, true), ''::text))", cast, tenantSetting)
+			if expr == want {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,149 @@
+package sqldb
+
+import (
+	"bytes"
+	"database/sql/driver"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// pgCursor is a result set of PostgreSQL's.
+type pgCursor struct {
+	session *pgSession
+	rows    pgx.Rows
+	pending *pendingBatch
+	decode  []func([]byte) (driver.Value, error)
+	// The first row is fetched ahead: errors of execution belong to the query, and columns are known from then on.
+	ahead, more bool
+	closed      bool
+}
+
+// pendingBatch is the batch that set the session's tenant and ran the query.
+type pendingBatch struct {
+	results pgx.BatchResults
+	id      tenant.ID
+}
+
+func newPgCursor(s *pgSession, rows pgx.Rows, pending *pendingBatch) (cursor, error) {
+	c := &pgCursor{session: s, rows: rows, pending: pending}
+	c.ahead, c.more = true, rows.Next()
+	if err := rows.Err(); err != nil {
+		c.close()
+		return nil, badConn(err)
+	}
+	fields := rows.FieldDescriptions()
+	c.decode = make([]func([]byte) (driver.Value, error), len(fields))
+	for i, f := range fields {
+		c.decode[i] = decoder(s.conn.TypeMap(), f.DataTypeOID, f.Format)
+	}
+	return c, nil
+}
+
+func (c *pgCursor) columns() []string {
+	fields := c.rows.FieldDescriptions()
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	return names
+}
+
+func (c *pgCursor) origin(i int) (table, column string, known bool) {
+	f := c.rows.FieldDescriptions()[i]
+	if f.TableOID == 0 {
+		return "", "", true
+	}
+	name, ok := c.session.origins[pgOrigin{f.TableOID, f.TableAttributeNumber}]
+	if !ok {
+		// A table that this connection has never seen, such as one dropped and made again.
+		return "?", "?", true
+	}
+	return name.table, name.column, true
+}
+
+func (c *pgCursor) databaseType(i int) string {
+	oid := c.rows.FieldDescriptions()[i].DataTypeOID
+	if t, ok := c.session.conn.TypeMap().TypeForOID(oid); ok {
+		return strings.ToUpper(t.Name)
+	}
+	return strconv.FormatUint(uint64(oid), 10)
+}
+
+func (c *pgCursor) next(dest []driver.Value) error {
+	if c.closed {
+		return errClosed
+	}
+	more := c.more
+	if c.ahead {
+		c.ahead = false
+	} else {
+		more = c.rows.Next()
+	}
+	if !more {
+		if err := c.rows.Err(); err != nil {
+			return redact(err)
+		}
+		return io.EOF
+	}
+	for i, raw := range c.rows.RawValues() {
+		if raw == nil {
+			dest[i] = nil
+			continue
+		}
+		value, err := c.decode[i](raw)
+		if err != nil {
+			return fmt.Errorf("sqldb: result column %d could not be decoded as %s", i+1, c.databaseType(i))
+		}
+		dest[i] = value
+	}
+	return nil
+}
+
+func (c *pgCursor) close() error {
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	c.rows.Close()
+	err := c.rows.Err()
+	if c.pending != nil {
+		if cerr := c.pending.results.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			c.session.current = c.pending.id
+		}
+	}
+	return redact(err)
+}
+
+// decoder returns how a column's wire format becomes a driver.Value, copied from the connection's buffer.
+func decoder(m *pgtype.Map, oid uint32, format int16) func([]byte) (driver.Value, error) {
+	switch {
+	case oid == pgtype.ByteaOID && format == pgtype.BinaryFormatCode:
+		return func(src []byte) (driver.Value, error) { return bytes.Clone(src), nil }
+	case oid == pgtype.TextOID, oid == pgtype.VarcharOID, oid == pgtype.BPCharOID, oid == pgtype.NameOID:
+		return func(src []byte) (driver.Value, error) { return string(src), nil }
+	}
+	t, ok := m.TypeForOID(oid)
+	if !ok {
+		if format == pgtype.TextFormatCode {
+			return func(src []byte) (driver.Value, error) { return string(src), nil }
+		}
+		return func(src []byte) (driver.Value, error) { return bytes.Clone(src), nil }
+	}
+	return func(src []byte) (driver.Value, error) {
+		v, err := t.Codec.DecodeDatabaseSQLValue(m, oid, format, src)
+		if b, isBytes := v.([]byte); isBytes {
+			v = bytes.Clone(b)
+		}
+		return v, err
+	}
+}

@@ -1,0 +1,219 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// pgSession is one PostgreSQL connection.
+type pgSession struct {
+	conn *pgx.Conn
+	rls  bool
+	// current is the tenant that the session's setting names; zero where it is unknown or none.
+	current tenant.ID
+	inTx    bool
+	origins map[pgOrigin]originName
+}
+
+type pgOrigin struct {
+	table  uint32
+	column uint16
+}
+
+type originName struct{ table, column string }
+
+const setTenant = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, false)"
+
+// readOrigins learns how this server numbers the catalog's tables and columns. It is done for every connection, so that
+// a table dropped and made again is noticed by connections made since.
+func (s *pgSession) readOrigins(ctx context.Context, cat *sqlplan.Catalog) error {
+	s.origins = make(map[pgOrigin]originName)
+	var schemas, tables []string
+	for _, t := range cat.Tables {
+		schemas, tables = append(schemas, t.Schema), append(tables, t.Name)
+	}
+	rows, err := s.conn.Query(ctx, `
+		SELECT c.oid, c.relname, a.attnum, a.attname
+		FROM unnest($1::text[], $2::text[]) AS want(nspname, relname)
+		JOIN pg_catalog.pg_namespace n ON n.nspname = want.nspname
+		JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = want.relname
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+		WHERE a.attnum > 0 AND NOT a.attisdropped`, schemas, tables)
+	if err != nil {
+		return fmt.Errorf("sqldb: reading the catalog failed: %w", redact(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			o    pgOrigin
+			num  int16
+			name originName
+		)
+		if err := rows.Scan(&o.table, &name.table, &num, &name.column); err != nil {
+			return fmt.Errorf("sqldb: reading the catalog failed: %w", err)
+		}
+		o.column = uint16(num)
+		s.origins[o] = name
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("sqldb: reading the catalog failed: %w", redact(err))
+	}
+	return nil
+}
+
+// switching tells whether the session's setting has to change before a statement for id may run.
+func (s *pgSession) switching(id tenant.ID) bool { return s.rls && s.current != id }
+
+func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (cursor, error) {
+	if !s.switching(id) {
+		rows, err := s.conn.Query(ctx, sql, anys(args)...)
+		if err != nil {
+			return nil, badConn(err)
+		}
+		return newPgCursor(s, rows, nil)
+	}
+	if s.inTx {
+		return nil, errTxTenant
+	}
+	batch := s.batch(id, sql, args)
+	results := s.conn.SendBatch(ctx, batch)
+	if _, err := results.Exec(); err != nil {
+		results.Close()
+		return nil, badConn(err)
+	}
+	rows, err := results.Query()
+	if err != nil {
+		results.Close()
+		return nil, badConn(err)
+	}
+	// The setting counts once the whole batch has succeeded: see pgCursor.close.
+	return newPgCursor(s, rows, &pendingBatch{results: results, id: id})
+}
+
+func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (int64, error) {
+	if !s.switching(id) {
+		tag, err := s.conn.Exec(ctx, sql, anys(args)...)
+		if err != nil {
+			return 0, badConn(err)
+		}
+		return tag.RowsAffected(), nil
+	}
+	if s.inTx {
+		return 0, errTxTenant
+	}
+	results := s.conn.SendBatch(ctx, s.batch(id, sql, args))
+	if _, err := results.Exec(); err != nil {
+		results.Close()
+		return 0, badConn(err)
+	}
+	tag, err := results.Exec()
+	if cerr := results.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return 0, badConn(err)
+	}
+	s.current = id
+	return tag.RowsAffected(), nil
+}
+
+// batch sends the setting and the statement in one round trip. Both run in one implicit transaction, so that a
+// statement which fails takes the setting back with it: until the batch has succeeded the session's tenant is unknown.
+func (s *pgSession) batch(id tenant.ID, sql string, args []driver.Value) *pgx.Batch {
+	s.current = tenant.ID{}
+	batch := &pgx.Batch{}
+	batch.Queue(setTenant, id.String())
+	batch.Queue(sql, anys(args)...)
+	return batch
+}
+
+func (s *pgSession) begin(ctx context.Context, id tenant.ID, opts driver.TxOptions) error {
+	text, err := beginText(opts)
+	if err != nil {
+		return err
+	}
+	if s.switching(id) {
+		// Before BEGIN: inside the transaction a ROLLBACK would bring back the tenant before.
+		s.current = tenant.ID{}
+		if _, err := s.conn.Exec(ctx, setTenant, id.String()); err != nil {
+			return badConn(err)
+		}
+		s.current = id
+	}
+	if _, err := s.conn.Exec(ctx, text); err != nil {
+		return badConn(err)
+	}
+	s.inTx = true
+	return nil
+}
+
+func beginText(opts driver.TxOptions) (string, error) {
+	text := "BEGIN"
+	switch sql.IsolationLevel(opts.Isolation) {
+	case sql.LevelDefault:
+	case sql.LevelReadUncommitted, sql.LevelReadCommitted:
+		text += " ISOLATION LEVEL READ COMMITTED"
+	case sql.LevelRepeatableRead, sql.LevelSnapshot:
+		text += " ISOLATION LEVEL REPEATABLE READ"
+	case sql.LevelSerializable:
+		text += " ISOLATION LEVEL SERIALIZABLE"
+	default:
+		return "", fmt.Errorf("sqldb: PostgreSQL has no isolation level %s; use serializable", sql.IsolationLevel(opts.Isolation))
+	}
+	if opts.ReadOnly {
+		text += " READ ONLY"
+	}
+	return text, nil
+}
+
+func (s *pgSession) commit(ctx context.Context) error {
+	s.inTx = false
+	tag, err := s.conn.Exec(ctx, "COMMIT")
+	if err != nil {
+		return redact(err)
+	}
+	if tag.String() == "ROLLBACK" {
+		return errCommitRolledBack
+	}
+	return nil
+}
+
+func (s *pgSession) rollback(ctx context.Context) error {
+	s.inTx = false
+	_, err := s.conn.Exec(ctx, "ROLLBACK")
+	return redact(err)
+}
+
+func (s *pgSession) ping(ctx context.Context) error {
+	if err := s.conn.Ping(ctx); err != nil {
+		s.close()
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+func (s *pgSession) usable() bool {
+	return !s.conn.IsClosed() && s.conn.PgConn().TxStatus() == 'I'
+}
+
+func (s *pgSession) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return s.conn.Close(ctx)
+}
+
+func anys(args []driver.Value) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		out[i] = a
+	}
+	return out
+}

@@ -1,0 +1,189 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage"
+)
+
+// rows opens sealed columns on the way to the caller, and records the outcome when it is closed.
+type rows struct {
+	ctx    context.Context
+	conn   *conn
+	access *access
+	cursor cursor
+	names  []string
+	sealed []sealedColumn
+	count  int64
+	failed error
+	closed bool
+}
+
+// sealedColumn is a result column that has to be opened.
+type sealedColumn struct {
+	index         int
+	table, column string
+	logical       envelope.Logical
+}
+
+func newRows(ctx context.Context, c *conn, a *access, cur cursor) (*rows, error) {
+	r := &rows{ctx: ctx, conn: c, access: a, cursor: cur, names: cur.columns()}
+	if !a.plan.ReturnsRows {
+		r.names = nil
+		return r, nil
+	}
+	if len(r.names) != len(a.plan.Outputs) {
+		return nil, fmt.Errorf("%w (the result has %d columns where the plan has %d)", ErrSchemaChanged, len(r.names), len(a.plan.Outputs))
+	}
+	for i, out := range a.plan.Outputs {
+		if out.Name != "" {
+			r.names[i] = out.Name
+		}
+		if err := c.db.checkOrigin(cur, i, out); err != nil {
+			return nil, err
+		}
+		if out.Sealed {
+			r.sealed = append(r.sealed, sealedColumn{i, out.Table, out.Column, c.db.schema[out.Table].Sealed[out.Column].logical})
+		}
+	}
+	return r, nil
+}
+
+// checkOrigin holds the plan against what the database says of where a result column comes from.
+func (d *database) checkOrigin(cur cursor, i int, out sqlplan.Output) error {
+	table, column, known := cur.origin(i)
+	if !known || out.OriginHidden && table == "" {
+		return nil
+	}
+	if table == "" {
+		if out.Sealed {
+			return fmt.Errorf("%w (result column %d should be %s.%s and is computed)", ErrSchemaChanged, i+1, out.Table, out.Column)
+		}
+		return nil
+	}
+	if out.Sealed {
+		if table != out.Table || column != out.Column {
+			return fmt.Errorf("%w (result column %d should be %s.%s and is %s.%s)", ErrSchemaChanged, i+1, out.Table, out.Column, table, column)
+		}
+		return nil
+	}
+	t, declared := d.schema[table]
+	_, sealed := t.Sealed[column]
+	if !declared || sealed {
+		return fmt.Errorf("%w (result column %d comes from %s.%s)", ErrSchemaChanged, i+1, table, column)
+	}
+	return nil
+}
+
+// Columns implements driver.Rows.
+func (r *rows) Columns() []string { return r.names }
+
+// Next implements driver.Rows.
+func (r *rows) Next(dest []driver.Value) error {
+	if r.failed != nil {
+		return r.failed
+	}
+	err := r.cursor.next(dest)
+	if err == nil {
+		err = r.open(dest)
+	}
+	if err != nil {
+		// Nothing of a row that did not open reaches the caller.
+		clear(dest)
+		if !errors.Is(err, io.EOF) {
+			r.failed = err
+		}
+		return err
+	}
+	r.count++
+	return nil
+}
+
+func (r *rows) open(dest []driver.Value) error {
+	for _, s := range r.sealed {
+		if dest[s.index] == nil {
+			continue
+		}
+		ciphertext, ok := dest[s.index].([]byte)
+		if !ok {
+			return r.isolation(s)
+		}
+		keys := r.access.pass.Keys()
+		value, err := envelope.OpenField(keys.Data(), r.access.id, s.table, s.column, s.logical, ciphertext)
+		if err != nil {
+			return r.isolation(s)
+		}
+		dest[s.index] = value
+	}
+	return nil
+}
+
+// isolation raises the alert. Why the value did not open is not said: it would tell an attacker what to change.
+func (r *rows) isolation(s sealedColumn) error {
+	place := s.table + "." + s.column
+	err := fmt.Errorf("%w: a value in %s; the row is withheld and an alert is in the audit trail", storage.ErrIsolation, place)
+	if aerr := r.access.pass.Alert(r.ctx, place); aerr != nil {
+		return errors.Join(err, aerr)
+	}
+	return err
+}
+
+// Close implements driver.Rows. The outcome is recorded here, also for a result that was not read to its end.
+func (r *rows) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	err := r.cursor.close()
+	res := gate.Result{Rows: r.count, Bytes: -1, Err: r.failed}
+	if res.Err == nil {
+		res.Err = err
+	}
+	if err == nil {
+		r.conn.wrote(r.access)
+	}
+	if lerr := r.access.pass.Leave(r.ctx, res); lerr != nil {
+		return errors.Join(err, lerr)
+	}
+	return err
+}
+
+// ColumnTypeDatabaseTypeName implements driver.RowsColumnTypeDatabaseTypeName; a sealed column has its logical type's.
+func (r *rows) ColumnTypeDatabaseTypeName(i int) string {
+	if l, ok := r.logical(i); ok {
+		return typeNames[l]
+	}
+	return r.cursor.databaseType(i)
+}
+
+// ColumnTypeScanType implements driver.RowsColumnTypeScanType for sealed columns; others can be scanned into any.
+func (r *rows) ColumnTypeScanType(i int) reflect.Type {
+	if l, ok := r.logical(i); ok {
+		return scanTypes[l]
+	}
+	return reflect.TypeFor[any]()
+}
+
+func (r *rows) logical(i int) (envelope.Logical, bool) {
+	for _, s := range r.sealed {
+		if s.index == i {
+			return s.logical, true
+		}
+	}
+	return 0, false
+}
+
+// emptyRows is the result of a statement without one.
+type emptyRows struct{}
+
+func (emptyRows) Columns() []string         { return nil }
+func (emptyRows) Close() error              { return nil }
+func (emptyRows) Next([]driver.Value) error { return io.EOF }

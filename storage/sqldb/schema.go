@@ -1,0 +1,163 @@
+package sqldb
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// Dialect names an engine.
+type Dialect string
+
+// The engines.
+const (
+	PostgreSQL Dialect = "postgresql"
+	SQLite     Dialect = "sqlite"
+)
+
+func (d Dialect) plan() sqlplan.Dialect {
+	if d == SQLite {
+		return sqlplan.SQLite
+	}
+	return sqlplan.PostgreSQL
+}
+
+// Schema declares the tables that an application uses, by their unqualified names as the database spells them. A
+// table that is not declared does not exist for guarded statements. Only sealed columns are declared; the others,
+// keys and types are read from the database when it is opened.
+type Schema map[string]Table
+
+// Table declares one table.
+type Table struct {
+	// Sealed are the columns that hold ciphertexts: bytea on PostgreSQL, BLOB on SQLite.
+	Sealed Columns
+	// Shared marks reference data without a tenant column, which every tenant reads and none writes through the
+	// guard. A shared table has no sealed columns.
+	Shared bool
+}
+
+// Columns are sealed columns by name.
+type Columns map[string]Column
+
+// clone copies the schema, so that a caller who changes theirs later does not change what was checked.
+func (s Schema) clone() Schema {
+	c := make(Schema, len(s))
+	for name, t := range s {
+		t.Sealed = maps.Clone(t.Sealed)
+		c[name] = t
+	}
+	return c
+}
+
+// validate reports every problem that shows without a database.
+func (s Schema) validate(opts *Options) error {
+	var problems []Problem
+	if len(s) == 0 {
+		problems = append(problems, Problem{What: "the schema declares no table", Fix: "declare each table the application uses"})
+	}
+	for _, name := range sortedKeys(s) {
+		table := s[name]
+		if err := checkIdentifier(name); err != nil {
+			problems = append(problems, Problem{Table: name, What: "the table's name " + err.Error(), Fix: "use the unqualified name as the database spells it"})
+		}
+		if table.Shared && len(table.Sealed) > 0 {
+			problems = append(problems, Problem{Table: name, What: "a shared table has sealed columns, but no tenant whose keys would seal them", Fix: "drop Shared or Sealed"})
+		}
+		used := map[string]string{opts.TenantColumn: "the tenant column"}
+		for _, column := range sortedKeys(table.Sealed) {
+			c := table.Sealed[column]
+			claim := func(name, role string) {
+				if err := checkIdentifier(name); err != nil {
+					problems = append(problems, Problem{Column: name, What: "the column's name " + err.Error(), Fix: "use the name as the database spells it"})
+				}
+				if other, taken := used[name]; taken {
+					problems = append(problems, Problem{Column: name, What: fmt.Sprintf("the column is %s and %s", other, role), Fix: "give each role a column of its own"})
+				}
+				used[name] = role
+			}
+			before := len(problems)
+			claim(column, "a sealed column")
+			if c.logical == 0 {
+				problems = append(problems, Problem{Column: column, What: "the column has no logical type", Fix: "use sqldb.Text(), sqldb.Date() and the like"})
+			}
+			if c.searchable {
+				claim(c.index, "the blind index of "+column)
+			}
+			for i := before; i < len(problems); i++ {
+				problems[i].Table = name
+			}
+		}
+	}
+	return newSchemaError(problems)
+}
+
+// maxIdentifier is PostgreSQL's NAMEDATALEN - 1; what is longer it would cut off silently.
+const maxIdentifier = 63
+
+func checkIdentifier(s string) error {
+	switch {
+	case s == "":
+		return errors.New("is empty")
+	case len(s) > maxIdentifier:
+		return fmt.Errorf("has %d bytes, over PostgreSQL's limit of %d", len(s), maxIdentifier)
+	case !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0:
+		return errors.New("is not text that a database can hold")
+	case strings.ContainsRune(s, '.'):
+		return errors.New("contains a dot")
+	}
+	return nil
+}
+
+// Problem is one thing about a schema that must be mended before the database can be opened.
+type Problem struct {
+	Table  string // empty when it concerns the whole database
+	Column string // empty when it concerns the whole table
+	What   string
+	// Fix is what to do: a statement for the database's owner where there is one.
+	Fix string
+}
+
+func (p Problem) String() string {
+	where := p.Table
+	if p.Column != "" {
+		where += "." + p.Column
+	}
+	if where != "" {
+		where += ": "
+	}
+	return where + p.What + "; fix: " + p.Fix
+}
+
+// SchemaError lists everything that keeps a database from being opened safely.
+type SchemaError struct{ Problems []Problem }
+
+func (e *SchemaError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sqldb: the database does not fit the schema (%d problems)", len(e.Problems))
+	for _, p := range e.Problems {
+		b.WriteString("\n  - ")
+		b.WriteString(p.String())
+	}
+	return b.String()
+}
+
+func newSchemaError(problems []Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return &SchemaError{problems}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

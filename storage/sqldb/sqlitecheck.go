@@ -1,0 +1,220 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// introspect reads the declared tables of a SQLite file.
+func (e *sqliteEngine) introspect(ctx context.Context, s Schema, o *Options) (*sqlplan.Catalog, []Problem, error) {
+	db := sql.OpenDB(rawSQLite{e})
+	defer db.Close()
+	cat := &sqlplan.Catalog{Dialect: sqlplan.SQLite, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions}
+	var problems []Problem
+	for _, name := range sortedKeys(s) {
+		r := &sqliteReader{ctx: ctx, db: db, options: o, declared: s, decl: s[name], table: &sqlplan.Table{Name: name, Shared: s[name].Shared}}
+		if err := r.read(); err != nil {
+			return nil, nil, fmt.Errorf("sqldb: reading the schema of SQLite table %q failed: %w", name, err)
+		}
+		problems = append(problems, r.problems...)
+		cat.Tables[name] = r.table
+	}
+	return cat, problems, nil
+}
+
+// rawSQLite connects without a guard, for introspection alone.
+type rawSQLite struct{ e *sqliteEngine }
+
+func (r rawSQLite) Connect(context.Context) (driver.Conn, error) { return r.e.open() }
+func (r rawSQLite) Driver() driver.Driver                        { return guardedDriver{} }
+
+// sqliteReader reads one table.
+type sqliteReader struct {
+	ctx      context.Context
+	db       *sql.DB
+	options  *Options
+	declared Schema
+	decl     Table
+	table    *sqlplan.Table
+	problems []Problem
+}
+
+func (r *sqliteReader) problem(column, what, fix string) {
+	r.problems = append(r.problems, Problem{Table: r.table.Name, Column: column, What: what, Fix: fix})
+}
+
+func (r *sqliteReader) read() error {
+	var kind, ddl string
+	err := r.db.QueryRowContext(r.ctx, `SELECT type, coalesce(sql, '') FROM main.sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')`, r.table.Name).Scan(&kind, &ddl)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		r.problem("", "the table is not in the database", "create it, or take it out of the schema; names are case-sensitive here")
+		return nil
+	case err != nil:
+		return err
+	case kind != "table":
+		r.problem("", "it is a view, which would read its tables unscoped", "declare the tables behind it instead")
+		return nil
+	case strings.HasPrefix(strings.ToUpper(strings.TrimSpace(ddl)), "CREATE VIRTUAL"):
+		r.problem("", "it is a virtual table, whose storage the guard does not know", "use an ordinary table")
+		return nil
+	}
+	for _, step := range []func() error{r.readColumns, r.readKeys, r.readForeignKeys, r.readTriggers} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *sqliteReader) readColumns() error {
+	rows, err := r.db.QueryContext(r.ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1) ORDER BY cid`, r.table.Name)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	primary := map[int]string{}
+	for rows.Next() {
+		var (
+			c          sqlplan.Column
+			pk, hidden int
+		)
+		if err := rows.Scan(&c.Name, &c.Type, &c.NotNull, &c.HasDefault, &pk, &hidden); err != nil {
+			return err
+		}
+		if hidden == 1 {
+			continue // a virtual table's hidden column
+		}
+		c.Generated = hidden == 2 || hidden == 3
+		r.table.Columns = append(r.table.Columns, c)
+		if pk > 0 {
+			primary[pk] = c.Name
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for i := 1; i <= len(primary); i++ {
+		r.table.PrimaryKey = append(r.table.PrimaryKey, primary[i])
+	}
+	checks := tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
+	checks.columns()
+	if r.table.Shared || r.table.TenantColumn == "" {
+		return nil
+	}
+	return r.checkTenantColumn()
+}
+
+// checkTenantColumn makes sure that the database compares tenant ids byte by byte: a type with numeric affinity makes
+// '01' equal 1, and a collation such as NOCASE makes 'A' equal 'a'.
+func (r *sqliteReader) checkTenantColumn() error {
+	i := slices.IndexFunc(r.table.Columns, func(c sqlplan.Column) bool { return c.Name == r.table.TenantColumn })
+	c := r.table.Columns[i]
+	// Text affinity, by the rules of https://www.sqlite.org/datatype3.html#determination_of_column_affinity.
+	upper := strings.ToUpper(c.Type)
+	text := strings.Contains(upper, "CHAR") || strings.Contains(upper, "CLOB") || strings.Contains(upper, "TEXT")
+	if !text || strings.Contains(upper, "INT") {
+		r.problem(c.Name, fmt.Sprintf("the tenant column has type %q, which compares some different ids as equal", c.Type), "make it TEXT NOT NULL")
+		return nil
+	}
+	// A column keeps its collation through a compound select, so this compares under it whatever rows there are.
+	var folds bool
+	query := fmt.Sprintf(`SELECT t = 'A' OR t = 'a ' FROM (SELECT %s AS t FROM main.%s WHERE 0 UNION ALL SELECT 'a')`, quote(c.Name), quote(r.table.Name))
+	if err := r.db.QueryRowContext(r.ctx, query).Scan(&folds); err != nil {
+		return err
+	}
+	if folds {
+		r.problem(c.Name, "the tenant column's collation compares different ids as equal", "declare it TEXT NOT NULL without COLLATE")
+	}
+	return nil
+}
+
+func (r *sqliteReader) readKeys() error {
+	// The primary key is known from its columns; it has no index where it is the rowid.
+	names, err := r.strings(`SELECT name FROM pragma_index_list(?1) WHERE "unique" AND origin <> 'pk' AND NOT partial ORDER BY name`, r.table.Name)
+	if err != nil {
+		return err
+	}
+	partial, err := r.strings(`SELECT name FROM pragma_index_list(?1) WHERE "unique" AND partial ORDER BY name`, r.table.Name)
+	if err != nil {
+		return err
+	}
+	checks := tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
+	if len(r.table.PrimaryKey) > 0 {
+		checks.uniqueKey("the primary key", r.table.PrimaryKey)
+	}
+	for _, index := range append(names, partial...) {
+		columns, err := r.strings(`SELECT coalesce(name, '') FROM pragma_index_info(?1) ORDER BY seqno`, index)
+		if err != nil {
+			return err
+		}
+		if checks.uniqueKey("unique index "+index, columns) && !slices.Contains(columns, "") && !slices.Contains(partial, index) {
+			r.table.UniqueKeys = append(r.table.UniqueKeys, columns)
+		}
+	}
+	return nil
+}
+
+func (r *sqliteReader) readForeignKeys() error {
+	rows, err := r.db.QueryContext(r.ctx, `SELECT id, "table", "from", coalesce("to", '') FROM pragma_foreign_key_list(?1) ORDER BY id, seq`, r.table.Name)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	keys := map[int]*foreignKey{}
+	var order []int
+	for rows.Next() {
+		var (
+			id               int
+			table, from, ref string
+		)
+		if err := rows.Scan(&id, &table, &from, &ref); err != nil {
+			return err
+		}
+		if keys[id] == nil {
+			keys[id] = &foreignKey{name: fmt.Sprintf("foreign key to %s", table), parent: table}
+			order = append(order, id)
+		}
+		keys[id].columns, keys[id].parentColumns = append(keys[id].columns, from), append(keys[id].parentColumns, ref)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	checks := tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
+	for _, id := range order {
+		checks.foreignKey(r.declared, *keys[id])
+	}
+	return nil
+}
+
+func (r *sqliteReader) readTriggers() error {
+	names, err := r.strings(`SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE ORDER BY name`, r.table.Name)
+	for _, name := range names {
+		r.problem("", "the trigger "+name+" runs statements that the guard does not see", "drop it, and do in the application what it did")
+	}
+	return err
+}
+
+func (r *sqliteReader) strings(query string, args ...any) ([]string, error) {
+	rows, err := r.db.QueryContext(r.ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}

@@ -1,0 +1,71 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// stmt is a prepared statement: its text, which is planned and gated anew each time for whoever executes it. The plan
+// comes from the cache, and the engine keeps what the server prepared.
+type stmt struct {
+	conn *conn
+	text string
+}
+
+// PrepareContext implements driver.ConnPrepareContext. It reads no data and so needs no tenant in ctx.
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if _, err := c.db.plan(query, 1); err != nil {
+		if _, terr := tenant.FromContext(ctx); terr == nil {
+			return nil, c.refuse(ctx, err)
+		}
+		return nil, err
+	}
+	return &stmt{c, query}, nil
+}
+
+// Prepare implements driver.Conn.
+func (c *conn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), query)
+}
+
+func (s *stmt) Close() error { return nil }
+
+// NumInput lets the connection count the arguments itself.
+func (s *stmt) NumInput() int { return -1 }
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.conn.QueryContext(ctx, s.text, args)
+}
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.conn.ExecContext(ctx, s.text, args)
+}
+
+// CheckNamedValue implements driver.NamedValueChecker as the connection does.
+func (s *stmt) CheckNamedValue(v *driver.NamedValue) error { return s.conn.CheckNamedValue(v) }
+
+var errNoContext = errors.New("sqldb: use the call that takes a context: the tenant is in it")
+
+func (s *stmt) Query([]driver.Value) (driver.Rows, error)  { return nil, errNoContext }
+func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, errNoContext }
+
+// CheckNamedValue implements driver.NamedValueChecker: values become int64, float64, bool, []byte, string, time.Time
+// or nil, through driver.Valuer where they have one. What is none of these, such as a slice, is left to the engine.
+func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
+	if v.Name != "" {
+		return fmt.Errorf("sqldb: named parameters are not supported; use $%d for the one at that place", v.Ordinal)
+	}
+	converted, err := driver.DefaultParameterConverter.ConvertValue(v.Value)
+	if err == nil {
+		v.Value = converted
+		return nil
+	}
+	if _, valuer := v.Value.(driver.Valuer); valuer || c.db.engine.dialect() == SQLite {
+		return fmt.Errorf("sqldb: parameter $%d of type %T cannot be converted to a database value", v.Ordinal, v.Value)
+	}
+	return nil
+}

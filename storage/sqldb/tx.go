@@ -1,0 +1,79 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// transaction is an open transaction. It belongs to the tenant that began it.
+type transaction struct {
+	conn  *conn
+	ctx   context.Context // the one that began it: Commit and Rollback have none of their own
+	id    tenant.ID
+	uid   string
+	wrote bool
+}
+
+// BeginTx implements driver.ConnBeginTx.
+func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if c.tx != nil {
+		return nil, errors.New("sqldb: the connection is in a transaction already")
+	}
+	op := &gate.Op{
+		Code:   audit.CodeQuery,
+		Action: tenant.Action{Verb: tenant.Read, Store: c.db.store, Name: c.db.engine.name()},
+	}
+	acc, err := c.db.gate.Check(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("sqldb: no randomness for a transaction id: %w", err)
+	}
+	if err := c.session.begin(ctx, acc.Tenant, opts); err != nil {
+		return nil, err
+	}
+	c.tx = &transaction{conn: c, ctx: ctx, id: acc.Tenant, uid: uid.String()}
+	return c.tx, nil
+}
+
+// Begin implements driver.Conn.
+func (c *conn) Begin() (driver.Tx, error) { return nil, errNoContext }
+
+// Commit implements driver.Tx. Only a transaction that wrote leaves an event: its reads were recorded one by one.
+func (t *transaction) Commit() error {
+	t.conn.tx = nil
+	err := t.conn.session.commit(t.ctx)
+	return t.record(audit.CodeCommit, err)
+}
+
+// Rollback implements driver.Tx. It does not end with the context: a cancelled request is rolled back too.
+func (t *transaction) Rollback() error {
+	t.conn.tx = nil
+	err := t.conn.session.rollback(context.WithoutCancel(t.ctx))
+	return t.record(audit.CodeRollback, err)
+}
+
+func (t *transaction) record(code audit.Code, err error) error {
+	if !t.wrote {
+		return err
+	}
+	db := t.conn.db
+	op := &gate.Op{
+		Code: code, Transaction: t.uid,
+		Action: tenant.Action{Verb: tenant.Write, Store: db.store, Name: db.engine.name()},
+	}
+	if rerr := db.gate.Note(t.ctx, op, err); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return err
+}
