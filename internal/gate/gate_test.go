@@ -1,0 +1,194 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/filestore"
+	"github.com/strongroom-go/strongroom/keys/localkek"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+var (
+	alpha   = tenant.MustParse("alpha")
+	unknown = tenant.MustParse("unknown")
+	op      = gate.Op{
+		Code:          audit.CodeQuery,
+		Action:        tenant.Action{Verb: tenant.Read, Store: "sqlite", Name: "app", Tables: []string{"patients"}, Columns: []string{"patients.name"}},
+		SealedColumns: []string{"patients.name"},
+		Details:       map[string]string{"why": "canary-detail"},
+	}
+)
+
+type recorder struct {
+	events []audit.Event
+	fail   error
+}
+
+func (r *recorder) Record(_ context.Context, e *audit.Event) error {
+	if r.fail != nil {
+		return r.fail
+	}
+	r.events = append(r.events, *e)
+	return nil
+}
+
+func newRing(t *testing.T) *keys.Keyring {
+	t.Helper()
+	kek, err := localkek.Open(filepath.Join(t.TempDir(), "kek"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := filestore.Open(filepath.Join(t.TempDir(), "keys"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keys.Open(context.Background(), kek, store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ring.Close() })
+	if err := ring.Provision(context.Background(), alpha); err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func newGate(t *testing.T, auth tenant.Authorizer) (*gate.Gate, *keys.Keyring, *recorder) {
+	t.Helper()
+	ring, rec := newRing(t), &recorder{}
+	g, err := gate.New(ring, rec, auth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, ring, rec
+}
+
+func request(id tenant.ID) context.Context {
+	return tenant.NewContext(context.Background(), tenant.Access{Tenant: id, Actor: "dr.adams", Purpose: "treatment", Request: "r1"})
+}
+
+func TestEnterRecordsTheIntentAndLeaveTheOutcome(t *testing.T) {
+	g, _, rec := newGate(t, nil)
+	pass, err := g.Enter(request(alpha), &op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rec.events) != 1 || rec.events[0].Phase != audit.Intent || rec.events[0].Sealer == nil {
+		t.Fatalf("before anything is read the trail holds %+v", rec.events)
+	}
+	if pass.Tenant() != alpha || pass.Keys().ID() != alpha || pass.Access().Actor != "dr.adams" {
+		t.Errorf("the pass is for %v with the keys of %v", pass.Access(), pass.Keys().ID())
+	}
+	// A caller that has gone does not keep the outcome out of the trail.
+	ctx, cancel := context.WithCancel(request(alpha))
+	cancel()
+	if err := pass.Leave(ctx, gate.Result{Rows: 3, Bytes: -1, Err: context.Canceled}); err != nil {
+		t.Fatal(err)
+	}
+	out := rec.events[1]
+	if out.Phase != audit.Outcome || out.Status != audit.Failure || out.Reason != "cancelled" || out.Rows != 3 || out.Correlation != rec.events[0].Correlation {
+		t.Errorf("outcome %+v", out)
+	}
+}
+
+func TestRefusalsAreRecordedInOrder(t *testing.T) {
+	boss := errors.New("not on this ward, canary-reason")
+	consulted := 0
+	g, ring, rec := newGate(t, tenant.AuthorizerFunc(func(_ context.Context, a tenant.Access, act tenant.Action) error {
+		consulted++
+		act.Tables[0], act.Columns[0] = "scribbled", "scribbled"
+		if a.Purpose == "curiosity" {
+			return boss
+		}
+		return nil
+	}))
+	curious := tenant.NewContext(context.Background(), tenant.Access{Tenant: alpha, Actor: "x", Purpose: "curiosity"})
+	cases := []struct {
+		name      string
+		ctx       context.Context
+		before    func()
+		want      error
+		reason    string
+		consulted int
+		sealed    bool
+	}{
+		{"no access", context.Background(), nil, tenant.ErrMissing, "no tenant in the context", 0, false},
+		{"invalid access", tenant.NewContext(context.Background(), tenant.Access{Tenant: alpha}), nil, tenant.ErrInvalidAccess, "invalid access", 0, false},
+		{"not provisioned", request(unknown), nil, keys.ErrNotProvisioned, "not provisioned", 0, false},
+		{"unauthorized", curious, nil, tenant.ErrDenied, "unauthorized", 1, true},
+		{"suspended", request(alpha), func() {
+			if err := ring.Suspend(context.Background(), alpha, "court order"); err != nil {
+				t.Fatal(err)
+			}
+		}, keys.ErrSuspended, "suspended", 0, true},
+	}
+	for _, c := range cases {
+		if c.before != nil {
+			c.before()
+		}
+		rec.events, consulted = nil, 0
+		pass, err := g.Enter(c.ctx, &op)
+		if pass != nil || !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, %v", c.name, pass, err)
+		}
+		if consulted != c.consulted {
+			t.Errorf("%s: the authorizer was consulted %d times", c.name, consulted)
+		}
+		if len(rec.events) != 1 {
+			t.Fatalf("%s: %d events", c.name, len(rec.events))
+		}
+		ev := rec.events[0]
+		if ev.Status != audit.Denied || ev.Reason != c.reason || ev.Phase != audit.Single || (ev.Sealer != nil) != c.sealed {
+			t.Errorf("%s: event %+v", c.name, ev)
+		}
+		if !slices.Equal(ev.Tables, []string{"patients"}) {
+			t.Errorf("%s: the authorizer changed what is recorded: %v", c.name, ev.Tables)
+		}
+	}
+	if errors.Is(boss, tenant.ErrDenied) {
+		t.Fatal("the test proves nothing")
+	}
+}
+
+func TestNothingPassesWithoutALog(t *testing.T) {
+	g, _, rec := newGate(t, nil)
+	disk := errors.New("disk gone")
+	rec.fail = disk
+	pass, err := g.Enter(request(alpha), &op)
+	if pass != nil || !errors.Is(err, audit.ErrUnavailable) || !errors.Is(err, disk) {
+		t.Errorf("Enter: %v, %v", pass, err)
+	}
+	// A denial stays one, and says that it went unrecorded.
+	_, err = g.Enter(context.Background(), &op)
+	if !errors.Is(err, tenant.ErrMissing) || !errors.Is(err, audit.ErrUnavailable) {
+		t.Errorf("a denial: %v", err)
+	}
+	rec.fail = nil
+	pass, err = g.Enter(request(alpha), &op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.fail = disk
+	if err := pass.Leave(request(alpha), gate.Result{}); !errors.Is(err, audit.ErrUnavailable) {
+		t.Errorf("Leave: %v", err)
+	}
+	if err := pass.Alert(request(alpha), "patients.name"); !errors.Is(err, audit.ErrUnavailable) {
+		t.Errorf("Alert: %v", err)
+	}
+}
+
+func TestNewNeedsEveryFence(t *testing.T) {
+	if _, err := gate.New(nil, &recorder{}, nil); err == nil {
+		t.Error("a gate without keys")
+	}
+	if _, err := gate.New(newRing(t), nil, nil); err == nil {
+		t.Error("a gate without a log")
+	}
+}
