@@ -1,0 +1,251 @@
+// Package sqlstore keeps the tenants' key records in a table of a PostgreSQL or SQLite database that the application
+// has opened, which need not be the one that holds the tenants' data and, for PostgreSQL, had better not be: its
+// role should be the only one that can write the table.
+//
+// Its driver is the application's choice; nothing of any driver is linked from here.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Dialect is the database's kind of SQL.
+type Dialect int
+
+// The dialects. CockroachDB and YugabyteDB speak PostgreSQL's.
+const (
+	PostgreSQL Dialect = iota + 1 // 15 and newer
+	SQLite                        // 3.37 and newer
+)
+
+// DefaultTable is the table's name where [Options.Table] is empty.
+const DefaultTable = "strongroom_keys"
+
+// maxData is the longest record, in bytes.
+const maxData = 64<<10 - 1
+
+// Options are the optional settings of [New].
+type Options struct {
+	// Table is the table's name, "name" or "schema.name", each 1 to 63 of a-z, 0-9 and "_". Default [DefaultTable].
+	Table string
+}
+
+// Store is one table. It is safe for concurrent use, and any number of processes may have stores on the same table.
+type Store struct {
+	db                                     *sql.DB
+	get, insert, update, remove, list, all string
+}
+
+var _ keys.Store = (*Store)(nil)
+
+// DDL returns the statement that creates the table unless it exists; table may be empty. Run it with [Create], or as a
+// migration by a role that owns the schema: the role that the store uses needs SELECT, INSERT, UPDATE and DELETE.
+func DDL(d Dialect, table string) (string, error) {
+	table, err := checkTable(table)
+	if err != nil {
+		return "", err
+	}
+	switch d {
+	case PostgreSQL:
+		// The collation makes comparisons those of the bytes, whatever the database's default.
+		return "CREATE TABLE IF NOT EXISTS " + table + ` (
+	tenant  text COLLATE "C" PRIMARY KEY,
+	version bigint NOT NULL CHECK (version > 0),
+	data    bytea NOT NULL
+)`, nil
+	case SQLite:
+		return "CREATE TABLE IF NOT EXISTS " + table + ` (
+	tenant  TEXT COLLATE BINARY PRIMARY KEY,
+	version INTEGER NOT NULL CHECK (version > 0),
+	data    BLOB NOT NULL
+) STRICT, WITHOUT ROWID`, nil
+	}
+	return "", fmt.Errorf("sqlstore: the dialect %d is unknown; use PostgreSQL or SQLite", d)
+}
+
+// Create runs [DDL].
+func Create(ctx context.Context, db *sql.DB, d Dialect, table string) error {
+	ddl, err := DDL(d, table)
+	if err != nil {
+		return err
+	}
+	if _, err := db.ExecContext(ctx, ddl); err != nil {
+		return fmt.Errorf("sqlstore: create the table: %w", classify(ctx, err))
+	}
+	return nil
+}
+
+// New returns the store in the table, after making sure that it is there and has its columns. opts may be nil.
+func New(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, error) {
+	if db == nil {
+		return nil, errors.New("sqlstore: db is nil; pass an opened *sql.DB")
+	}
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	table, err := checkTable(o.Table)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db}
+	if err := s.prepare(d, table); err != nil {
+		return nil, err
+	}
+	rows, err := db.QueryContext(ctx, s.all)
+	if err == nil {
+		rows.Next()
+		err = errors.Join(rows.Err(), rows.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: the table %s cannot be read; create it with sqlstore.Create, and grant SELECT, INSERT, UPDATE and DELETE: %w", table, classify(ctx, err))
+	}
+	return s, nil
+}
+
+// prepare writes the store's statements. Comparisons name their collation, should the table be another's work.
+func (s *Store) prepare(d Dialect, table string) error {
+	collate, mark := ` COLLATE "C"`, "$"
+	switch d {
+	case PostgreSQL:
+	case SQLite:
+		collate, mark = " COLLATE BINARY", "?"
+	default:
+		return fmt.Errorf("sqlstore: the dialect %d is unknown; use PostgreSQL or SQLite", d)
+	}
+	q := strings.NewReplacer("{t}", table, "{c}", collate, "{1}", mark+"1", "{2}", mark+"2", "{3}", mark+"3")
+	s.get = q.Replace("SELECT version, data FROM {t} WHERE tenant = {1}{c}")
+	s.insert = q.Replace("INSERT INTO {t} (tenant, version, data) VALUES ({1}, 1, {2}) ON CONFLICT (tenant) DO NOTHING")
+	s.update = q.Replace("UPDATE {t} SET version = version + 1, data = {1} WHERE tenant = {2}{c} AND version = {3}")
+	s.remove = q.Replace("DELETE FROM {t} WHERE tenant = {1}{c} AND version = {2}")
+	s.list = q.Replace("SELECT tenant FROM {t} WHERE tenant > {1}{c} ORDER BY tenant{c} LIMIT {2}")
+	s.all = q.Replace("SELECT tenant, version, data FROM {t} WHERE 1 = 0")
+	return nil
+}
+
+func checkTable(table string) (string, error) {
+	if table == "" {
+		return DefaultTable, nil
+	}
+	parts := strings.Split(table, ".")
+	if len(parts) > 2 {
+		return "", errors.New("sqlstore: the table's name has more than a schema and a name")
+	}
+	for _, part := range parts {
+		if part == "" || len(part) > 63 || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || part[0] >= '0' && part[0] <= '9' {
+			return "", errors.New("sqlstore: the table's name must be \"name\" or \"schema.name\", each 1 to 63 of a-z, 0-9 and \"_\", and not begin with a digit")
+		}
+	}
+	return table, nil
+}
+
+func check(ctx context.Context, id tenant.ID) error {
+	if id.IsZero() {
+		return fmt.Errorf("sqlstore: %w: it is the zero ID", tenant.ErrInvalidID)
+	}
+	return ctx.Err()
+}
+
+// Get implements [keys.Store].
+func (s *Store) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
+	if err := check(ctx, id); err != nil {
+		return keys.Record{}, err
+	}
+	var rec keys.Record
+	err := s.db.QueryRowContext(ctx, s.get, id.String()).Scan(&rec.Version, &rec.Data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return keys.Record{}, fmt.Errorf("sqlstore: tenant %s: %w", id, keys.ErrNotFound)
+	}
+	if err != nil {
+		return keys.Record{}, fmt.Errorf("sqlstore: read the record of tenant %s: %w", id, classify(ctx, err))
+	}
+	return rec, nil
+}
+
+// Put implements [keys.Store].
+func (s *Store) Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error) {
+	if err := check(ctx, id); err != nil {
+		return 0, err
+	}
+	if len(data) == 0 || len(data) > maxData {
+		return 0, fmt.Errorf("sqlstore: a record of %d bytes; it must have 1 to %d", len(data), maxData)
+	}
+	var err error
+	var done bool
+	switch {
+	case version < 0:
+	case version == 0:
+		done, err = s.exec(ctx, s.insert, id.String(), data)
+	default:
+		done, err = s.exec(ctx, s.update, data, id.String(), version)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("sqlstore: store the record of tenant %s: %w", id, err)
+	}
+	if !done {
+		return 0, fmt.Errorf("sqlstore: tenant %s: %w: another version than %d is stored", id, keys.ErrConflict, version)
+	}
+	return version + 1, nil
+}
+
+// exec reports whether the statement changed the one row it is about.
+func (s *Store) exec(ctx context.Context, statement string, args ...any) (bool, error) {
+	result, err := s.db.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return false, classify(ctx, err)
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
+}
+
+// Delete implements [keys.Store].
+func (s *Store) Delete(ctx context.Context, id tenant.ID, version int64) error {
+	if err := check(ctx, id); err != nil {
+		return err
+	}
+	done, err := s.exec(ctx, s.remove, id.String(), version)
+	if err != nil {
+		return fmt.Errorf("sqlstore: delete the record of tenant %s: %w", id, err)
+	}
+	if done {
+		return nil
+	}
+	if _, err := s.Get(ctx, id); err != nil {
+		return err
+	}
+	return fmt.Errorf("sqlstore: tenant %s: %w: another version than %d is stored", id, keys.ErrConflict, version)
+}
+
+// List implements [keys.Store].
+func (s *Store) List(ctx context.Context, after tenant.ID, limit int) ([]tenant.ID, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if limit <= 0 {
+		return nil, fmt.Errorf("sqlstore: a list of at most %d ids; the limit must be above 0", limit)
+	}
+	rows, err := s.db.QueryContext(ctx, s.list, after.String(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: list: %w", classify(ctx, err))
+	}
+	defer rows.Close()
+	var ids []tenant.ID
+	for rows.Next() {
+		var id tenant.ID
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("%w: sqlstore: a row is not of this package's making: %w", keys.ErrIntegrity, err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("sqlstore: list: %w", classify(ctx, err))
+	}
+	return ids, nil
+}

@@ -1,0 +1,175 @@
+package vaultkek
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/hashicorp/vault/api/auth/approle"
+)
+
+// Token returns the authentication by a token that somebody else obtained. It is renewed as long as Vault lets it be;
+// after that nothing works until the process gets another one.
+func Token(token string) api.AuthMethod { return tokenAuth(token) }
+
+type tokenAuth string
+
+// Login implements [api.AuthMethod]: it asks Vault about the token, for its lifetime.
+func (t tokenAuth) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
+	if t == "" {
+		return nil, errors.New("the token is empty")
+	}
+	own, err := client.CloneWithHeaders()
+	if err != nil {
+		return nil, errors.New("the client cannot be cloned")
+	}
+	own.SetToken(string(t))
+	auth := &api.SecretAuth{ClientToken: string(t)}
+	self, err := own.Auth().Token().LookupSelfWithContext(ctx)
+	var refused *api.ResponseError
+	if errors.As(err, &refused) && refused.StatusCode == 403 && !invalidToken(refused) {
+		return &api.Secret{Auth: auth}, nil // it may not look itself up, so its lifetime is not known
+	}
+	if err != nil {
+		return nil, err
+	}
+	if auth.Renewable, err = self.TokenIsRenewable(); err != nil {
+		return nil, errors.New("the token's lifetime cannot be read")
+	}
+	ttl, err := self.TokenTTL()
+	if err != nil {
+		return nil, errors.New("the token's lifetime cannot be read")
+	}
+	auth.LeaseDuration = int(ttl / time.Second)
+	return &api.Secret{Auth: auth}, nil
+}
+
+// AppRole returns the authentication by role id and secret id at an AppRole method mounted at mount, "approle" if
+// empty. The secret id must allow as many uses as there will be logins.
+func AppRole(roleID, secretID, mount string) (api.AuthMethod, error) {
+	if mount == "" {
+		mount = "approle"
+	}
+	if roleID == "" || secretID == "" {
+		return nil, errors.New("vaultkek: AppRole needs a role id and a secret id")
+	}
+	a, err := approle.NewAppRoleAuth(roleID, &approle.SecretID{FromString: secretID}, approle.WithMountPath(mount))
+	if err != nil {
+		return nil, errors.New("vaultkek: AppRole: the role id, the secret id or the mount cannot be used")
+	}
+	return a, nil
+}
+
+// login obtains a token and puts it into use.
+func (k *KEK) login(ctx context.Context) (*api.Secret, error) {
+	k.logins.Lock()
+	defer k.logins.Unlock()
+	return k.loginLocked(ctx)
+}
+
+func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
+	call, cancel := context.WithTimeout(ctx, k.opts.Timeout)
+	defer cancel()
+	secret, err := k.auth.Login(call, k.client)
+	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "") {
+		err = errors.New("the answer holds no token")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vaultkek: log in: %w", k.explain(ctx, err, "auth", ""))
+	}
+	k.client.SetToken(secret.Auth.ClientToken)
+	return secret, nil
+}
+
+// relogin replaces the token that Vault has just called invalid, unless somebody else did already.
+func (k *KEK) relogin(ctx context.Context, invalid string) error {
+	if _, ok := k.auth.(tokenAuth); ok {
+		return errors.New("the token has expired or was revoked; start the process with a new one, or use AppRole, which logs in again")
+	}
+	k.logins.Lock()
+	defer k.logins.Unlock()
+	if k.client.Token() != invalid {
+		return nil
+	}
+	_, err := k.loginLocked(ctx)
+	return err
+}
+
+// The waits between logins that fail.
+const (
+	minLoginWait = 200 * time.Millisecond
+	maxLoginWait = 30 * time.Second
+)
+
+// renew keeps the login alive until ctx ends: it renews the token for as long as Vault lets it, then logs in again.
+func (k *KEK) renew(ctx context.Context, secret *api.Secret) {
+	defer close(k.done)
+	for {
+		k.watch(ctx, secret)
+		if ctx.Err() != nil {
+			return
+		}
+		if _, ok := k.auth.(tokenAuth); ok {
+			return // there is no other token
+		}
+		for wait := minLoginWait; ; wait = min(2*wait, maxLoginWait) {
+			next, err := k.login(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			if k.opts.OnLogin != nil {
+				k.opts.OnLogin(err)
+			}
+			if err == nil {
+				secret = next
+				break
+			}
+			if !pause(ctx, wait) {
+				return
+			}
+		}
+	}
+}
+
+// pause reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// watch returns when the token of secret can be renewed no longer, or ctx ends.
+func (k *KEK) watch(ctx context.Context, secret *api.Secret) {
+	lifetime := time.Duration(secret.Auth.LeaseDuration) * time.Second
+	if !secret.Auth.Renewable {
+		if lifetime <= 0 {
+			<-ctx.Done() // it never expires
+			return
+		}
+		pause(ctx, lifetime*9/10)
+		return
+	}
+	w, err := k.client.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: secret})
+	if err != nil {
+		pause(ctx, lifetime*9/10)
+		return
+	}
+	go w.Start()
+	defer w.Stop()
+	for {
+		select {
+		case <-w.DoneCh():
+			return
+		case <-w.RenewCh():
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package vaultkek
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom-go/strongroom/keys"
+)
+
+// explain turns what the Vault client returned into an error that names the address and the path, says what to do,
+// and carries the sentinel that callers look for. Vault's own words are repeated only where Vault chose them; the
+// token, and what was to be wrapped, are in neither.
+func (k *KEK) explain(ctx context.Context, err error, path, capability string) error {
+	if cerr := ctx.Err(); cerr != nil {
+		return fmt.Errorf("Vault at %s, %s: %w", k.client.Address(), path, cerr)
+	}
+	var response *api.ResponseError
+	if errors.As(err, &response) {
+		return k.explainResponse(response, path, capability)
+	}
+	where := fmt.Sprintf("Vault at %s, %s", k.client.Address(), path)
+	var (
+		authority *x509.UnknownAuthorityError
+		unknown   x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		record    tls.RecordHeaderError
+		cert      *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &authority), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &cert):
+		return fmt.Errorf("%s: its certificate is not trusted: set Options.CAFile to the authority's certificate, or correct the address: %w", where, err)
+	case errors.As(err, &record):
+		return fmt.Errorf("%s: it does not speak TLS; correct the address's scheme or port", where)
+	}
+	return fmt.Errorf("%w: %s: %w", keys.ErrUnavailable, where, err)
+}
+
+func (k *KEK) explainResponse(r *api.ResponseError, path, capability string) error {
+	said := words(r)
+	where := fmt.Sprintf("Vault at %s, %s, status %d%s", k.client.Address(), path, r.StatusCode, said)
+	switch {
+	case strings.Contains(said, "no handler for route"):
+		return fmt.Errorf("%s: nothing is mounted there: run `vault secrets enable -path=%s transit`, or correct Options.Mount", where, k.opts.Mount)
+	case strings.Contains(said, "Vault is sealed"):
+		return fmt.Errorf("%w: %s: unseal it", keys.ErrUnavailable, where)
+	case invalidToken(r):
+		return fmt.Errorf("%s: the token has expired or was revoked; log in again", where)
+	case r.StatusCode == http.StatusForbidden && capability == "":
+		return fmt.Errorf("%s: the login was refused; check the role, its secret and its policies", where)
+	case r.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("%s: the token's policy lacks\n%s", where, rule(k.opts.glob(path), capability))
+	case r.StatusCode == http.StatusNotFound:
+		return fmt.Errorf("%w: %s", keys.ErrNotFound, where)
+	case r.StatusCode == http.StatusPreconditionFailed, r.StatusCode == http.StatusTooManyRequests, r.StatusCode >= 500, r.StatusCode == 473, r.StatusCode == 472:
+		return fmt.Errorf("%w: %s", keys.ErrUnavailable, where)
+	}
+	return errors.New(where)
+}
+
+// words are what Vault says, shortened. A body that is not Vault's is left out.
+func words(r *api.ResponseError) string {
+	if r.RawError || len(r.Errors) == 0 {
+		return ""
+	}
+	text := strings.Join(strings.Fields(strings.Join(r.Errors, "; ")), " ")
+	return " (" + text[:min(len(text), 200)] + ")"
+}
+
+func invalidToken(r *api.ResponseError) bool {
+	return r.StatusCode == http.StatusForbidden && slices.ContainsFunc(r.Errors, func(s string) bool { return strings.Contains(s, "invalid token") })
+}
+
+// says reports whether err is an answer of Vault with the status and, among its words, one of the texts.
+func says(err error, status int, texts ...string) bool {
+	var r *api.ResponseError
+	if !errors.As(err, &r) || r.StatusCode != status {
+		return false
+	}
+	said := words(r)
+	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(said, t) })
+}

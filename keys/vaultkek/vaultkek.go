@@ -1,0 +1,218 @@
+// Package vaultkek keeps the tenants' key-encryption keys in HashiCorp Vault's Transit secrets engine, one named key
+// (aes256-gcm96) per tenant, which never leaves Vault.
+//
+// The key's name is [Options.Prefix] and [tenant.ID.Segment]. Keys are made non-exportable, without plaintext backup,
+// and not deletable; [KEK.Destroy] allows deletion in the act of destroying. Thousands of named keys are fine for
+// Vault; millions are not.
+//
+// Vault's Transit loses associated data when it rewraps, and ignores the context of keys that are not derived;
+// therefore neither is used, and the identity of what is wrapped is inside it.
+//
+// What the token must be allowed to do is in [Policy], and the tests run with exactly that.
+package vaultkek
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/strongroom-go/strongroom/keys"
+)
+
+// Options are the optional settings of [New]. The zero value of each field means its default.
+type Options struct {
+	// Mount is the path of the Transit engine. Default "transit".
+	Mount string
+	// Prefix begins the name of every key: 1 to 40 of a-z, 0-9, "-" and "_". Default "strongroom-".
+	Prefix string
+	// Namespace is Vault Enterprise's namespace. Default: none.
+	Namespace string
+	// CAFile holds the PEM certificates that may have signed Vault's. Default: the system's.
+	CAFile string
+	// Timeout bounds one call, its retry included. Default 5 s.
+	Timeout time.Duration
+	// MaxRetries is how often a call is tried again after a network error, or an answer 412, 429 or 5xx, with 50 to
+	// 250 ms in between; negative for never. Default 1.
+	MaxRetries int
+	// OnLogin, if set, is told of each login in the background, which happens when a token can be renewed no longer;
+	// err is nil on success. It must be quick.
+	OnLogin func(err error)
+	// InsecureAllowPlaintext admits an http address off the loopback interface: the token, and every root keyset
+	// that is wrapped or unwrapped, then crosses the network for all to read.
+	InsecureAllowPlaintext bool
+}
+
+// KEK speaks to one Transit engine. It is safe for concurrent use. Close it to stop renewing its token.
+type KEK struct {
+	client *api.Client
+	auth   api.AuthMethod
+	opts   Options
+
+	logins sync.Mutex // one login at a time
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the renewal has ended
+}
+
+var _ keys.KEK = (*KEK)(nil)
+
+// New logs in at address, such as "https://vault.example.com:8200", and returns the KEK provider there. Auth is from
+// [Token] or [AppRole], or any of the vault/api/auth packages. Environment variables (VAULT_…) are not consulted.
+// Until [KEK.Close] the login is renewed, and repeated when it can be renewed no longer. opts may be nil.
+func New(ctx context.Context, address string, auth api.AuthMethod, opts *Options) (*KEK, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	u, err := o.complete(address, auth)
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient(u, &o)
+	if err != nil {
+		return nil, err
+	}
+	k := &KEK{client: client, auth: auth, opts: o, done: make(chan struct{})}
+	secret, err := k.login(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var background context.Context
+	background, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go k.renew(background, secret)
+	return k, nil
+}
+
+// complete fills in defaults and reports all problems at once.
+func (o *Options) complete(address string, auth api.AuthMethod) (*url.URL, error) {
+	var problems []error
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if o.Mount = strings.Trim(o.Mount, "/"); o.Mount == "" {
+		o.Mount = "transit"
+	}
+	if o.Prefix == "" {
+		o.Prefix = "strongroom-"
+	}
+	if !plain(o.Mount, "/") || strings.Contains(o.Mount, "//") {
+		problem("Options.Mount must be of a-z, A-Z, 0-9, \"-\", \"_\" and \"/\"")
+	}
+	if !plain(o.Prefix, "") || len(o.Prefix) > 40 || strings.ToLower(o.Prefix) != o.Prefix {
+		problem("Options.Prefix must be 1 to 40 of a-z, 0-9, \"-\" and \"_\"")
+	}
+	if o.Timeout < 0 {
+		problem("Options.Timeout is negative; leave it zero for 5s")
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	switch {
+	case o.MaxRetries == 0:
+		o.MaxRetries = 1
+	case o.MaxRetries < 0:
+		o.MaxRetries = 0
+	}
+	if auth == nil {
+		problem("auth is nil; pass vaultkek.Token or vaultkek.AppRole")
+	}
+	u, err := o.checkAddress(address)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("vaultkek: %w", errors.Join(problems...))
+	}
+	return u, nil
+}
+
+func plain(s, more string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', strings.IndexByte(more, c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// checkAddress never repeats an address that may hold a password.
+func (o *Options) checkAddress(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return nil, errors.New("the address is no URL of the form https://host:port")
+	case u.User != nil:
+		return nil, errors.New("the address has a user name or password in it; remove it, and pass credentials as auth")
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("the address of %s has more than a scheme, host and port; the engine's path is Options.Mount", u.Host)
+	case u.Scheme == "http" && !loopback(u.Hostname()) && !o.InsecureAllowPlaintext:
+		return nil, fmt.Errorf("the address http://%s would send the token and the tenants' root keysets in plaintext over the network; use https, or set Options.InsecureAllowPlaintext if the network itself is encrypted", u.Host)
+	}
+	return u, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// newClient makes a client that takes nothing from the environment.
+func newClient(u *url.URL, o *Options) (*api.Client, error) {
+	// No proxy: http.ProxyFromEnvironment would let a variable say where tokens go.
+	transport := &http.Transport{
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: o.Timeout,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 32, // as many as a keyring's KEK calls
+		IdleConnTimeout:     90 * time.Second,
+	}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("vaultkek: Options.CAFile: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("vaultkek: Options.CAFile: %s holds no PEM certificate", o.CAFile)
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	client, err := api.NewClient(&api.Config{
+		Address: u.Scheme + "://" + u.Host,
+		HttpClient: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		Timeout: o.Timeout, MaxRetries: o.MaxRetries, MinRetryWait: 50 * time.Millisecond, MaxRetryWait: 250 * time.Millisecond,
+		// A standby's redirect may be followed to another TLS host, but never from loopback out into the open.
+		DisableRedirects: u.Scheme != "https",
+	})
+	if err != nil {
+		// The client's own error may quote the environment.
+		return nil, errors.New("vaultkek: the Vault client could not be made; is a VAULT_… environment variable malformed?")
+	}
+	client.ClearToken()
+	client.SetHeaders(http.Header{"X-Vault-Request": {"true"}})
+	if o.Namespace != "" {
+		client.SetNamespace(o.Namespace)
+	}
+	return client, nil
+}
+
+// Close stops renewing the token and forgets it. The token itself stays valid until it expires.
+func (k *KEK) Close() error {
+	k.cancel()
+	<-k.done
+	k.client.ClearToken()
+	return nil
+}
