@@ -194,9 +194,7 @@ func (n *encoder) object(dst []byte, e *Event, k kind) ([]byte, bool) {
 		dst = append(dst, `,"type_id":2,"type":"Databucket","databucket":{"type_id":99,"type":"blob","name":`...)
 		return append(appendString(dst, name), '}'), cut
 	}
-	store, _ := clip(e.Store, maxText)
-	dst = append(dst, `,"type_id":1,"type":"Database","database":{"type_id":1,"type":`...)
-	dst = append(appendString(dst, store), `,"name":`...)
+	dst = append(dst, `,"type_id":1,"type":"Database","database":{"type_id":1,"type":"Relational","name":`...)
 	dst = append(appendString(dst, name), '}')
 	if len(e.Tables) > 0 { // OCSF has room for one; unmapped has them all
 		table, cutTable := clip(e.Tables[0], maxText)
@@ -233,6 +231,7 @@ func unmapped(dst []byte, e *Event, p private) (_ []byte, cut bool) {
 	dst = append(dst, `,"unmapped":{"phase":"`...)
 	dst = append(dst, e.Phase...)
 	dst = append(dst, '"')
+	text(`,"store":`, e.Store, maxText)
 	text(`,"purpose":`, e.Purpose, maxText)
 	text(`,"request":`, e.Request, maxText)
 	text(`,"transaction":`, e.Transaction, maxText)

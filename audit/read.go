@@ -145,12 +145,15 @@ type lineDoc struct {
 			UID string `json:"uid"`
 		} `json:"user"`
 	} `json:"actor"`
-	Database, Databucket struct {
+	Database struct {
 		Name string `json:"name"`
-		Type string `json:"type"`
-	}
+	} `json:"database"`
+	Databucket struct {
+		Name string `json:"name"`
+	} `json:"databucket"`
 	Unmapped struct {
 		Phase         Phase    `json:"phase"`
+		Store         string   `json:"store"`
 		Purpose       string   `json:"purpose"`
 		Request       string   `json:"request"`
 		Tables        []string `json:"tables"`
@@ -182,14 +185,11 @@ func parseEntry(line []byte, index int64) (Entry, error) {
 	e := Entry{
 		Index: index, Time: time.UnixMilli(d.Time).UTC(), Code: d.Metadata.Code, Phase: u.Phase, Status: d.StatusCode,
 		Severity: d.Severity, Tenant: d.Metadata.Tenant, Sequence: d.Metadata.Sequence, Actor: d.Actor.User.UID,
-		Purpose: u.Purpose, Request: u.Request, Store: d.Database.Type, Name: d.Database.Name,
+		Purpose: u.Purpose, Request: u.Request, Store: u.Store, Name: d.Database.Name + d.Databucket.Name,
 		Tables: u.Tables, Columns: u.Columns, SealedColumns: u.SealedColumns, Statement: u.Statement,
 		Fingerprint: u.Fingerprint, KeyVersion: u.KeyVersion, Rows: -1, Bytes: -1, Reason: d.Detail,
 		UID: d.Metadata.UID, Correlation: d.Metadata.Correlation, Sealed: u.Enc, Truncated: d.Metadata.Truncated,
 		Raw: bytes.Clone(line),
-	}
-	if d.Databucket.Type != "" {
-		e.Store, e.Name = d.Databucket.Type, d.Databucket.Name
 	}
 	if u.Rows != nil {
 		e.Rows = *u.Rows
