@@ -1,0 +1,74 @@
+// Command bench measures Strongroom beside what a user would do otherwise, and prints a table:
+//
+//	go run ./internal/bench                 all rows
+//	go run ./internal/bench -run '^field'   the rows whose id matches
+//	go run ./internal/bench -json           [{"id","ours_ns","peer","peer_ns","ratio","spread","allocs"}]
+//
+// Every figure is a time per operation (for ids that end in .memory: bytes), so lower is better and ratio is ours
+// divided by the alternative's. Both are measured in turns in one run, and the figures are medians of the turns: the
+// machines this runs on are small and noisy. Spread is the interquartile range of the turns' ratios, relative to
+// their median. No figure makes the command fail; a row that cannot run is reported on standard error and left out.
+//
+// To add rows, write a function that returns them in a file of its own, and name it in allRows.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/strongroom-go/strongroom/internal/testenv"
+)
+
+func allRows() []Row {
+	return slices.Concat(fieldRows(), keyRows())
+}
+
+func main() { os.Exit(testenv.Run(run)) }
+
+func run() int {
+	pattern := flag.String("run", "", "run only the rows whose id matches this regular expression")
+	asJSON := flag.Bool("json", false, "print JSON instead of a table")
+	flag.Parse()
+	match, err := regexp.Compile(*pattern)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -run:", err)
+		return 2
+	}
+	results := []Result{}
+	for _, row := range allRows() {
+		if !match.MatchString(row.ID) {
+			continue
+		}
+		r, err := row.measure()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s cannot run: %v\n", row.ID, err)
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s done\n", row.ID)
+		results = append(results, r)
+	}
+	print := printTable
+	if *asJSON {
+		print = func(w io.Writer, results []Result) error { return json.NewEncoder(w).Encode(results) }
+	}
+	if err := print(os.Stdout, results); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+func printTable(out io.Writer, results []Result) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "id\tours\tthe alternative\tratio\tspread\tallocs\t  alternative")
+	for _, r := range results {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t±%.0f%%\t%.1f\t  %s\n", r.ID, figure(r.ID, r.Ours), figure(r.ID, r.PeerNS), r.Ratio, 50*r.Spread, r.Allocs, r.Peer)
+	}
+	return w.Flush()
+}
