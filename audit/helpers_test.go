@@ -16,6 +16,8 @@ import (
 
 	"encoding/hex"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -75,6 +77,8 @@ func entries(t testing.TB, dir string, f *Filter) []Entry {
 	}
 	return all
 }
+
+var background = context.Background()
 
 // query is an ordinary event.
 func query(id tenant.ID, request string) *Event {
@@ -157,4 +161,13 @@ func writeFile(t testing.TB, name string, data []byte) {
 	if err := os.WriteFile(name, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func mustSigner(t testing.TB, secret string) note.Signer {
+	t.Helper()
+	s, err := note.NewSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

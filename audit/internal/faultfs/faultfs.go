@@ -56,6 +56,8 @@ type FS struct {
 	// Before is asked before every step; an error makes the step fail, without effect unless it is a [Short].
 	// It may block, and is called without any lock held. It must not be changed while the file system is in use.
 	Before func(Step) error
+	// Volatile makes syncs only noted and not done, for tests that lose power only by [FS.PowerLoss].
+	Volatile bool
 
 	mu    sync.Mutex
 	files map[string]*durability
@@ -91,9 +93,9 @@ func (f *FS) Durable(name string) int64 {
 	return 0
 }
 
-// PowerLoss leaves on the disk what a loss of power would: files whose name was not made durable are gone, and of
-// the bytes that were not synced only as many are left as torn says, between 0 and unsynced.
-func (f *FS) PowerLoss(torn func(name string, unsynced int64) int64) error {
+// PowerLoss leaves on the disk what a loss of power would: files whose name was not made durable are gone, and of a
+// file's bytes that no sync covers only what damage returns for them is left.
+func (f *FS) PowerLoss(damage func(name string, unsynced []byte) []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var errs []error
@@ -102,9 +104,15 @@ func (f *FS) PowerLoss(torn func(name string, unsynced int64) int64) error {
 			errs = append(errs, os.Remove(name))
 			continue
 		}
-		if d.size > d.durable {
-			errs = append(errs, os.Truncate(name, d.durable+torn(name, d.size-d.durable)))
+		if d.size <= d.durable {
+			continue
 		}
+		data, err := os.ReadFile(name)
+		if err == nil {
+			left := append(data[:d.durable:d.durable], damage(name, data[d.durable:])...)
+			err = os.WriteFile(name, left, 0o600)
+		}
+		errs = append(errs, err)
 	}
 	f.files = map[string]*durability{}
 	return errors.Join(errs...)
@@ -195,8 +203,10 @@ func (f *FS) SyncDir(name string) error {
 	if err := f.before(SyncDir, name, 0); err != nil {
 		return err
 	}
-	if err := (vfs.OS{}).SyncDir(name); err != nil {
-		return err
+	if !f.Volatile {
+		if err := (vfs.OS{}).SyncDir(name); err != nil {
+			return err
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -273,8 +283,10 @@ func (f *file) Datasync() error {
 	if err := f.fs.before(Datasync, f.name, 0); err != nil {
 		return err
 	}
-	if err := f.File.Datasync(); err != nil {
-		return err
+	if !f.fs.Volatile {
+		if err := f.File.Datasync(); err != nil {
+			return err
+		}
 	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
