@@ -15,8 +15,12 @@ type entry struct {
 	version int64
 	state   envelope.State
 	record  *envelope.Record // until what it holds was opened; then nil, to save memory
-	keys    *Tenant          // nil unless active and opened
+	keys    *Tenant          // &tenant, or nil unless active and opened
+	tenant  Tenant           // here, so that a lookup touches little memory
 	sealer  *auditSealer     // nil until opened; a suspended tenant has one too
+
+	used atomic.Bool // since the cache's hand last came by
+	slot int         // in the cache's ring, under its lock
 
 	confirmed atomic.Int64 // when the read began by which the store confirmed the record
 	unwrapped atomic.Int64 // when the KEK provider last unwrapped the root keyset

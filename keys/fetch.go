@@ -37,7 +37,7 @@ func (r *Keyring) begin(id tenant.ID, n need) <-chan singleflight.Result {
 		if err != nil {
 			err = r.missed(id, n, err)
 		}
-		if cached, ok := r.cache.Peek(id); ok {
+		if cached, ok := r.cache.peek(id); ok {
 			cached.flying.Store(false)
 		}
 		return e, err
@@ -51,7 +51,7 @@ func (r *Keyring) missed(id tenant.ID, n need, err error) error {
 	}
 	var fromKEK *kekError
 	m := miss{err, r.opts.clock() + negativeTTL, errors.As(err, &fromKEK)}
-	if e, ok := r.cache.Peek(id); ok && errors.Is(err, ErrUnavailable) {
+	if e, ok := r.cache.peek(id); ok && errors.Is(err, ErrUnavailable) {
 		e.failed.Store(&m)
 		if e.has(n) {
 			return err
@@ -67,7 +67,7 @@ func (r *Keyring) fetch(ctx context.Context, id tenant.ID, n need) (*entry, erro
 		return nil, ErrClosed
 	}
 	began := r.opts.clock()
-	cur, _ := r.cache.Peek(id)
+	cur, _ := r.cache.peek(id)
 	if cur != nil && cur.record != nil && !cur.has(n) && cur.isFresh(needState, began, &r.opts) {
 		// Only the state was asked for so far: the record is at hand.
 		return r.opened(ctx, cur, cur.record, cur.version, time.Duration(cur.confirmed.Load()), n)
@@ -75,7 +75,7 @@ func (r *Keyring) fetch(ctx context.Context, id tenant.ID, n need) (*entry, erro
 	stored, err := r.store.Get(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		r.cache.Remove(id)
+		r.cache.remove(id)
 		return nil, fmt.Errorf("%w: tenant %s; call Keyring.Provision", ErrNotProvisioned, id)
 	case err != nil:
 		return nil, fmt.Errorf("keys: read the record of tenant %s: %w", id, r.late(err))
@@ -85,7 +85,7 @@ func (r *Keyring) fetch(ctx context.Context, id tenant.ID, n need) (*entry, erro
 	}
 	rec, err := r.parse(id, stored.Data)
 	if err != nil {
-		r.cache.Remove(id)
+		r.cache.remove(id)
 		return nil, err
 	}
 	return r.opened(ctx, cur, rec, stored.Version, began, n)
@@ -144,7 +144,7 @@ func (r *Keyring) opened(ctx context.Context, cur *entry, rec *envelope.Record, 
 				}
 			}
 			if !errors.Is(err, ErrUnavailable) {
-				r.cache.Remove(rec.Tenant)
+				r.cache.remove(rec.Tenant)
 			}
 			return nil, &kekError{err}
 		}
@@ -159,18 +159,10 @@ func (r *Keyring) dueForReopening(e *entry, n need) bool {
 	return n == needKeys && e.keys != nil && r.opts.clock()-time.Duration(e.unwrapped.Load()) >= r.opts.ReopenAfter*3/4
 }
 
-// remember puts e into the cache unless a newer version is there.
+// remember puts e into the cache unless a newer version is there, or the keyring was closed.
 func (r *Keyring) remember(e *entry) {
-	r.adding.Lock()
-	defer r.adding.Unlock()
-	if cur, ok := r.cache.Peek(e.id); ok && cur.version > e.version {
-		return
-	}
-	if r.closed.Load() {
-		return
-	}
 	r.misses.Remove(e.id)
-	r.cache.Add(e.id, e)
+	r.cache.add(e)
 }
 
 // unwrapInto opens the record's keysets, by one KEK call, and puts what the state allows into e.
@@ -193,10 +185,10 @@ func (r *Keyring) unwrapInto(ctx context.Context, e *entry, rec *envelope.Record
 		return err
 	}
 	if rec.State == envelope.StateActive {
-		if e.keys, err = openTenant(root, rec, e.sealer); err != nil {
+		if err := e.tenant.open(root, rec, e.sealer); err != nil {
 			return err
 		}
-		e.record = nil
+		e.keys, e.record = &e.tenant, nil
 	}
 	e.unwrapped.Store(int64(now))
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,7 +45,7 @@ type Options struct {
 	Audit audit.Recorder
 	// Actor stands in recorded events where the context carries no [tenant.Access]. Default "keyring".
 	Actor string
-	// CacheSize is how many tenants are kept opened, about 2 KB each; the least recently used makes room.
+	// CacheSize is how many tenants are kept opened, about 2.5 KB each; one not used for a while makes room.
 	// Default 10,000.
 	CacheSize int
 	// SuspendWithin is how old the store's confirmation of a tenant's state may be when its keys are handed out, and
@@ -84,8 +83,7 @@ type Keyring struct {
 	store Store
 	opts  Options
 
-	adding  sync.Mutex // orders what is put into cache, so that an older record never replaces a newer
-	cache   *lru.Cache[tenant.ID, *entry]
+	cache   *cache
 	misses  *lru.Cache[tenant.ID, miss]
 	flights singleflight.Group
 	slots   chan struct{} // one for each KEK call
@@ -108,17 +106,13 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	if err := o.complete(kek, store); err != nil {
 		return nil, err
 	}
-	cache, err := lru.New[tenant.ID, *entry](o.CacheSize)
-	if err != nil {
-		return nil, fmt.Errorf("keys: make the cache: %w", err)
-	}
 	misses, err := lru.New[tenant.ID, miss](missesSize)
 	if err != nil {
 		return nil, fmt.Errorf("keys: make the cache: %w", err)
 	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &Keyring{
-		kek: kek, store: store, opts: o, cache: cache, misses: misses,
+		kek: kek, store: store, opts: o, cache: newCache(o.CacheSize), misses: misses,
 		slots: make(chan struct{}, o.MaxKEKCalls), base: base, cancel: cancel,
 	}, nil
 }
@@ -192,11 +186,9 @@ func validLabel(s string) bool {
 // Close forgets all keys and makes every later call fail with [ErrClosed]. Keys that are held stay usable. The KEK
 // provider and the store are the caller's to close.
 func (r *Keyring) Close() error {
-	r.adding.Lock()
-	defer r.adding.Unlock()
 	r.closed.Store(true)
 	r.cancel()
-	r.cache.Purge()
+	r.cache.purge()
 	r.misses.Purge()
 	return nil
 }

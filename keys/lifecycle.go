@@ -60,7 +60,7 @@ func (r *Keyring) reread(ctx context.Context, id tenant.ID, n need) (*entry, err
 
 func (r *Keyring) forget(id tenant.ID) {
 	r.misses.Remove(id)
-	r.cache.Remove(id)
+	r.cache.remove(id)
 }
 
 func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
@@ -194,7 +194,7 @@ func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Re
 // changed puts the record that was just stored in place of what the cache has.
 func (r *Keyring) changed(id tenant.ID, rec *envelope.Record, version int64) error {
 	e := &entry{id: id, version: version, state: rec.State, record: rec}
-	if cur, ok := r.cache.Peek(id); ok && rec.State != envelope.StateShredded {
+	if cur, ok := r.cache.peek(id); ok && rec.State != envelope.StateShredded {
 		e.sealer = cur.sealer
 	}
 	e.confirm(r.opts.clock(), &r.opts)

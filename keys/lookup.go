@@ -44,7 +44,7 @@ func (r *Keyring) Status(ctx context.Context, id tenant.ID) (Status, error) {
 // and, if it is in the cache, however long ago its state was confirmed. Otherwise the sealer is nil and the error as
 // of [Keyring.Tenant].
 func (r *Keyring) AuditSealer(ctx context.Context, id tenant.ID) (audit.Sealer, error) {
-	if e, ok := r.cache.Peek(id); ok && e.sealer != nil {
+	if e, ok := r.cache.peek(id); ok && e.sealer != nil {
 		return e.sealer, nil
 	}
 	e, _, err := r.lookup(ctx, id, needSealer)
@@ -73,7 +73,7 @@ func (e *entry) refusal() error {
 // policy lets it be served all the same.
 func (r *Keyring) lookup(ctx context.Context, id tenant.ID, n need) (e *entry, stale bool, err error) {
 	now := r.opts.clock()
-	e, ok := r.cache.Get(id)
+	e, ok := r.cache.get(id)
 	if ok && e.has(n) {
 		if e.isFresh(n, now, &r.opts) {
 			if int64(now) >= e.ahead.Load() {

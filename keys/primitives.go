@@ -90,49 +90,72 @@ func (s *aeadSet) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	return s.aeads[i].Decrypt(ciphertext, associatedData)
 }
 
-// newAEAD makes the AEAD of a keyset of AES-GCM keys with Tink's output prefix.
-func newAEAD(h *keyset.Handle) (tink.AEAD, error) {
-	s := new(aeadSet)
+// aesKeys returns the enabled keys of a keyset of AES-GCM keys with Tink's output prefix, the primary first.
+func aesKeys(h *keyset.Handle) ([]*aesgcm.Key, error) {
+	keys := make([]*aesgcm.Key, 0, h.Len())
 	err := enabled(h, func(e *keyset.Entry) error {
 		k, ok := e.Key().(*aesgcm.Key)
 		if !ok || len(k.OutputPrefix()) != 5 {
 			return fmt.Errorf("key %d is no AES-GCM key with Tink's output prefix; upgrade this process if a newer one made it", e.KeyID())
 		}
-		a, err := aesgcm.NewAEAD(k)
-		if err != nil {
-			return err
-		}
-		s.prefixes, s.aeads = append(s.prefixes, [5]byte(k.OutputPrefix())), append(s.aeads, a)
+		keys = append(keys, k)
 		return nil
 	})
+	return keys, err
+}
+
+// newAEAD makes the AEAD of a keyset.
+func newAEAD(h *keyset.Handle) (tink.AEAD, error) {
+	keys, err := aesKeys(h)
 	if err != nil {
 		return nil, err
 	}
-	if len(s.aeads) == 1 {
-		return s.aeads[0], nil // it checks its own prefix
+	return newAEADSet(keys)
+}
+
+func newAEADSet(keys []*aesgcm.Key) (tink.AEAD, error) {
+	s := new(aeadSet)
+	for _, k := range keys {
+		a, err := aesgcm.NewAEAD(k)
+		if err != nil {
+			return nil, err
+		}
+		if len(keys) == 1 {
+			return a, nil // it checks its own prefix
+		}
+		s.prefixes, s.aeads = append(s.prefixes, [5]byte(k.OutputPrefix())), append(s.aeads, a)
 	}
 	return s, nil
 }
 
-// newPRFs makes the set of a keyset of AES-CMAC keys, and returns its key ids, the primary first.
-func newPRFs(h *keyset.Handle) (*prf.Set, []uint32, error) {
-	set := &prf.Set{PRFs: make(map[uint32]prf.PRF, 1)}
-	var ids []uint32
-	err := enabled(h, func(e *keyset.Entry) error {
+// cmacKeys returns the enabled keys of a keyset of AES-CMAC keys and their ids, the primary first.
+func cmacKeys(h *keyset.Handle) (keys []*aescmacprf.Key, ids []uint32, err error) {
+	err = enabled(h, func(e *keyset.Entry) error {
 		k, ok := e.Key().(*aescmacprf.Key)
 		if !ok {
 			return fmt.Errorf("key %d is no AES-CMAC key; upgrade this process if a newer one made it", e.KeyID())
 		}
-		p, err := prfsubtle.NewAESCMACPRF(k.KeyBytes().Data(insecuresecretdataaccess.Token{}))
-		if err != nil {
-			return err
-		}
-		if e.IsPrimary() {
-			set.PrimaryID = e.KeyID()
-		}
-		set.PRFs[e.KeyID()] = p
-		ids = append(ids, e.KeyID())
+		keys, ids = append(keys, k), append(ids, e.KeyID())
 		return nil
 	})
-	return set, ids, err
+	return keys, ids, err
+}
+
+func newPRF(k *aescmacprf.Key) (prf.PRF, error) {
+	return prfsubtle.NewAESCMACPRF(k.KeyBytes().Data(insecuresecretdataaccess.Token{}))
+}
+
+// newPRFs makes the set of a keyset of AES-CMAC keys, and returns its key ids, the primary first.
+func newPRFs(h *keyset.Handle) (*prf.Set, []uint32, error) {
+	keys, ids, err := cmacKeys(h)
+	if err != nil {
+		return nil, nil, err
+	}
+	set := &prf.Set{PrimaryID: ids[0], PRFs: make(map[uint32]prf.PRF, len(ids))}
+	for i, k := range keys {
+		if set.PRFs[ids[i]], err = newPRF(k); err != nil {
+			return nil, nil, err
+		}
+	}
+	return set, ids, nil
 }

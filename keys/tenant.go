@@ -25,36 +25,36 @@ type Tenant struct {
 	audit    *auditSealer
 }
 
-// openTenant opens the keysets of an active tenant.
-func openTenant(root tink.AEAD, rec *envelope.Record, sealer *auditSealer) (*Tenant, error) {
-	t := &Tenant{id: rec.Tenant, audit: sealer}
+// open opens the keysets of an active tenant.
+func (t *Tenant) open(root tink.AEAD, rec *envelope.Record, sealer *auditSealer) error {
+	t.id, t.audit = rec.Tenant, sealer
 	data, err := decryptKeyset(root, rec, purposeData)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if t.data, err = newAEAD(data); err != nil {
-		return nil, integrity(rec, purposeData, err)
+		return integrity(rec, purposeData, err)
 	}
 	primary, err := data.Primary()
 	if err != nil {
-		return nil, integrity(rec, purposeData, err)
+		return integrity(rec, purposeData, err)
 	}
 	t.dataID = primary.KeyID()
 	index, err := decryptKeyset(root, rec, purposeIndex)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if t.index, t.indexIDs, err = newPRFs(index); err != nil {
-		return nil, integrity(rec, purposeIndex, err)
+		return integrity(rec, purposeIndex, err)
 	}
 	blobs, err := decryptKeyset(root, rec, purposeBlobs)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if t.blobs, err = newBlobKeys(blobs); err != nil {
-		return nil, integrity(rec, purposeBlobs, err)
+		return integrity(rec, purposeBlobs, err)
 	}
-	return t, nil
+	return nil
 }
 
 func integrity(rec *envelope.Record, purpose string, err error) error {

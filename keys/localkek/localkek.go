@@ -50,6 +50,8 @@ type KEK struct {
 	mu   sync.RWMutex
 	file *contents
 	info fs.FileInfo // of the file that was read
+
+	opened sync.Map // tenant.ID to *opened
 }
 
 var _ keys.KEK = (*KEK)(nil)

@@ -119,11 +119,25 @@ func (k *KEK) tenantKEK(ctx context.Context, id tenant.ID) (tink.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v, ok := k.opened.Load(id); ok && bytes.Equal(v.(*opened).encrypted, encrypted) {
+		return v.(*opened).kek, nil
+	}
 	h, err := k.decrypt(id, encrypted)
 	if err != nil {
 		return nil, err
 	}
-	return aead.New(h)
+	a, err := aead.New(h)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the KEK of tenant %s is of an unknown kind", keys.ErrIntegrity, id)
+	}
+	k.opened.Store(id, &opened{encrypted, a})
+	return a, nil
+}
+
+// opened is a tenant's KEK, and what it was opened from: the file decides whether it may be used.
+type opened struct {
+	encrypted []byte
+	kek       tink.AEAD
 }
 
 // lookup returns the tenant's encrypted KEK, after reading the file again if another process has replaced it: a
@@ -138,6 +152,7 @@ func (k *KEK) lookup(id tenant.ID) ([]byte, error) {
 	encrypted := k.file.Tenants[id.Segment()]
 	k.mu.RUnlock()
 	if !same {
+		k.opened.Clear()
 		k.mu.Lock()
 		if err = k.load(); err == nil {
 			encrypted = k.file.Tenants[id.Segment()]
@@ -193,6 +208,7 @@ func (k *KEK) locked(ctx context.Context, segment string, edit func(old []byte) 
 		return err
 	}
 	if edited == nil {
+		k.opened.Clear()
 		delete(k.file.Tenants, segment)
 	} else {
 		k.file.Tenants[segment] = edited
