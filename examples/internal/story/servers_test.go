@@ -1,0 +1,104 @@
+package story_test
+
+import (
+	"bytes"
+	"database/sql"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/s3blob"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/examples/internal/story"
+	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/keys/vaultkek"
+	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/sqldb"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// TestStoryOnServers tells the quickstart's story on PostgreSQL, Vault and an S3 server.
+func TestStoryOnServers(t *testing.T) {
+	postgres, vault, s3 := testenv.Postgres(t).NewDatabase(t), testenv.Vault(t), testenv.S3(t)
+	ctx := t.Context()
+	exec := func(url string, statements ...string) *sql.DB {
+		db, err := sql.Open("pgx", url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		for _, statement := range statements {
+			if _, err := db.ExecContext(ctx, statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return db
+	}
+	policies, err := story.Schema().DDL(sqldb.PostgreSQL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(postgres.OwnerURL, story.Tables(sqldb.PostgreSQL), policies)
+
+	dir := t.TempDir() + "/audit"
+	trail, err := audit.OpenLog(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trail.Close()
+	kek, err := vaultkek.New(ctx, vault.Addr, vaultkek.Token(vault.RootToken), &vaultkek.Options{Mount: vault.EnableTransit(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kek.Close()
+	keysDB := exec(testenv.Postgres(t).NewDatabase(t).OwnerURL)
+	if err := sqlstore.Create(ctx, keysDB, sqlstore.PostgreSQL, ""); err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlstore.New(ctx, keysDB, sqlstore.PostgreSQL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keys.Open(ctx, kek, store, &keys.Options{Audit: trail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ring.Close()
+	guard := storage.Guard{Keys: ring, Audit: trail}
+
+	db, err := sqldb.Open(ctx, postgres.AppURL, story.Schema(), guard, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s3.Setenv(t)
+	url := s3.BucketURL(s3.NewBucket(t))
+	bucket, err := blobs.Open(ctx, url, guard, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bucket.Close()
+	rawBucket, err := blob.OpenBucket(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rawBucket.Close()
+
+	raw := exec(postgres.SuperURL) // row-level security does not bind a superuser
+	var out bytes.Buffer
+	err = story.Run(ctx, story.World{
+		DB: db, Bucket: bucket, RawDB: raw, RawBucket: rawBucket, Dialect: sqldb.PostgreSQL,
+		Keys: ring, Log: trail, AuditDir: dir, Out: &out,
+		AtRest: []story.Place{
+			story.Files(dir), story.Objects(rawBucket), story.Rows(raw, "patients", "visits", "departments"), story.Rows(keysDB, sqlstore.DefaultTable),
+		},
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+}
