@@ -6,43 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
-
-// fly fetches an entry, together with every other caller that wants the same at the same time. A caller whose ctx
-// ends leaves; the flight goes on for the others, and for the cache.
-func (r *Keyring) fly(ctx context.Context, id tenant.ID, n need) (*entry, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	select {
-	case res := <-r.begin(id, n):
-		if res.Err != nil {
-			return nil, res.Err
-		}
-		return res.Val.(*entry), nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("keys: waiting for the keys of tenant %s: %w", id, ctx.Err())
-	}
-}
-
-func (r *Keyring) begin(id tenant.ID, n need) <-chan singleflight.Result {
-	return r.flights.DoChan(string(n)+id.String(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(r.base, r.opts.Timeout)
-		defer cancel()
-		e, err := r.fetch(ctx, id, n)
-		if err != nil {
-			err = r.missed(id, n, err)
-		}
-		if cached, ok := r.cache.peek(id); ok {
-			cached.flying.Store(false)
-		}
-		return e, err
-	})
-}
 
 // missed remembers a failure for a while, so that it is answered without asking anybody again.
 func (r *Keyring) missed(id tenant.ID, n need, err error) error {

@@ -10,7 +10,9 @@ import (
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/key"
 	"github.com/tink-crypto/tink-go/v2/keyset"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -114,7 +116,7 @@ func (r *Keyring) unwrapRoot(ctx context.Context, rec *envelope.Record) (tink.AE
 	if root.Tenant != rec.Tenant || root.Keyring != rec.Keyring || root.Version != rec.RootVersion {
 		return nil, fmt.Errorf("%w: the root keyset found for tenant %s was wrapped for another tenant, keyring or version", ErrIntegrity, rec.Tenant)
 	}
-	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(root.Keyset)))
+	handle, err := insecurecleartextkeyset.Read(keysetBytes(root.Keyset))
 	if err != nil {
 		// Tink's error is left out: it has seen the keyset in the clear.
 		return nil, fmt.Errorf("%w: the root keyset of tenant %s is no Tink keyset", ErrIntegrity, rec.Tenant)
@@ -132,13 +134,28 @@ func decryptKeyset(root tink.AEAD, rec *envelope.Record, purpose string) (*keyse
 		if k.Purpose != purpose {
 			continue
 		}
-		h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(k.Encrypted)), root, envelope.KeysetAD(nil, rec.Tenant, purpose))
+		h, err := keyset.ReadWithAssociatedData(keysetBytes(k.Encrypted), root, envelope.KeysetAD(nil, rec.Tenant, purpose))
 		if err != nil {
 			return nil, fmt.Errorf("%w: the keyset %q of tenant %s does not open under its root", ErrIntegrity, purpose, rec.Tenant)
 		}
 		return h, nil
 	}
 	return nil, fmt.Errorf("%w: the record of tenant %s has no keyset %q", ErrIntegrity, rec.Tenant, purpose)
+}
+
+// keysetBytes is a serialized keyset as a [keyset.Reader]: Tink's own binary reader, without copying the bytes first.
+type keysetBytes []byte
+
+// Read implements [keyset.Reader].
+func (b keysetBytes) Read() (*tinkpb.Keyset, error) {
+	ks := new(tinkpb.Keyset)
+	return ks, proto.Unmarshal(b, ks)
+}
+
+// ReadEncrypted implements [keyset.Reader].
+func (b keysetBytes) ReadEncrypted() (*tinkpb.EncryptedKeyset, error) {
+	ks := new(tinkpb.EncryptedKeyset)
+	return ks, proto.Unmarshal(b, ks)
 }
 
 // clearBytes overwrites key material that is not needed any more, as far as Go lets us reach it.

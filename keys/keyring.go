@@ -8,7 +8,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -85,7 +84,7 @@ type Keyring struct {
 
 	cache   *cache
 	misses  *lru.Cache[tenant.ID, miss]
-	flights singleflight.Group
+	flights *flights
 	slots   chan struct{} // one for each KEK call
 
 	base   context.Context // of flights, which outlive the callers that begin them
@@ -113,7 +112,7 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &Keyring{
 		kek: kek, store: store, opts: o, cache: newCache(o.CacheSize), misses: misses,
-		slots: make(chan struct{}, o.MaxKEKCalls), base: base, cancel: cancel,
+		slots: make(chan struct{}, o.MaxKEKCalls), base: base, cancel: cancel, flights: newFlights(base.Done()),
 	}, nil
 }
 

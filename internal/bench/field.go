@@ -17,7 +17,8 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-const rawGCM = "raw AES-256-GCM, random nonce"
+// The alternative binds values to the same place by the same bytes, which it has at hand.
+const rawGCM = "raw AES-256-GCM, random nonce, same associated data"
 
 func fieldRows() []Row {
 	rows := []Row{}
@@ -86,7 +87,7 @@ func sealField(size int) (*Pair, error) {
 		}
 		return nil
 	}
-	plaintext, ad := []byte(text), []byte("patients.name")
+	plaintext, ad := []byte(text), envelope.FieldAD(nil, t.ID(), "patients", "name")
 	peer := func(n int) error {
 		for range n {
 			rawSeal(gcm, plaintext, ad)
@@ -118,7 +119,7 @@ func openField(size int) (*Pair, error) {
 		}
 		return nil
 	}
-	ad := []byte("patients.name")
+	ad := envelope.FieldAD(nil, t.ID(), "patients", "name")
 	raw := rawSeal(gcm, []byte(text), ad)
 	peer := func(n int) error {
 		for range n {
@@ -149,7 +150,6 @@ func openAnyTenant() (*Pair, error) {
 	sealed, raw := make([][]byte, tenants), make([][]byte, tenants)
 	var ciphers sync.Map
 	ctx := context.Background()
-	ad := []byte("patients.name")
 	for i, id := range f.ids {
 		t, err := ring.Tenant(ctx, id)
 		if err != nil {
@@ -163,7 +163,7 @@ func openAnyTenant() (*Pair, error) {
 			return nil, err
 		}
 		ciphers.Store(id, gcm)
-		raw[i] = rawSeal(gcm, []byte("sixteen bytes ok"), ad)
+		raw[i] = rawSeal(gcm, []byte("sixteen bytes ok"), envelope.FieldAD(nil, id, "patients", "name"))
 	}
 	ours := func(n int) error {
 		for range n {
@@ -178,6 +178,7 @@ func openAnyTenant() (*Pair, error) {
 		}
 		return nil
 	}
+	ad := make([]byte, 0, 64)
 	peer := func(n int) error {
 		for range n {
 			i := mrand.IntN(tenants)
@@ -185,7 +186,7 @@ func openAnyTenant() (*Pair, error) {
 			if !ok {
 				return tenant.ErrMissing
 			}
-			if _, err := rawOpen(v.(cipher.AEAD), raw[i], ad); err != nil {
+			if _, err := rawOpen(v.(cipher.AEAD), raw[i], envelope.FieldAD(ad[:0], f.ids[i], "patients", "name")); err != nil {
 				return err
 			}
 		}
