@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -177,23 +178,27 @@ func (l *Log) clear() error {
 	return nil
 }
 
-// unusedSegments lists the segment files of a log that was never opened with success: one event at most.
+// unusedSegments lists the segment files of a log that was never opened with success. It holds at most the log's own
+// first event: nobody was ever told that any other was recorded there.
 func (l *Log) unusedSegments() ([]string, error) {
 	dir := filepath.Join(l.dir, segmentsName)
 	entries, err := l.opts.fs.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
+	used := fmt.Errorf("audit: %s holds a log whose %s is missing; restore that file from a backup, or use another directory", l.dir, configName)
 	var names []string
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
-		info, err := e.Info()
-		if err != nil {
-			return nil, fmt.Errorf("audit: %w", err)
-		}
-		const oneEvent = 8 << 10
-		if name != segmentPath(l.dir, 0) && name != leavesPath(l.dir, 0) || info.Size() > oneEvent || e.IsDir() {
-			return nil, fmt.Errorf("audit: %s holds a log whose %s is missing; restore that file from a backup, or use another directory", l.dir, configName)
+		switch name {
+		case leavesPath(l.dir, 0):
+		case segmentPath(l.dir, 0):
+			data, err := readSmall(l.opts.fs, name)
+			if err != nil || bytes.Count(data, []byte("\n")) > 1 {
+				return nil, errors.Join(used, err)
+			}
+		default:
+			return nil, used
 		}
 		names = append(names, name)
 	}

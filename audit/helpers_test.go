@@ -171,3 +171,19 @@ func mustSigner(t testing.TB, secret string) note.Signer {
 	}
 	return s
 }
+
+// memoryDir returns a new directory in memory where the machine has such a file system, for tests that make thousands
+// of files and lose power only by simulation; elsewhere one on the disk.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "audit")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}

@@ -50,14 +50,14 @@ func openSigner(fsys vfs.FS, dir string, c config, opts *Options) (note.Signer, 
 		return nil, err
 	}
 	if signer.Name() != c.Origin {
-		return nil, fmt.Errorf("audit: the signing key is for %q, and the log in %s is %q; restore the key that belongs to it", signer.Name(), dir, c.Origin)
+		return nil, fmt.Errorf("audit: the signing key (%s, or Options.Signer) is for %q, and the log in %s is %q; restore the key that belongs to it", signerName, signer.Name(), dir, c.Origin)
 	}
 	trial, err := note.Sign(&note.Note{Text: c.Origin + "\n"}, signer)
 	if err != nil {
 		return nil, fmt.Errorf("audit: the signer does not sign: %w", err)
 	}
 	if _, err := note.Open(trial, verifiers); err != nil {
-		return nil, fmt.Errorf("audit: the signing key does not match the verifier key in %s; restore the key that belongs to it", filepath.Join(dir, configName))
+		return nil, fmt.Errorf("audit: the signing key (%s, or Options.Signer) does not match the verifier key in %s; restore the key that belongs to it", signerName, filepath.Join(dir, configName))
 	}
 	return signer, nil
 }
