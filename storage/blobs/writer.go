@@ -16,8 +16,24 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// NewTypedWriter implements driver.Bucket.
+// NewTypedWriter implements driver.Bucket. It returns no error but a writer that fails: gocloud's portable Writer, when
+// it has buffered the beginning to find out the content type and opening fails, opens once more in Close, and would then
+// make an object without that beginning, if meanwhile the store or the audit log has come back.
 func (b *bucket) NewTypedWriter(ctx context.Context, key, contentType string, opts *driver.WriterOptions) (driver.Writer, error) {
+	w, err := b.newWriter(ctx, key, contentType, opts)
+	if err != nil {
+		return failedWriter{err}, nil
+	}
+	return w, nil
+}
+
+type failedWriter struct{ err error }
+
+func (w failedWriter) Write([]byte) (int, error) { return 0, w.err }
+
+func (w failedWriter) Close() error { return w.err }
+
+func (b *bucket) newWriter(ctx context.Context, key, contentType string, opts *driver.WriterOptions) (*writer, error) {
 	pass, name, err := b.enter(ctx, audit.CodeBlobWrite, tenant.Write, key)
 	if err != nil {
 		return nil, err
