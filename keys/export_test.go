@@ -1,0 +1,144 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Clock is a fake clock.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Duration
+}
+
+// Add moves the clock on.
+func (c *Clock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now += d
+}
+
+// Set makes o use the clock.
+func (c *Clock) Set(o *Options) {
+	o.clock = func() time.Duration {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.now
+	}
+}
+
+// Cached reports how many tenants are in the cache.
+func (r *Keyring) Cached() int {
+	n := 0
+	r.cache.entries.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
+// AwaitRefresh returns when no refresh of the tenant in the background is under way.
+func (r *Keyring) AwaitRefresh(id tenant.ID) {
+	for _, n := range []need{needState, needSealer, needKeys} {
+		r.flights.mu.Lock()
+		f := r.flights.byID[flightKey{id, n}]
+		r.flights.mu.Unlock()
+		if f != nil {
+			<-f.landed
+		}
+	}
+}
+
+// AddKey rotates a purpose of the tenant's record by hand: it adds a key, and makes it the primary or not.
+func (r *Keyring) AddKey(ctx context.Context, id tenant.ID, purpose string, primary bool) error {
+	stored, err := r.store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	rec, err := envelope.ParseRecord(stored.Data)
+	if err != nil {
+		return err
+	}
+	root, err := r.unwrapRoot(ctx, rec)
+	if err != nil {
+		return err
+	}
+	h, err := decryptKeyset(root, rec, purpose)
+	if err != nil {
+		return err
+	}
+	params, err := parametersOf(purpose)
+	if err != nil {
+		return err
+	}
+	m := keyset.NewManagerFromHandle(h)
+	added, err := m.AddNewKeyFromParameters(params)
+	if err != nil {
+		return err
+	}
+	if primary {
+		if err := m.SetPrimary(added); err != nil {
+			return err
+		}
+	}
+	if h, err = m.Handle(); err != nil {
+		return err
+	}
+	for i := range rec.Keysets {
+		if rec.Keysets[i].Purpose == purpose {
+			if rec.Keysets[i].Encrypted, err = encryptKeyset(root, id, purpose, h); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), stored.Version)
+	return err
+}
+
+// ForgedRoot has the KEK of one tenant wrap another tenant's root payload, as an attacker could who may use Vault's
+// encrypt for a tenant of their own.
+func (r *Keyring) ForgedRoot(ctx context.Context, victim, attacker tenant.ID) error {
+	stored, err := r.store.Get(ctx, victim)
+	if err != nil {
+		return err
+	}
+	rec, err := envelope.ParseRecord(stored.Data)
+	if err != nil {
+		return err
+	}
+	payload, err := r.kek.Unwrap(ctx, victim, rec.WrappedRoot)
+	if err != nil {
+		return err
+	}
+	wrapped, err := r.kek.Wrap(ctx, attacker, payload)
+	if err != nil {
+		return err
+	}
+	target, err := r.store.Get(ctx, attacker)
+	if err != nil {
+		return err
+	}
+	forged := *rec
+	forged.Tenant, forged.WrappedRoot = attacker, wrapped
+	_, err = r.store.Put(ctx, attacker, envelope.AppendRecord(nil, &forged), target.Version)
+	return err
+}
+
+// EditRecord changes the stored record.
+func (r *Keyring) EditRecord(ctx context.Context, id tenant.ID, edit func(*envelope.Record)) error {
+	stored, err := r.store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	rec, err := envelope.ParseRecord(bytes.Clone(stored.Data))
+	if err != nil {
+		return err
+	}
+	edit(rec)
+	_, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), stored.Version)
+	return err
+}
