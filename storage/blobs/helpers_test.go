@@ -1,28 +1,25 @@
 package blobs
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"slices"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
+	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/memblob"
 	"gocloud.dev/gcerrors"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
-	"github.com/tink-crypto/tink-go/v2/keyset"
-	"github.com/tink-crypto/tink-go/v2/tink"
-
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/filestore"
+	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -76,7 +73,11 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	kek, store := newTestKeys(t)
+	dir := t.TempDir()
+	kek, err := localkek.Open(filepath.Join(dir, "kek.json"), nil)
+	must(t, err)
+	store, err := filestore.Open(filepath.Join(dir, "keys"), nil)
+	must(t, err)
 	ring, err := keys.Open(t.Context(), kek, store, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -185,115 +186,6 @@ func alerts(events []audit.Event) (n int) {
 	return n
 }
 
-// testKEK keeps a Tink AEAD key for each tenant in memory.
-type testKEK struct {
-	mu   sync.Mutex
-	keys map[tenant.ID]tink.AEAD
-}
-
-func (k *testKEK) get(id tenant.ID) (tink.AEAD, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if a := k.keys[id]; a != nil {
-		return a, nil
-	}
-	return nil, keys.ErrNotFound
-}
-
-func (k *testKEK) Create(_ context.Context, id tenant.ID) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.keys[id] != nil {
-		return nil
-	}
-	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err == nil {
-		k.keys[id], err = aead.New(h)
-	}
-	return err
-}
-
-func (k *testKEK) Wrap(_ context.Context, id tenant.ID, plain []byte) ([]byte, error) {
-	a, err := k.get(id)
-	if err != nil {
-		return nil, err
-	}
-	return a.Encrypt(plain, nil)
-}
-
-func (k *testKEK) Unwrap(_ context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
-	a, err := k.get(id)
-	if err != nil {
-		return nil, err
-	}
-	return a.Decrypt(wrapped, nil)
-}
-
-func (k *testKEK) Rotate(context.Context, tenant.ID) error { return nil }
-
-func (k *testKEK) Rewrap(_ context.Context, _ tenant.ID, wrapped []byte) ([]byte, error) {
-	return wrapped, nil
-}
-
-func (k *testKEK) Destroy(_ context.Context, id tenant.ID) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.keys, id)
-	return nil
-}
-
-type testStore struct {
-	mu      sync.Mutex
-	records map[tenant.ID]keys.Record
-}
-
-func (s *testStore) Get(_ context.Context, id tenant.ID) (keys.Record, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r, ok := s.records[id]
-	if !ok {
-		return keys.Record{}, keys.ErrNotFound
-	}
-	return keys.Record{Data: bytes.Clone(r.Data), Version: r.Version}, nil
-}
-
-func (s *testStore) Put(_ context.Context, id tenant.ID, data []byte, version int64) (int64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.records[id].Version != version {
-		return 0, keys.ErrConflict
-	}
-	s.records[id] = keys.Record{Data: bytes.Clone(data), Version: version + 1}
-	return version + 1, nil
-}
-
-func (s *testStore) Delete(_ context.Context, id tenant.ID, version int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.records[id].Version != version {
-		return fmt.Errorf("%w", keys.ErrConflict)
-	}
-	delete(s.records, id)
-	return nil
-}
-
-func (s *testStore) List(_ context.Context, after tenant.ID, limit int) ([]tenant.ID, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var ids []tenant.ID
-	for id := range s.records {
-		if id.String() > after.String() {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b tenant.ID) int { return bytes.Compare([]byte(a.String()), []byte(b.String())) })
-	return ids[:min(limit, len(ids))], nil
-}
-
-func newTestKeys(t testing.TB) (keys.KEK, keys.Store) {
-	return &testKEK{keys: map[tenant.ID]tink.AEAD{}}, &testStore{records: map[tenant.ID]keys.Record{}}
-}
-
 type contextT = context.Context
 
 func memory() *blob.Bucket { return memblob.OpenBucket(nil) }
@@ -383,4 +275,11 @@ func (l *lyingLister) ListPaged(ctx context.Context, _ *driver.ListOptions) (*dr
 		page.Objects = append(page.Objects, &driver.ListObject{Key: o.Key, Size: o.Size})
 	}
 	return page, err
+}
+
+func fileBucket(t testing.TB, dir string) *blob.Bucket {
+	t.Helper()
+	b, err := fileblob.OpenBucket(dir, &fileblob.Options{NoTempDir: true})
+	must(t, err)
+	return b
 }

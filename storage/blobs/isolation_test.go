@@ -166,10 +166,7 @@ var stores = []struct {
 }{
 	{"memory", func(t testing.TB) *blob.Bucket { return memory() }},
 	{"files", func(t testing.TB) *blob.Bucket {
-		t.Helper()
-		b, err := fileblob.OpenBucket(t.TempDir(), &fileblob.Options{NoTempDir: true})
-		must(t, err)
-		return b
+		return fileBucket(t, t.TempDir())
 	}},
 }
 

@@ -129,11 +129,11 @@ func (o *Options) validate() error {
 
 // labelOf is the default label: what of the URL names the place and is no setting.
 func labelOf(u *url.URL) string {
-	label := url.URL{Scheme: u.Scheme, Opaque: u.Opaque, Host: u.Host, Path: u.Path, OmitHost: u.OmitHost}
+	label := u.Scheme + "://" + u.Host + u.Path + u.Opaque
 	if prefix := u.Query().Get("prefix"); prefix != "" {
-		return label.String() + "?prefix=" + prefix
+		label += "?prefix=" + prefix
 	}
-	return label.String()
+	return label
 }
 
 // checkURL refuses what would weaken the bucket. Openers have their parameters in common: an endpoint is an http

@@ -1,0 +1,73 @@
+// Package blobs keeps many tenants' objects apart in one bucket.
+//
+// [Open] and [Wrap] return a real *blob.Bucket of gocloud.dev: code that takes one works unchanged. Every call runs
+// for the tenant in its context (see package tenant) and for no other; there is no unscoped call. Objects are sealed
+// with the tenant's own keys, and no access happens before it is in the audit log.
+//
+// # What is protected
+//
+//   - Scope. An object lives at the tenant's segment, a slash, and its key. Keys are used exactly: nothing is cleaned,
+//     folded or decoded, and no key, prefix or page token reaches another tenant's objects. A foreign object and an
+//     absent one are both gcerrors.NotFound.
+//   - Contents. AES-256-GCM in segments of 64 KiB. What an attacker does to the store shows as an error that wraps
+//     [storage.ErrIsolation] before any byte of the segment concerned is returned, and as an alert in the audit
+//     trail: an object that was moved, renamed, swapped between tenants or buckets, truncated, extended, reordered or
+//     changed in any bit.
+//   - Attributes. Content type, metadata, cache headers and MD5 are sealed likewise. The store sees
+//     application/octet-stream and one metadata entry. The MD5 is there only where the writer knew it beforehand, as
+//     WriteAll does.
+//   - Durability. A writer that is not closed, is cancelled, or whose Upload source fails leaves no object. Close returns
+//     when the store has the object and the audit log its outcome.
+//
+// # What is not
+//
+//   - Object names stand in the store in the clear, and so do the number of objects, their sizes, their times and who
+//     reads what when. Do not put personal data in keys.
+//   - An older version of an object, or of its attributes, that is put back under the same key is not detected; nor is a
+//     deletion. Use the store's versioning and object lock against those.
+//   - Size in attributes, listings and readers is what the store claims until the last segment has authenticated, which
+//     every read to the end does: content is whole when Read has returned io.EOF, and not before. A listing shows the
+//     size -1 for what cannot be an object of this package.
+//   - Signed URLs are refused with gcerrors.Unimplemented: they would hand out ciphertext past the audit trail. Serve
+//     objects from a handler; http.ServeContent takes a *blob.Reader.
+//   - Bucket.As and the like are false, since a client or a request of the store leads around all of the above. ErrorAs
+//     works.
+//   - The inner bucket is yours: who holds it can delete and overwrite, though not read.
+//
+// # Errors
+//
+// Errors keep their chain: errors.Is and errors.As work on what *blob.Bucket, Reader and Writer return. The codes:
+//
+//	gcerrors.NotFound            no such object of this tenant
+//	gcerrors.PermissionDenied    tenant.ErrMissing, tenant.ErrInvalidAccess, tenant.ErrDenied, keys.ErrSuspended
+//	gcerrors.FailedPrecondition  storage.ErrIsolation, keys.ErrNotProvisioned, keys.ErrShredded; IfNotExist
+//	gcerrors.InvalidArgument     a key, delimiter, page token or attributes that cannot be used
+//	gcerrors.Unimplemented       signed URLs
+//	gcerrors.Unknown             audit.ErrUnavailable and keys.ErrUnavailable, which may be retried; the store's own
+//
+// A writer reports what refuses it in Write or Close, never in NewWriter.
+//
+// # Limits
+//
+// An object's name in the store has at most [MaxKeyLength] bytes, the tenant's segment and marks for segments that are
+// empty or begin with a dot included. Stores have their own limits below that: a file system 255 bytes for each path
+// segment (and none that ends in ".attrs"), Azure 254 segments; gateways that keep objects as files refuse keys
+// that end in a slash, and like all files cannot have both "a" and "a/b". Where a file system folds case, keys that
+// differ in case overwrite each other within a tenant, and what was overwritten fails to open; tenants never do.
+// Sealed attributes have [Options.AttributesLimit] bytes. An object has at most 2^32-1 segments, 256 TiB. Delimiters
+// cannot contain ".", "!", "~" or "//".
+//
+// # Cost
+//
+// Opening an object takes two requests: its attributes, and the segments of the range. Reading and writing hold one or two
+// segments in memory, beside what the store's driver buffers. A copy is opened and sealed again in this process.
+//
+// # Format
+//
+// An object is "SRB", the version 1, the id of the tenant's streaming key as a big-endian uint32, and a ciphertext
+// of Tink's AES256-GCM-HKDF streaming AEAD (HKDF-SHA256, 64 KiB segments) whose associated data is
+// [github.com/strongroom-go/strongroom/internal/envelope.BlobAD] of the tenant, the bucket's label and the key. Its
+// metadata entry "strongroom" is unpadded base64url of JSON under the tenant's data keyset (AES256-GCM with Tink's
+// prefix) with the associated data BlobAttrsAD of the same. Names: a path segment that begins with a dot has "!" behind
+// that dot, and an empty one before a slash is ".~".
+package blobs
