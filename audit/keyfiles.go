@@ -62,9 +62,9 @@ func openSigner(fsys vfs.FS, dir string, c config, opts *Options) (note.Signer, 
 	return signer, nil
 }
 
-// createPseudonymKey makes a keyset with Tink's HMAC-SHA256 PRF in a file.
+// createPseudonymKey makes a keyset with Tink's AES-CMAC PRF (RFC 4493) in a file.
 func createPseudonymKey(fsys vfs.FS, dir string) error {
-	handle, err := keyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
+	handle, err := keyset.NewHandle(prf.AESCMACPRFKeyTemplate())
 	if err != nil {
 		return fmt.Errorf("audit: cannot make a pseudonym key: %w", err)
 	}
