@@ -68,6 +68,9 @@ type Param struct {
 	Use   Use
 	// Table and Column name the sealed column (not the index column) for Seal and Index.
 	Table, Column string
+	// Pattern tells that the value is a LIKE pattern: one for which [LoneEscape] is true must be refused, because the
+	// database would fail or not according to the values it meets, other tenants' included.
+	Pattern bool
 	// IndexVersion selects the index key: 0 is the primary one, which writes use.
 	IndexVersion int
 }

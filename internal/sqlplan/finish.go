@@ -1,0 +1,133 @@
+package sqlplan
+
+import (
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
+)
+
+// describe sets the statement's normalised text and fingerprint, from the canonical text, which has no comments.
+func (plan *Plan) describe(tree *pgparse.Tree) {
+	text, err := pgparse.Deparse(tree)
+	if err != nil {
+		refuse("unsupported construct", "", -1, "write the statement in another form")
+	}
+	plan.Statement, err = pgparse.Normalize(text)
+	if err == nil {
+		plan.Fingerprint, err = pgparse.Fingerprint(text)
+	}
+	if err != nil || hasText(plan.Statement) {
+		refuse("statement that cannot be described without its literals", "", -1, "bind the values as parameters")
+	}
+}
+
+// hasText tells whether a text still holds a string literal.
+func hasText(sql string) bool {
+	tokens, err := pgparse.Scan(sql)
+	if err != nil {
+		return true
+	}
+	for _, t := range tokens {
+		switch t.Token {
+		case pg.Token_SCONST, pg.Token_USCONST, pg.Token_BCONST, pg.Token_XCONST, pg.Token_SQL_COMMENT, pg.Token_C_COMMENT:
+			return true
+		}
+	}
+	return false
+}
+
+// finish checks the rewritten tree, turns it into text, and checks that the text means the tree.
+func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
+	p.checkMarks(stmt.ProtoReflect())
+	for i := range len(p.callers) {
+		if _, ok := p.callers[i+1]; !ok {
+			refuse("gap in the parameters", "$"+itoa(i+1), -1, "number the parameters from $1 without gaps")
+		}
+	}
+	plan.NumInput = len(p.callers)
+	plan.Params = p.params
+	plan.Tables, plan.Columns, plan.SealedColumns = sorted(p.tables), sorted(p.columns), sorted(p.sealed)
+	text, err := pgparse.Deparse(&pgparse.Tree{Version: tree.Version, Stmts: []*pg.RawStmt{{Stmt: stmt}}})
+	if err != nil {
+		refuse("unsupported construct", "", -1, "write the statement in another form")
+	}
+	again, err := pgparse.Parse(text)
+	if err != nil || len(again.Stmts) != 1 || !sameTree(stmt, again.Stmts[0].Stmt) {
+		refuse("construct that has no canonical text", "", -1, "write the statement in another form")
+	}
+	if p.lite {
+		text = liteParams(text)
+	}
+	plan.SQL = text
+}
+
+// named are the kinds of nodes that must bear the planner's mark: those that name something, and those that bring
+// others in.
+func (p *planner) checkMarks(m protoreflect.Message) {
+	switch node := m.Interface().(type) {
+	case *pg.RangeVar, *pg.RangeSubselect, *pg.RangeFunction, *pg.JoinExpr, *pg.ColumnRef, *pg.ParamRef, *pg.FuncCall,
+		*pg.TypeName, *pg.TypeCast, *pg.A_Expr, *pg.SubLink, *pg.SQLValueFunction, *pg.RowExpr, *pg.SelectStmt:
+		if !p.marks[node] {
+			refuse("construct that the planner did not visit", string(m.Descriptor().Name()), locationOf(m), "write the statement in another form")
+		}
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsList() && f.Message() != nil:
+			for i := range v.List().Len() {
+				p.checkMarks(v.List().Get(i).Message())
+			}
+		case f.Message() != nil:
+			p.checkMarks(v.Message())
+		}
+		return true
+	})
+}
+
+// sameTree compares two trees but for the positions in the text.
+func sameTree(a, b *pg.Node) bool {
+	a, b = proto.Clone(a).(*pg.Node), proto.Clone(b).(*pg.Node)
+	withoutLocations(a.ProtoReflect())
+	withoutLocations(b.ProtoReflect())
+	return proto.Equal(a, b)
+}
+
+func withoutLocations(m protoreflect.Message) {
+	if f := m.Descriptor().Fields().ByName("location"); f != nil && f.Kind() == protoreflect.Int32Kind {
+		m.Clear(f)
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsList() && f.Message() != nil:
+			for i := range v.List().Len() {
+				withoutLocations(v.List().Get(i).Message())
+			}
+		case f.Message() != nil:
+			withoutLocations(v.Message())
+		}
+		return true
+	})
+}
+
+// liteParams writes $n as ?n, token by token.
+func liteParams(sql string) string {
+	tokens, err := pgparse.Scan(sql)
+	if err != nil {
+		refuse("construct that has no canonical text", "", -1, "write the statement in another form")
+	}
+	var b strings.Builder
+	last := 0
+	for _, t := range tokens {
+		if t.Token == pg.Token_PARAM {
+			b.WriteString(sql[last:t.Start])
+			b.WriteByte('?')
+			last = int(t.Start) + 1
+		}
+	}
+	b.WriteString(sql[last:])
+	return b.String()
+}

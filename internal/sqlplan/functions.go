@@ -1,0 +1,114 @@
+package sqlplan
+
+import (
+	"slices"
+	"strings"
+)
+
+// builtin is a set of built-in functions that statements may call. They read no table, no setting and no file, have
+// no effect, and are no way to run text as SQL.
+type builtin struct {
+	engines string // p PostgreSQL, s SQLite
+	// raises tells that some argument makes the function fail, so that it must not see a row before the tenant
+	// predicate has; see the package documentation on errors as an oracle.
+	raises bool
+	// aggregates take DISTINCT, ORDER BY, FILTER and OVER; window functions need OVER.
+	aggregate, window bool
+	names             string
+}
+
+var builtins = []builtin{
+	// Text. Those that are not total raise, such as for a negative length or a text over 1 GB.
+	{engines: "ps", names: "lower upper length ltrim rtrim"},
+	{engines: "p", names: "btrim char_length character_length octet_length bit_length left right reverse strpos position" +
+		" starts_with initcap md5 translate concat concat_ws ascii"},
+	{engines: "p", raises: true, names: "substr substring replace lpad rpad repeat split_part overlay chr format to_char" +
+		" to_number to_date to_timestamp regexp_replace regexp_match regexp_count regexp_like string_to_array" +
+		" array_to_string encode decode sha256 sha512 normalize to_hex"},
+	{engines: "s", names: "trim substr substring replace instr hex quote unicode char"},
+	// Numbers.
+	{engines: "ps", raises: true, names: "abs round"},
+	{engines: "ps", names: "floor ceil ceiling sign random"},
+	{engines: "p", raises: true, names: "trunc mod power sqrt ln log exp div gcd lcm width_bucket"},
+	// Times.
+	{engines: "p", names: "now transaction_timestamp statement_timestamp clock_timestamp isfinite"},
+	{engines: "p", raises: true, names: "date_trunc date_part extract age make_date make_time make_timestamp" +
+		" make_timestamptz make_interval justify_days justify_hours justify_interval timezone date_bin"},
+	{engines: "s", names: "date time datetime julianday strftime unixepoch"},
+	// Identifiers, arrays.
+	{engines: "p", names: "gen_random_uuid array_length cardinality array_upper array_lower array_ndims"},
+	{engines: "p", raises: true, names: "array_append array_prepend array_cat array_remove array_replace array_position array_positions"},
+	// JSON.
+	{engines: "p", names: "jsonb_typeof json_typeof jsonb_extract_path jsonb_extract_path_text json_extract_path" +
+		" json_extract_path_text"},
+	{engines: "p", raises: true, names: "jsonb_array_length json_array_length jsonb_build_object jsonb_build_array" +
+		" json_build_object json_build_array jsonb_set jsonb_insert to_jsonb to_json jsonb_strip_nulls"},
+	{engines: "s", raises: true, names: "json json_extract json_array_length json_type json_array json_object json_valid json_set"},
+	// Full text.
+	{engines: "p", raises: true, names: "to_tsvector to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery" +
+		" ts_rank ts_rank_cd ts_headline setweight"},
+	{engines: "s", names: "ifnull iif typeof"},
+	// Aggregates and window functions see selected rows only.
+	{engines: "ps", aggregate: true, names: "count min max avg sum string_agg"},
+	{engines: "p", aggregate: true, names: "bool_and bool_or every array_agg json_agg jsonb_agg json_object_agg" +
+		" jsonb_object_agg stddev stddev_pop stddev_samp variance var_pop var_samp bit_and bit_or any_value"},
+	{engines: "s", aggregate: true, names: "group_concat total json_group_array json_group_object"},
+	{engines: "ps", window: true, names: "row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value" +
+		" last_value nth_value"},
+}
+
+// relationFunctions may stand in FROM.
+const relationFunctions = "generate_series unnest"
+
+// findBuiltin returns the set that a function belongs to on an engine.
+func findBuiltin(name string, lite bool) (builtin, bool) {
+	engine := "p"
+	if lite {
+		engine = "s"
+	}
+	i := slices.IndexFunc(builtins, func(b builtin) bool {
+		return strings.Contains(b.engines, engine) && contains(b.names, name)
+	})
+	if i < 0 {
+		return builtin{}, false
+	}
+	return builtins[i], true
+}
+
+// operator is a binary or prefix operator that statements may use.
+type operator struct {
+	names   string
+	engines string
+	raises  bool
+}
+
+var operators = []operator{
+	{names: "= <> < > <= >=", engines: "ps"},
+	{names: "+ - * / %", engines: "p", raises: true}, // overflow, division by zero
+	{names: "+ - * / %", engines: "s"},               // SQLite yields a float or NULL
+	{names: "||", engines: "p", raises: true},        // arrays and JSON of shapes that do not fit
+	{names: "||", engines: "s"},
+	{names: "-> ->> #> #>> @> <@ ? ?| ?& &&", engines: "p"},
+	{names: "-> ->>", engines: "s", raises: true}, // malformed JSON
+	{names: "~ ~* !~ !~* @@ & | # << >>", engines: "p", raises: true},
+	{names: "& | << >>", engines: "s"},
+}
+
+func findOperator(name string, lite bool) (operator, bool) {
+	engine := "p"
+	if lite {
+		engine = "s"
+	}
+	i := slices.IndexFunc(operators, func(o operator) bool {
+		return strings.Contains(o.engines, engine) && contains(o.names, name)
+	})
+	if i < 0 {
+		return operator{}, false
+	}
+	return operators[i], true
+}
+
+// types are the types that a cast may name, by the name in pg_catalog. Their input functions read no catalog, which
+// those of regclass and its like do.
+const types = "bool int2 int4 int8 float4 float8 numeric text varchar bpchar date time timetz timestamp timestamptz" +
+	" interval uuid json jsonb bytea"

@@ -1,0 +1,183 @@
+package sqlplan
+
+import (
+	"slices"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// insert plans an INSERT in place.
+func (p *planner) insert(s *pg.InsertStmt) []column {
+	ctes := p.with(s.WithClause, nil, nil)
+	r, rv := p.writeTarget(s.Relation)
+	s.Relation = rv
+	t := r.base
+	var columns []*Column
+	seen := map[string]bool{}
+	for _, n := range s.Cols {
+		res := n.GetResTarget()
+		columns = append(columns, p.writable(t, res.Name, res.Location, seen))
+	}
+	for i := range t.Columns {
+		if c := &t.Columns[i]; c.Sealed && c.HasDefault && !seen[c.Name] {
+			refuse("default of a sealed column", t.Name+"."+c.Name, -1, "name the column and bind its value; remove the default from the table")
+		}
+	}
+	sel := s.SelectStmt.GetSelectStmt()
+	switch {
+	case sel == nil: // DEFAULT VALUES
+		s.SelectStmt = p.rowsOf(t, nil, []*pg.Node{list(nil)}, ctes)
+	case len(columns) == 0:
+		refuse("INSERT without a list of columns", t.Name, -1, "name the columns")
+	case len(sel.ValuesLists) > 0:
+		p.plainValues(sel)
+		ctes = p.with(sel.WithClause, nil, ctes)
+		with := sel.WithClause
+		s.SelectStmt = p.rowsOf(t, columns, sel.ValuesLists, ctes)
+		s.SelectStmt.GetSelectStmt().WithClause = with
+	default:
+		p.insertSelect(t, columns, sel, ctes)
+		if p.lite && s.OnConflictClause != nil && sel.WhereClause == nil {
+			sel.WhereClause = boolConst(true) // or SQLite would read ON CONFLICT as a join's ON
+		}
+	}
+	s.Cols = p.insertColumns(t, columns)
+	if s.OnConflictClause != nil {
+		p.onConflict(s.OnConflictClause, r, ctes)
+	}
+	return p.returning(&s.ReturningList, &scope{fragment: show(r), ctes: ctes}, r)
+}
+
+// insertColumns is the plan's column list: each with its index column behind it, the tenant column last.
+func (p *planner) insertColumns(t *Table, columns []*Column) []*pg.Node {
+	var out []*pg.Node
+	for _, c := range columns {
+		out = append(out, target(c.Name, nil))
+		if c.IndexColumn != "" {
+			out = append(out, target(c.IndexColumn, nil))
+		}
+	}
+	return append(out, target(t.TenantColumn, nil))
+}
+
+func (p *planner) plainValues(sel *pg.SelectStmt) {
+	if len(sel.SortClause) > 0 || sel.LimitCount != nil || sel.LimitOffset != nil || len(sel.LockingClause) > 0 {
+		refuse("unsupported clause", "VALUES with ORDER BY or LIMIT", -1, "leave it out")
+	}
+}
+
+// rowsOf plans the rows of VALUES for the columns that insertColumns names.
+func (p *planner) rowsOf(t *Table, columns []*Column, rows []*pg.Node, ctes *cte) *pg.Node {
+	in := ctx{scope: &scope{ctes: ctes}, final: true}
+	for _, row := range rows {
+		l := row.GetList()
+		if len(l.Items) != len(columns) {
+			refuse("INSERT with a different number of values than columns", t.Name, -1, "give each column a value")
+		}
+		var values []*pg.Node
+		for i, c := range columns {
+			for _, s := range p.store(t, c, l.Items[i], in) {
+				values = append(values, s.value)
+			}
+		}
+		l.Items = append(values, p.tenant(t, true))
+	}
+	s := newSelect()
+	s.ValuesLists = rows
+	p.mark(s)
+	return selectNode(s)
+}
+
+// insertSelect plans INSERT … SELECT, which stores plain values in plain columns.
+func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, ctes *cte) {
+	if sel.Op != pg.SetOperation_SETOP_NONE || len(sel.DistinctClause) > 0 {
+		refuse("unsupported clause", "INSERT from a set operation or DISTINCT", -1, "put it into a subquery in FROM")
+	}
+	out := p.selectStmt(sel, nil, ctes, true)
+	if len(out) != len(columns) {
+		refuse("INSERT with a different number of values than columns", t.Name, -1, "select a value for each column")
+	}
+	for i, c := range columns {
+		if c.Sealed || out[i].sealed {
+			refuse("copy between sealed columns", t.Name+"."+c.Name, -1, "fetch the values and insert them as parameters; they are sealed anew for their place")
+		}
+	}
+	sel.TargetList = append(sel.TargetList, target("", p.tenant(t, true)))
+}
+
+// onConflict plans ON CONFLICT. The conflicting row is the tenant's own, because the key that conflicts includes the
+// tenant column.
+func (p *planner) onConflict(c *pg.OnConflictClause, r *relation, ctes *cte) {
+	t := r.base
+	if c.Infer == nil {
+		p.everyKeyScoped(t, c)
+		return
+	}
+	var key []string
+	for _, n := range c.Infer.IndexElems {
+		e := n.GetIndexElem()
+		key = append(key, p.keyColumn(t, e.GetName(), c.Infer.Location))
+	}
+	if !slices.Contains(key, t.TenantColumn) {
+		key = append(key, t.TenantColumn)
+	}
+	if !t.isKey(key) {
+		refuse("ON CONFLICT on columns that are no key", t.Name, c.Infer.Location, "name the columns of a primary key or a unique constraint")
+	}
+	c.Infer.IndexElems = nil
+	for _, name := range key {
+		c.Infer.IndexElems = append(c.Infer.IndexElems, &pg.Node{Node: &pg.Node_IndexElem{IndexElem: &pg.IndexElem{
+			Name: name, Ordering: pg.SortByDir_SORTBY_DEFAULT, NullsOrdering: pg.SortByNulls_SORTBY_NULLS_DEFAULT}}})
+	}
+	if c.Action != pg.OnConflictAction_ONCONFLICT_UPDATE {
+		return
+	}
+	excluded := &relation{name: "excluded", alias: "excluded", base: t, aliased: true, columns: r.columns}
+	sc := &scope{fragment: fragment{relations: []*relation{r, excluded}, columns: show(r).columns}, ctes: ctes}
+	in := ctx{scope: sc, final: true}
+	c.TargetList = p.assignments(t, c.TargetList, excluded, in)
+	if c.WhereClause != nil {
+		c.WhereClause = p.expr(c.WhereClause, in)
+	}
+}
+
+// everyKeyScoped admits ON CONFLICT DO NOTHING without a key where no key can conflict with another tenant's row.
+func (p *planner) everyKeyScoped(t *Table, c *pg.OnConflictClause) {
+	if c.Action != pg.OnConflictAction_ONCONFLICT_NOTHING {
+		refuse("ON CONFLICT DO UPDATE without a key", t.Name, c.Location, "name the columns of a primary key or a unique constraint")
+	}
+	for _, key := range append([][]string{t.PrimaryKey}, t.UniqueKeys...) {
+		if len(key) > 0 && !slices.Contains(key, t.TenantColumn) {
+			refuse("ON CONFLICT on a table with a key across tenants", t.Name, c.Location, "add the tenant column to every key of the table")
+		}
+	}
+}
+
+// keyColumn returns the column that stands in a key for the one that ON CONFLICT names: for a searchable sealed
+// column, its blind index.
+func (p *planner) keyColumn(t *Table, name string, position int32) string {
+	c := t.column(name)
+	if c == nil || c.Index {
+		refuse("unknown column", t.Name+"."+name, position, "name a declared column")
+	}
+	p.touch(&column{table: t.Name, column: name, sealed: c.Sealed})
+	if !c.Sealed {
+		return name
+	}
+	if c.IndexColumn == "" {
+		refuse("ON CONFLICT on a sealed column that is not searchable", t.Name+"."+name, position, "declare it Searchable and make a key of its index column")
+	}
+	if p.cat.IndexVersions != 1 {
+		refuse("ON CONFLICT on a sealed column during a rotation of its index key", t.Name+"."+name, position, "wait for the rotation to end")
+	}
+	return c.IndexColumn
+}
+
+// isKey tells whether the columns, in any order, are a primary or unique key.
+func (t *Table) isKey(columns []string) bool {
+	same := func(key []string) bool {
+		a, b := slices.Sorted(slices.Values(key)), slices.Sorted(slices.Values(columns))
+		return len(key) > 0 && slices.Equal(a, b)
+	}
+	return same(t.PrimaryKey) || slices.ContainsFunc(t.UniqueKeys, same)
+}

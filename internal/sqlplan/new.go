@@ -1,0 +1,95 @@
+package sqlplan
+
+import (
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
+)
+
+// New plans one statement, or returns a [*RefusedError].
+func New(sql string, cat *Catalog) (plan *Plan, err error) {
+	if cat.IndexVersions < 1 || cat.IndexVersions > 8 || cat.Dialect != PostgreSQL && cat.Dialect != SQLite {
+		return nil, &RefusedError{Reason: "invalid catalog", Position: -1, Hint: "set the dialect, and IndexVersions from 1 to 8"}
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			refused, ok := r.(refusal)
+			if !ok {
+				panic(r)
+			}
+			plan, err = nil, refused.err
+		}
+	}()
+	tree, err := pgparse.Parse(sql)
+	if err != nil {
+		return nil, parseRefusal(err)
+	}
+	if len(tree.Stmts) != 1 {
+		refuse("not one statement", "", -1, "send one statement at a time")
+	}
+	stmt := tree.Stmts[0].Stmt
+	checkShape(stmt.ProtoReflect(), -1)
+	plan = &Plan{}
+	plan.describe(tree)
+	p := newPlanner(cat)
+	p.statement(stmt, plan)
+	p.fence()
+	p.finish(tree, stmt, plan)
+	return plan, nil
+}
+
+// statement plans the statement in place and fills in what it is.
+func (p *planner) statement(stmt *pg.Node, plan *Plan) {
+	var out []column
+	switch s := stmt.Node.(type) {
+	case *pg.Node_SelectStmt:
+		plan.Verb, plan.ReturnsRows = Read, true
+		out = p.selectStmt(s.SelectStmt, nil, nil, true)
+	case *pg.Node_InsertStmt:
+		plan.Verb, plan.ReturnsRows = Write, len(s.InsertStmt.ReturningList) > 0
+		out = p.insert(s.InsertStmt)
+	case *pg.Node_UpdateStmt:
+		plan.Verb, plan.ReturnsRows = Write, len(s.UpdateStmt.ReturningList) > 0
+		out = p.update(s.UpdateStmt)
+	case *pg.Node_DeleteStmt:
+		plan.Verb, plan.ReturnsRows = Delete, len(s.DeleteStmt.ReturningList) > 0
+		out = p.delete(s.DeleteStmt)
+	case *pg.Node_TransactionStmt:
+		plan.Verb = Savepoint
+		p.savepoint(s.TransactionStmt)
+	default:
+		refuse("unsupported statement", kindOf(stmt), -1, "use SELECT, INSERT, UPDATE or DELETE")
+	}
+	plan.Locks = p.locks
+	if !plan.ReturnsRows {
+		return
+	}
+	plan.Outputs = []Output{}
+	for _, c := range out {
+		plan.Outputs = append(plan.Outputs, Output{Name: c.name, Table: c.table, Column: c.column, Sealed: c.sealed, OriginHidden: c.hidden})
+	}
+}
+
+// savepoint admits the statements that nested transactions of ORMs send.
+func (p *planner) savepoint(t *pg.TransactionStmt) {
+	switch t.Kind {
+	case pg.TransactionStmtKind_TRANS_STMT_SAVEPOINT, pg.TransactionStmtKind_TRANS_STMT_RELEASE, pg.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
+		return
+	}
+	refuse("unsupported statement", t.Kind.String()[len("TRANS_STMT_"):], 0, statements["TransactionStmt"])
+}
+
+// fence keeps what may fail away from foreign rows: with OFFSET 0 the database evaluates the derived tables' tenant
+// predicate before anything around them.
+func (p *planner) fence() {
+	if !p.raises {
+		return
+	}
+	for _, s := range p.scoped {
+		s.LimitOption = pg.LimitOption_LIMIT_OPTION_COUNT
+		s.LimitOffset = intConst(0)
+		if p.lite {
+			s.LimitCount = intConst(-1)
+		}
+	}
+}

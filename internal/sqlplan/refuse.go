@@ -1,0 +1,38 @@
+package sqlplan
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
+)
+
+// refusal is how a refusal travels up through the recursive walk; New turns it into an error. Anything else that
+// panics is a bug and is not caught.
+type refusal struct{ err *RefusedError }
+
+// refuse stops the planning. Neither construct nor hint may hold a literal.
+func refuse(reason, construct string, position int32, hint string) {
+	if position < 0 {
+		position = -1
+	}
+	panic(refusal{&RefusedError{Reason: reason, Construct: construct, Position: int(position), Hint: hint}})
+}
+
+// parseRefusal turns a parser's error into a refusal.
+func parseRefusal(err error) *RefusedError {
+	var limit *pgparse.LimitError
+	if errors.As(err, &limit) {
+		hint := fmt.Sprintf("send it in parts of at most %d bytes", pgparse.MaxLength)
+		if limit.What == "depth" {
+			hint = "split the statement, or write a long chain of operators as a list or a function"
+		}
+		return &RefusedError{Reason: "statement over the limit of " + limit.What, Position: limit.Position, Hint: hint}
+	}
+	position := -1
+	var syntax *pgparse.SyntaxError
+	if errors.As(err, &syntax) {
+		position = syntax.Position
+	}
+	return &RefusedError{Reason: "syntax error", Position: position, Hint: "write the statement in PostgreSQL's SQL"}
+}

@@ -1,0 +1,162 @@
+package sqlplan
+
+import (
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// fields are the kinds of nodes that a statement may have and, for each, the fields that may be set. What is not
+// here, the planner does not know and so refuses: a new clause of a later grammar arrives as an unknown field or kind.
+// Every field here is handled where the planner visits the kind; a field that is here and that no visit looks at is
+// caught at the end, when every relation, column, function, type and parameter must bear the planner's mark.
+var fields = map[protoreflect.Name]string{
+	"SelectStmt": "distinct_clause target_list from_clause where_clause group_clause group_distinct having_clause" +
+		" window_clause values_lists sort_clause limit_offset limit_count limit_option locking_clause with_clause op all larg rarg",
+	"InsertStmt":       "relation cols select_stmt on_conflict_clause returning_list with_clause",
+	"UpdateStmt":       "relation target_list where_clause from_clause returning_list with_clause",
+	"DeleteStmt":       "relation using_clause where_clause returning_list with_clause",
+	"TransactionStmt":  "kind savepoint_name location",
+	"ResTarget":        "name val location",
+	"MultiAssignRef":   "source colno ncolumns",
+	"RangeVar":         "schemaname relname inh relpersistence alias location",
+	"Alias":            "aliasname colnames",
+	"RangeSubselect":   "lateral subquery alias",
+	"RangeFunction":    "lateral functions alias",
+	"JoinExpr":         "jointype larg rarg using_clause quals",
+	"WithClause":       "ctes location",
+	"CommonTableExpr":  "ctename aliascolnames ctematerialized ctequery location",
+	"LockingClause":    "locked_rels strength wait_policy",
+	"SortBy":           "node sortby_dir sortby_nulls location",
+	"OnConflictClause": "action infer target_list where_clause location",
+	"InferClause":      "index_elems location",
+	"IndexElem":        "name ordering nulls_ordering",
+	"ColumnRef":        "fields location",
+	"ParamRef":         "number location",
+	"A_Const":          "ival fval boolval sval isnull location",
+	"A_Expr":           "kind name lexpr rexpr location",
+	"BoolExpr":         "boolop args location",
+	"NullTest":         "arg nulltesttype location",
+	"BooleanTest":      "arg booltesttype location",
+	"SubLink":          "sub_link_type testexpr oper_name subselect location",
+	"FuncCall":         "funcname args agg_order agg_filter over agg_star agg_distinct funcformat location",
+	"WindowDef":        "name refname partition_clause order_clause frame_options start_offset end_offset location",
+	"TypeCast":         "arg type_name location",
+	"TypeName":         "names typmods typemod array_bounds location",
+	"CaseExpr":         "arg args defresult location",
+	"CaseWhen":         "expr result location",
+	"CoalesceExpr":     "args location",
+	"MinMaxExpr":       "op args location",
+	"RowExpr":          "args row_format location",
+	"A_ArrayExpr":      "elements location",
+	"SQLValueFunction": "op typmod location",
+	"SetToDefault":     "location",
+	"List":             "items",
+	"A_Star":           "",
+	"Integer":          "ival",
+	"Float":            "fval",
+	"Boolean":          "boolval",
+	"String":           "sval",
+}
+
+// hints say what to do instead of the refused fields that people do write.
+var hints = map[string]string{
+	"SelectStmt.into_clause":        "write INSERT … SELECT",
+	"ResTarget.indirection":         "assign to whole columns",
+	"RangeVar.catalogname":          "name tables without a database",
+	"JoinExpr.is_natural":           "write JOIN … USING with the columns you mean",
+	"JoinExpr.join_using_alias":     "leave out the alias of USING",
+	"JoinExpr.alias":                "put the join into a subquery in FROM",
+	"WithClause.recursive":          "recursive queries are not supported; join as many levels as you need",
+	"RangeFunction.ordinality":      "use row_number() OVER ()",
+	"SortBy.use_op":                 "write ASC or DESC",
+	"InferClause.conname":           "name the key's columns: ON CONFLICT (column, …)",
+	"InferClause.where_clause":      "name a primary key or a unique constraint's columns; partial indexes are not supported",
+	"FuncCall.agg_within_group":     "ordered-set aggregates are not supported",
+	"FuncCall.func_variadic":        "write the arguments one by one",
+	"InsertStmt.override":           "leave identity columns to the database",
+	"IndexElem.expr":                "name a primary key or a unique constraint's columns; expressions are not supported",
+	"A_Const.bsval":                 "bind the value as a parameter",
+	"CommonTableExpr.search_clause": "order by a column instead",
+	"TransactionStmt.chain":         "use the transaction's methods of database/sql",
+}
+
+// statements are the hints for statements that are refused as a whole.
+var statements = map[protoreflect.Name]string{
+	"TransactionStmt": "use BeginTx, Commit and Rollback of database/sql",
+	"MergeStmt":       "write INSERT … ON CONFLICT, or UPDATE and INSERT",
+	"ExplainStmt":     "plans show other tenants' statistics; run EXPLAIN on a connection that is not guarded",
+	"VariableSetStmt": "make settings in the connection's parameters",
+	"PrepareStmt":     "use Prepare of database/sql",
+	"ExecuteStmt":     "use Prepare of database/sql",
+	"CopyStmt":        "write INSERT with several rows",
+}
+
+// checkShape refuses every node and field that the planner does not know, and enum values that are not set.
+func checkShape(m protoreflect.Message, position int32) {
+	name := m.Descriptor().Name()
+	if p := locationOf(m); p > 0 {
+		position = p
+	}
+	if name == "Node" {
+		m.Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			checkShape(v.Message(), position)
+			return true
+		})
+		return
+	}
+	allowed, ok := fields[name]
+	if !ok {
+		hint := statements[name]
+		if hint == "" {
+			hint = "use another form; the package documentation lists what is supported"
+		}
+		refuse("unsupported construct", string(name), position, hint)
+	}
+	if len(m.GetUnknown()) > 0 {
+		refuse("unsupported construct", string(name), position, "the parser is newer than the planner")
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if !contains(allowed, string(f.Name())) && !isDefault(name, f, v) {
+			key := string(name) + "." + string(f.Name())
+			hint := hints[key]
+			if hint == "" {
+				hint = "leave it out; the package documentation lists what is supported"
+			}
+			refuse("unsupported clause", key, position, hint)
+		}
+		switch {
+		case f.IsList() && f.Message() != nil:
+			for i := range v.List().Len() {
+				checkShape(v.List().Get(i).Message(), position)
+			}
+		case f.Message() != nil:
+			checkShape(v.Message(), position)
+		}
+		return true
+	})
+}
+
+// isDefault admits values of fields that only say that a clause is absent.
+func isDefault(name protoreflect.Name, f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+	return name == "InsertStmt" && f.Name() == "override" && v.Enum() == protoreflect.EnumNumber(pg.OverridingKind_OVERRIDING_NOT_SET)
+}
+
+func contains(list, word string) bool {
+	for w := range strings.FieldsSeq(list) {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// locationOf is the byte offset that a node carries, or 0.
+func locationOf(m protoreflect.Message) int32 {
+	f := m.Descriptor().Fields().ByName("location")
+	if f == nil || f.Kind() != protoreflect.Int32Kind {
+		return 0
+	}
+	return int32(m.Get(f).Int())
+}

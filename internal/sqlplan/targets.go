@@ -1,0 +1,258 @@
+package sqlplan
+
+import (
+	"strconv"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+// selection is one SELECT while it is planned.
+type selection struct {
+	p     *planner
+	s     *pg.SelectStmt
+	scope *scope
+	out   []column
+	top   bool // the statement itself: its output is not read by another query
+	setop bool // ORDER BY sees the output alone
+}
+
+// in is the context of the selection's expressions. Those of the statement's own output see selected rows only;
+// a nested query's may be pulled up into a condition.
+func (q *selection) in(final bool) ctx { return ctx{scope: q.scope, final: final && q.top} }
+
+// targets plans the select list: * is expanded, names are made explicit.
+func (q *selection) targets() {
+	q.s.TargetList, q.out = q.p.targets(q.s.TargetList, q.in(true))
+}
+
+// targets plans a select list or RETURNING list.
+func (p *planner) targets(items []*pg.Node, in ctx) (planned []*pg.Node, out []column) {
+	for _, n := range items {
+		t := n.GetResTarget()
+		if ref := t.Val.GetColumnRef(); ref != nil && isStar(ref) {
+			for _, v := range p.star(ref, in.scope) {
+				planned, out = append(planned, p.named(v.name, p.use(&v), t.Location)), append(out, v.column)
+			}
+			continue
+		}
+		name := t.Name
+		if name == "" {
+			name, _ = figureName(t.Val)
+		}
+		var c column
+		if v := p.bare(t.Val, in.scope); v != nil {
+			c = v.column
+			t.Val = p.use(v)
+		} else {
+			t.Val = p.expr(t.Val, in)
+		}
+		c.name = name
+		planned, out = append(planned, p.named(name, t.Val, t.Location)), append(out, c)
+	}
+	if len(planned) == 0 {
+		refuse("empty select list", "", -1, "select a column or 1")
+	}
+	return planned, out
+}
+
+// bare returns what an expression refers to when it is nothing but a column reference.
+func (p *planner) bare(n *pg.Node, s *scope) *visible {
+	ref := n.GetColumnRef()
+	if ref == nil {
+		return nil
+	}
+	return p.resolve(ref, s)
+}
+
+// named gives an output its name where the database would find another one.
+func (p *planner) named(name string, val *pg.Node, position int32) *pg.Node {
+	explicit := name
+	if !p.lite {
+		if ref := val.GetColumnRef(); ref != nil {
+			if fields, _ := names(ref.Fields); fields[len(fields)-1] == name {
+				explicit = ""
+			}
+		} else if name == "?column?" {
+			explicit = ""
+		}
+	}
+	n := target(explicit, val)
+	n.GetResTarget().Location = position
+	return n
+}
+
+func isStar(ref *pg.ColumnRef) bool {
+	return len(ref.Fields) > 0 && ref.Fields[len(ref.Fields)-1].GetAStar() != nil
+}
+
+// star expands * and t.* to the visible columns.
+func (p *planner) star(ref *pg.ColumnRef, s *scope) []visible {
+	qualifier, ok := names(ref.Fields[:len(ref.Fields)-1])
+	switch {
+	case !ok || len(qualifier) > 2:
+		refuse("unsupported construct", "*", ref.Location, "write * or table.*")
+	case len(qualifier) == 0:
+		if len(s.relations) == 0 {
+			refuse("* without FROM", "*", ref.Location, "name the columns")
+		}
+		return s.columns
+	}
+	// t.* of a relation around this query is legal SQL; it is expanded like one of this query.
+	r := s.relation(qualifier)
+	if r == nil {
+		refuse("unknown table", qualifier[len(qualifier)-1]+".*", ref.Location, "name a table or an alias of FROM")
+	}
+	return show(r).columns
+}
+
+// clauses plans everything of a SELECT that follows WHERE, but LIMIT.
+func (q *selection) clauses() {
+	q.group()
+	if q.s.HavingClause != nil {
+		q.s.HavingClause = q.p.expr(q.s.HavingClause, q.in(false))
+	}
+	for _, n := range q.s.WindowClause {
+		q.p.window(n.GetWindowDef(), q.in(true))
+	}
+	q.distinct()
+	q.order()
+	q.dependent()
+}
+
+// distinct plans DISTINCT, and refuses it over sealed outputs, where equal values have different ciphertexts.
+func (q *selection) distinct() {
+	if len(q.s.DistinctClause) == 0 {
+		return
+	}
+	// A plain DISTINCT is a list of one empty node.
+	on := len(q.s.DistinctClause) > 1 || q.s.DistinctClause[0].GetNode() != nil
+	if !on {
+		for _, c := range q.out {
+			q.refuseSealed("DISTINCT over a sealed column", c, -1)
+		}
+		return
+	}
+	if q.p.lite {
+		refuse("unsupported in SQLite", "DISTINCT ON", -1, "use GROUP BY or a window function")
+	}
+	for i, n := range q.s.DistinctClause {
+		q.s.DistinctClause[i] = q.item(n, "DISTINCT ON", false)
+	}
+}
+
+func (q *selection) refuseSealed(reason string, c column, position int32) {
+	if c.sealed {
+		refuse(reason, c.table+"."+c.column, position, "equal values have different ciphertexts; use a plain column")
+	}
+}
+
+// group plans GROUP BY.
+func (q *selection) group() {
+	for i, n := range q.s.GroupClause {
+		q.s.GroupClause[i] = q.item(n, "GROUP BY", true)
+	}
+}
+
+// order plans ORDER BY.
+func (q *selection) order() {
+	for _, n := range q.s.SortClause {
+		by := n.GetSortBy()
+		by.Node = q.item(by.Node, "ORDER BY", false)
+	}
+}
+
+// item plans an item of GROUP BY, ORDER BY or DISTINCT ON: an ordinal, an output's name, or an expression over the
+// input. GROUP BY prefers an input column to an output of the same name, the others prefer the output. A name of an
+// output becomes its ordinal.
+func (q *selection) item(n *pg.Node, clause string, inputFirst bool) *pg.Node {
+	if c, ok := isConst(n); ok {
+		i, isInt := c.Val.(*pg.A_Const_Ival)
+		if !isInt || i.Ival.Ival < 1 || int(i.Ival.Ival) > len(q.out) {
+			refuse(clause+" a constant", "", c.Location, "use the ordinal of an output column")
+		}
+		q.refuseSealed(clause+" a sealed column", q.out[i.Ival.Ival-1], c.Location)
+		return n
+	}
+	if ref := n.GetColumnRef(); ref != nil && len(ref.Fields) == 1 {
+		name := ref.Fields[0].GetString_().GetSval()
+		if !inputFirst || q.scope.local(name, ref.Location) == nil {
+			if ordinal := q.output(name, clause, ref.Location); ordinal > 0 {
+				q.refuseSealed(clause+" a sealed column", q.out[ordinal-1], ref.Location)
+				return intConst(int32(ordinal))
+			}
+		}
+	}
+	if q.setop {
+		refuse(clause+" an expression of a set operation", "", -1, "order by an output column")
+	}
+	if v := q.p.bare(n, q.scope); v != nil {
+		q.refuseSealed(clause+" a sealed column", v.column, n.GetColumnRef().Location)
+	}
+	return q.p.expr(n, q.in(true))
+}
+
+// output returns the ordinal of the output of that name, 0 when there is none.
+func (q *selection) output(name, clause string, position int32) int {
+	ordinal := 0
+	for i, c := range q.out {
+		if c.name != name {
+			continue
+		}
+		if ordinal > 0 {
+			refuse("ambiguous column", clause+" "+name, position, "give the outputs different names, or use an ordinal")
+		}
+		ordinal = i + 1
+	}
+	return ordinal
+}
+
+// dependent adds to GROUP BY the columns that depend on a grouped primary key. The database knows the dependency for
+// a table, and no longer for the derived table that stands for it. The tenant column is constant and need not be named.
+func (q *selection) dependent() {
+	if len(q.s.GroupClause) == 0 {
+		return
+	}
+	grouped := map[[2]string]bool{}
+	mark := func(n *pg.Node) {
+		if ref := n.GetColumnRef(); ref != nil {
+			fields, _ := names(ref.Fields)
+			grouped[[2]string{fields[0], fields[1]}] = true
+		}
+	}
+	for _, n := range q.s.GroupClause {
+		if c, ok := isConst(n); ok {
+			mark(q.s.TargetList[c.GetIval().GetIval()-1].GetResTarget().Val)
+		}
+		mark(n)
+	}
+	for _, r := range q.scope.relations {
+		if r.base == nil || len(r.base.PrimaryKey) == 0 || !r.keyIn(grouped) {
+			continue
+		}
+		for _, name := range r.used {
+			if !grouped[[2]string{r.alias, name}] {
+				grouped[[2]string{r.alias, name}] = true
+				q.s.GroupClause = append(q.s.GroupClause, q.p.columnRef(r.alias, name))
+			}
+		}
+	}
+}
+
+// keyIn tells whether the relation's primary key, without the tenant column, is grouped by.
+func (r *relation) keyIn(grouped map[[2]string]bool) bool {
+	for _, key := range r.base.PrimaryKey {
+		if key == r.base.TenantColumn {
+			continue
+		}
+		found := false
+		for _, c := range r.columns {
+			found = found || c.column == key && grouped[[2]string{r.alias, c.name}]
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}

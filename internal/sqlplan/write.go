@@ -1,0 +1,200 @@
+package sqlplan
+
+import (
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// writeTarget returns the relation that a write changes, and puts its name into the schema.
+func (p *planner) writeTarget(rv *pg.RangeVar) (*relation, *pg.RangeVar) {
+	t := p.table(rv)
+	if t.Shared {
+		refuse("write to a shared table", t.Name, rv.Location, "change reference data on a connection that is not guarded")
+	}
+	r := &relation{name: t.Name, base: t}
+	if rv.Alias != nil {
+		r.name, r.aliased = rv.Alias.Aliasname, true
+		if len(rv.Alias.Colnames) > 0 {
+			refuse("column aliases", r.name, rv.Location, "leave them out")
+		}
+	}
+	if r.name == "excluded" {
+		refuse("alias excluded", r.name, rv.Location, "choose another alias")
+	}
+	r.alias = p.unique(r.name)
+	for _, c := range t.Columns {
+		if !c.Index {
+			r.columns = append(r.columns, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed})
+		}
+	}
+	return r, p.qualified(t, r.alias)
+}
+
+// writable returns the column that a write may set.
+func (p *planner) writable(t *Table, name string, position int32, seen map[string]bool) *Column {
+	c := t.column(name)
+	switch {
+	case c == nil || c.Index:
+		refuse("unknown column", t.Name+"."+name, position, "name a declared column; index columns are written by the library")
+	case name == t.TenantColumn:
+		refuse("write to the tenant column", t.Name+"."+name, position, "leave it out; the library writes it")
+	case c.Generated:
+		refuse("write to a generated column", t.Name+"."+name, position, "leave it out")
+	case seen[name]:
+		refuse("column named twice", t.Name+"."+name, position, "set each column once")
+	}
+	seen[name] = true
+	p.touch(&column{table: t.Name, column: name, sealed: c.Sealed})
+	return c
+}
+
+// stored is one column's new value, and its blind index where it has one.
+type stored struct {
+	column string
+	value  *pg.Node
+}
+
+// store plans the value that a write gives a column: for a sealed one, a parameter, a literal, NULL or DEFAULT.
+func (p *planner) store(t *Table, c *Column, n *pg.Node, in ctx) []stored {
+	if def := n.GetSetToDefault(); def != nil {
+		if p.lite {
+			refuse("unsupported in SQLite", "DEFAULT", def.Location, "leave the column out")
+		}
+		if c.Sealed && c.HasDefault {
+			refuse("DEFAULT for a sealed column", t.Name+"."+c.Name, def.Location, "bind the value as a parameter")
+		}
+		return c.both(n, &pg.Node{Node: &pg.Node_SetToDefault{SetToDefault: &pg.SetToDefault{}}})
+	}
+	if !c.Sealed {
+		return []stored{{c.Name, p.expr(n, in)}}
+	}
+	param, ok := p.sealedValue(n, t.Name, c.Name)
+	if !ok {
+		position := int32(-1)
+		if call := n.GetFuncCall(); call != nil {
+			position = call.Location
+		}
+		refuse("sealed column set from an expression", t.Name+"."+c.Name, position, "set it from a parameter or a literal, without a cast")
+	}
+	if param == nil {
+		return c.both(n, nullConst())
+	}
+	value := p.param(*param, "")
+	if c.IndexColumn == "" {
+		return []stored{{c.Name, value}}
+	}
+	param.Use, param.IndexVersion = Index, 0
+	return c.both(value, p.param(*param, ""))
+}
+
+// both stores a value and, where the column is searchable, its index.
+func (c *Column) both(value, index *pg.Node) []stored {
+	if c.IndexColumn == "" {
+		return []stored{{c.Name, value}}
+	}
+	return []stored{{c.Name, value}, {c.IndexColumn, index}}
+}
+
+// assignments plans the list of SET. Excluded is the row that an INSERT could not insert, nil elsewhere.
+func (p *planner) assignments(t *Table, items []*pg.Node, excluded *relation, in ctx) []*pg.Node {
+	seen := map[string]bool{}
+	var out []*pg.Node
+	for _, n := range items {
+		res := n.GetResTarget()
+		c := p.writable(t, res.Name, res.Location, seen)
+		var values []stored
+		if v := p.copied(res.Val, c, excluded, in); v != nil {
+			values = c.both(p.use(v), nil)
+			if c.IndexColumn != "" {
+				values[1].value = p.columnRef(excluded.alias, c.IndexColumn)
+			}
+		} else {
+			values = p.store(t, c, assigned(res.Val, res.Location), in)
+		}
+		for _, s := range values {
+			out = append(out, target(s.column, s.value))
+		}
+	}
+	return out
+}
+
+// copied returns excluded's own value of a sealed column, the one copy between columns that keeps a ciphertext where
+// it belongs.
+func (p *planner) copied(n *pg.Node, c *Column, excluded *relation, in ctx) *visible {
+	if !c.Sealed || excluded == nil {
+		return nil
+	}
+	v := p.bare(n, in.scope)
+	if v == nil || v.rel != excluded || v.column.column != c.Name {
+		return nil
+	}
+	return v
+}
+
+// assigned takes (a, b) = (x, y) apart; anything else on the right of a list of columns is refused.
+func assigned(n *pg.Node, position int32) *pg.Node {
+	m := n.GetMultiAssignRef()
+	if m == nil {
+		return n
+	}
+	row := m.Source.GetRowExpr()
+	if row == nil || len(row.Args) != int(m.Ncolumns) || m.Colno < 1 || int(m.Colno) > len(row.Args) {
+		refuse("assignment to a list of columns", "SET (…) =", position, "assign to the columns one by one")
+	}
+	return row.Args[m.Colno-1]
+}
+
+// condition plans the WHERE of an UPDATE or DELETE and adds the tenant predicate. A condition that may fail for some
+// values stands behind a CASE, which evaluates it for the tenant's rows alone.
+func (p *planner) condition(n *pg.Node, r *relation, in ctx) *pg.Node {
+	predicate := p.scopedTo(r.base, r.alias)
+	if n == nil {
+		return predicate
+	}
+	before := p.raises
+	p.raises = false
+	n = p.expr(n, in)
+	if p.raises {
+		n = caseWhen(p.scopedTo(r.base, r.alias), n)
+	}
+	p.raises = p.raises || before
+	return and(predicate, n)
+}
+
+// update plans an UPDATE in place.
+func (p *planner) update(s *pg.UpdateStmt) []column {
+	ctes := p.with(s.WithClause, nil, nil)
+	r, rv := p.writeTarget(s.Relation)
+	s.Relation = rv
+	all := p.combine(show(r), p.from(s.FromClause, nil, ctes))
+	sc := &scope{fragment: all, ctes: ctes}
+	s.TargetList = p.assignments(r.base, s.TargetList, nil, ctx{scope: sc, final: true})
+	s.WhereClause = p.condition(s.WhereClause, r, ctx{scope: sc})
+	return p.returning(&s.ReturningList, sc, r)
+}
+
+// delete plans a DELETE in place.
+func (p *planner) delete(s *pg.DeleteStmt) []column {
+	ctes := p.with(s.WithClause, nil, nil)
+	r, rv := p.writeTarget(s.Relation)
+	s.Relation = rv
+	if len(s.UsingClause) > 0 && p.lite {
+		refuse("unsupported in SQLite", "DELETE … USING", -1, "use WHERE … IN (SELECT …)")
+	}
+	all := p.combine(show(r), p.from(s.UsingClause, nil, ctes))
+	sc := &scope{fragment: all, ctes: ctes}
+	s.WhereClause = p.condition(s.WhereClause, r, ctx{scope: sc})
+	return p.returning(&s.ReturningList, sc, r)
+}
+
+// returning plans a RETURNING list. SQLite's sees the target alone, PostgreSQL's everything that was joined too.
+func (p *planner) returning(items *[]*pg.Node, sc *scope, r *relation) []column {
+	if len(*items) == 0 {
+		return nil
+	}
+	if p.lite {
+		sc = &scope{fragment: show(r), ctes: sc.ctes}
+	}
+	var out []column
+	*items, out = p.targets(*items, ctx{scope: sc, final: true})
+	return out
+}
