@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
@@ -141,4 +142,53 @@ func (r *Keyring) EditRecord(ctx context.Context, id tenant.ID, edit func(*envel
 	edit(rec)
 	_, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), stored.Version)
 	return err
+}
+
+// RootPayload returns what the tenant's KEK wraps.
+func (r *Keyring) RootPayload(ctx context.Context, id tenant.ID) ([]byte, error) {
+	stored, err := r.store.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := envelope.ParseRecord(stored.Data)
+	if err != nil {
+		return nil, err
+	}
+	return r.kek.Unwrap(ctx, id, rec.WrappedRoot)
+}
+
+// ClearKeyset returns a keyset of the tenant in the clear, in Tink's JSON.
+func (r *Keyring) ClearKeyset(ctx context.Context, id tenant.ID, purpose string) ([]byte, error) {
+	payload, err := r.RootPayload(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	root, err := envelope.ParseRoot(payload)
+	if err != nil {
+		return nil, err
+	}
+	h, err := insecurecleartextkeyset.Read(keysetBytes(root.Keyset))
+	if err != nil {
+		return nil, err
+	}
+	if purpose != "root" {
+		a, err := newAEAD(h)
+		if err != nil {
+			return nil, err
+		}
+		stored, err := r.store.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		rec, err := envelope.ParseRecord(stored.Data)
+		if err != nil {
+			return nil, err
+		}
+		if h, err = decryptKeyset(a, rec, purpose); err != nil {
+			return nil, err
+		}
+	}
+	var out bytes.Buffer
+	err = insecurecleartextkeyset.Write(h, keyset.NewJSONWriter(&out))
+	return out.Bytes(), err
 }
