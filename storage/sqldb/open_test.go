@@ -2,6 +2,7 @@ package sqldb_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -198,20 +199,30 @@ func TestRLSAloneLetsNothingThrough(t *testing.T) {
 	e := newEnv(t, sqldb.PostgreSQL, nil)
 	fill(t, e)
 	bare := openBare(t, e.dsn)
-	count := func(want int) {
+	ctx := context.Background()
+	count := func(q interface {
+		QueryRowContext(context.Context, string, ...any) *sql.Row
+	}, want int) {
 		t.Helper()
 		var n int
-		if err := bare.QueryRowContext(context.Background(), `SELECT count(*) FROM patients`).Scan(&n); err != nil || n != want {
+		if err := q.QueryRowContext(ctx, `SELECT count(*) FROM patients`).Scan(&n); err != nil || n != want {
 			t.Errorf("%d rows, %v; want %d", n, err, want)
 		}
 	}
-	count(0)
-	if _, err := bare.ExecContext(context.Background(), `INSERT INTO patients (tenant_id, id) VALUES ('clinic', 99)`); err == nil {
+	count(bare, 0)
+	if _, err := bare.ExecContext(ctx, `INSERT INTO patients (tenant_id, id) VALUES ('clinic', 99)`); err == nil {
 		t.Error("row-level security let a row in")
 	}
-	mustExec(t, bare, `BEGIN`)
-	mustExec(t, bare, `SELECT set_config('strongroom.tenant', 'clinic', true)`)
-	count(3)
-	mustExec(t, bare, `COMMIT`)
-	count(0) // the setting is '' now, not NULL
+	tx, err := bare.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(ctx, `SELECT set_config('strongroom.tenant', 'clinic', true)`); err != nil {
+		t.Fatal(err)
+	}
+	count(tx, 3)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	count(bare, 0) // the setting is '' now, not NULL
 }
