@@ -62,7 +62,7 @@ func (c *cast) assign(p data.Patient, northsByID map[int64]data.Patient, northsB
 	case !p.SSN.Valid:
 	case !shared && c.southsSSN == "":
 		c.southsSSN = p.SSN.V
-	case shared && p.Name != twin.Name && twin.ID != c.leaver.ID && c.sharedSSN == "":
+	case shared && p.Name != twin.Name && p.ID != c.south.ID && twin.ID != c.leaver.ID && c.sharedSSN == "":
 		c.sharedSSN, c.sharedNorth, c.sharedSouth = p.SSN.V, twin, p
 	}
 }

@@ -19,7 +19,7 @@ func (s *story) noTenant(ctx context.Context) (string, error) {
 	if _, berr := s.Bucket.ReadAll(ctx, scanKey); !errors.Is(berr, tenant.ErrMissing) {
 		return "", fmt.Errorf("the bucket without a tenant: %w", errors.Join(berr, errOpen(berr)))
 	}
-	return "no tenant in the context\n" + err.Error(), nil
+	return "no tenant in the context\n" + s.lastRefusal(), nil
 }
 
 func (s *story) ddl(ctx context.Context) (string, error) { return s.refuse(ctx, "DROP TABLE patients") }
@@ -46,7 +46,7 @@ func (s *story) refuse(ctx context.Context, query string) (string, error) {
 		return "", fmt.Errorf("%s was refused without a reason or a hint: %w", query, err)
 	}
 	s.refused = append(s.refused, err.Error())
-	return query + "\n" + err.Error(), nil
+	return query + "\n" + s.lastRefusal(), nil
 }
 
 func (s *story) query(ctx context.Context, query string, args ...any) error {

@@ -43,7 +43,7 @@ func (s *story) secrets() []string {
 // that finds nothing at all proves nothing.
 func (s *story) scanEverything(ctx context.Context) (string, error) {
 	secrets := s.secrets()
-	plain := []string{data.Departments["CARD"], s.cast.southsOwn.Insurer.V, suspendedInTrail}
+	plain := []string{data.Departments["CARD"], s.cast.south.Insurer.V, suspendedInTrail}
 	search, err := newSearch(append(slices.Clone(secrets), plain...))
 	if err != nil {
 		return "", err

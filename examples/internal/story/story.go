@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"gocloud.dev/blob"
 
@@ -140,4 +141,28 @@ func (s *story) expectError(err, want error) error {
 	}
 	s.refused = append(s.refused, err.Error())
 	return nil
+}
+
+// lastRefusal is the text of the last error, in lines that fit a terminal.
+func (s *story) lastRefusal() string {
+	if len(s.refused) == 0 {
+		return ""
+	}
+	const width = 100
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(s.refused[len(s.refused)-1]) {
+		switch n := utf8.RuneCountInString(word); {
+		case column > 0 && column+1+n > width:
+			b.WriteByte('\n')
+			column = n
+		case column > 0:
+			b.WriteByte(' ')
+			column += 1 + n
+		default:
+			column = n
+		}
+		b.WriteString(word)
+	}
+	return b.String()
 }

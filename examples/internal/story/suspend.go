@@ -20,7 +20,7 @@ func (s *story) suspend(ctx context.Context) (string, error) {
 	if err := s.expectError(err, keys.ErrSuspended); err != nil {
 		return "", err
 	}
-	return "South's next query is refused\n" + err.Error(), nil
+	return "South's next query is refused\n" + s.lastRefusal(), nil
 }
 
 func (s *story) suspendedObject(ctx context.Context) (string, error) {

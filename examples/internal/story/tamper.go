@@ -76,10 +76,3 @@ func (s *story) moveObject(ctx context.Context) (string, error) {
 	}
 	return "South's scan, copied over North's: not shown\n" + s.lastRefusal(), s.RawBucket.Delete(ctx, kept)
 }
-
-func (s *story) lastRefusal() string {
-	if len(s.refused) == 0 {
-		return ""
-	}
-	return s.refused[len(s.refused)-1]
-}

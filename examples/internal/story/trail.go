@@ -128,7 +128,7 @@ func (s *story) forge(ctx context.Context) (string, error) {
 	if err := s.expectError(err, audit.ErrTampered); err != nil {
 		return "", err
 	}
-	return "in a copy, one byte of a denial changed\n" + err.Error(), nil
+	return "in a copy, one byte of a denial changed\n" + s.lastRefusal(), nil
 }
 
 // flip changes one byte of the first denial in the log.

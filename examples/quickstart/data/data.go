@@ -85,7 +85,12 @@ func Visits() ([]Visit, error) {
 
 type fields []string
 
-func (f fields) text(i int) sql.Null[string] { return sql.Null[string]{V: f[i], Valid: f[i] != null} }
+func (f fields) text(i int) sql.Null[string] {
+	if f[i] == null {
+		return sql.Null[string]{}
+	}
+	return sql.Null[string]{V: f[i], Valid: true}
+}
 
 func parse[T any](name string, file []byte, columns int, row func(fields) (T, error)) ([]T, error) {
 	r := csv.NewReader(bytes.NewReader(file))
