@@ -34,6 +34,7 @@ const (
 	CodeKeySuspend   Code = "key.suspend"
 	CodeKeyResume    Code = "key.resume"
 	CodeKeyShred     Code = "key.shred"
+	CodeKeyStale     Code = "key.stale" // keys used although the tenant's state could not be confirmed in time
 	// Event Log Activity (1008): written by the log itself, and refused from anybody else.
 	CodeLogStarted   Code = "audit.started"   // the log was opened
 	CodeLogRecovered Code = "audit.recovered" // it had not been closed; Reason says what was cut

@@ -50,6 +50,8 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{entity, 13, "Resume"}, true
 	case CodeKeyShred:
 		return kind{entity, 4, "Delete"}, true
+	case CodeKeyStale:
+		return kind{entity, 2, "Read"}, true
 	case CodeLogStarted:
 		return kind{eventLog, 6, "Start"}, true
 	case CodeLogRecovered:
@@ -68,7 +70,7 @@ func severity(e *Event) (id int, caption string) {
 	switch {
 	case e.Code == CodeIsolation, e.Code == CodeLogStopping && e.Status != Success:
 		return 4, "High"
-	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeLogRecovered:
+	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
 		return 3, "Medium"
 	case e.Status == Failure:
 		return 2, "Low"

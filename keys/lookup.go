@@ -122,16 +122,13 @@ func (r *Keyring) grace(e *entry, n need, cause error, now time.Duration) (*entr
 	return e, true, nil
 }
 
-// CodeStale is the audit event of a use of keys whose tenant's state could not be confirmed in time; see [ServeStale].
-const CodeStale audit.Code = "key.stale"
-
 // recordStale records one use of keys past their confirmation before they are handed out.
 func (r *Keyring) recordStale(ctx context.Context, e *entry) error {
 	age := e.age(r.opts.clock())
 	if r.opts.OnStale != nil {
 		r.opts.OnStale(e.id, age)
 	}
-	ev := r.event(ctx, CodeStale, e.id, e.keys.audit)
+	ev := r.event(ctx, audit.CodeKeyStale, e.id, e.keys.audit)
 	ev.Phase, ev.Status = audit.Single, audit.Success
 	ev.KeyVersion = e.keys.DataKeyID()
 	ev.Reason = fmt.Sprintf("state last confirmed %d s ago", int64(age/time.Second))
