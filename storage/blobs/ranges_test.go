@@ -168,23 +168,24 @@ func TestReplacedWhileOpening(t *testing.T) {
 	plain := w.wrap(t, store, "records")
 	inner := &racing{bucketDriver: innerDriver(store)}
 	b := w.wrap(t, blob.NewBucket(inner), "records")
-	old, new1, new2 := pattern(3*plainSegmentSize), bytes.Repeat([]byte{1}, 3*plainSegmentSize), bytes.Repeat([]byte{2}, 2*plainSegmentSize+5)
-	for _, newer := range [][]byte{new1, new2} {
-		for _, offset := range []int64{0, 100, plainSegmentSize, 2*plainSegmentSize + 1} {
+	old, same := pattern(3*plainSegmentSize), bytes.Repeat([]byte{1}, 3*plainSegmentSize)
+	shorter, longer := bytes.Repeat([]byte{2}, 2*plainSegmentSize+5), bytes.Repeat([]byte{3}, 5*plainSegmentSize)
+	for _, newer := range [][]byte{same, shorter, longer} {
+		for _, at := range [][2]int64{{0, -1}, {0, 5}, {100, 5}, {plainSegmentSize, -1}, {2*plainSegmentSize + 1, 5}} {
 			for times := 1; times <= openAttempts; times++ {
 				must(t, plain.WriteAll(w.a, "k", old, nil))
 				inner.replace = func() { must(t, plain.WriteAll(w.a, "k", newer, nil)) }
 				inner.times = times
 				w.log.take()
-				got, err := readRange(b, w.a, "k", offset, 5)
+				got, err := readRange(b, w.a, "k", at[0], at[1])
 				switch {
-				case err == nil && !bytes.Equal(got, clip(newer, offset, 5)) && !bytes.Equal(got, clip(old, offset, 5)):
-					t.Errorf("at %d, replaced %d times: what came out is of neither version", offset, times)
+				case err == nil && !bytes.Equal(got, clip(newer, at[0], at[1])) && !bytes.Equal(got, clip(old, at[0], at[1])):
+					t.Errorf("range %v, replaced %d times: what came out is of neither version", at, times)
 				case err != nil && times < openAttempts-1:
-					t.Errorf("at %d, replaced %d times: %v", offset, times, err)
+					t.Errorf("range %v, replaced %d times: %v", at, times, err)
 				}
 				if alerts(w.log.take()) != 0 {
-					t.Errorf("at %d, replaced %d times: an alert", offset, times)
+					t.Errorf("range %v, replaced %d times: an alert", at, times)
 				}
 			}
 		}

@@ -99,6 +99,30 @@ func objects(names []string) (kept []string) {
 	return kept
 }
 
+// deaf does not hear that a context was cancelled.
+type deaf struct{ bucketDriver }
+
+func (d deaf) NewTypedWriter(ctx context.Context, key, contentType string, o *driver.WriterOptions) (driver.Writer, error) {
+	return d.bucketDriver.NewTypedWriter(context.WithoutCancel(ctx), key, contentType, o)
+}
+
+// A store that completes an object in spite of all is not what the caller is told is success.
+func TestStoreIgnoresCancellation(t *testing.T) {
+	w := newWorld(t)
+	b := w.wrap(t, blob.NewBucket(deaf{innerDriver(memory())}), "records")
+	ctx, cancel := context.WithCancel(w.a)
+	writer, err := b.NewWriter(ctx, "k", &blob.WriterOptions{ContentType: "text/plain"})
+	must(t, err)
+	_, err = writer.Write([]byte("half"))
+	must(t, err)
+	cancel()
+	err = writer.Close()
+	wantIs(t, err, context.Canceled)
+	if err == nil || !strings.Contains(err.Error(), "only a part") {
+		t.Errorf("%v does not say that there is an object", err)
+	}
+}
+
 // Close returns after the store has the object and the log its outcome, in this order.
 func TestCloseOrder(t *testing.T) {
 	w := newWorld(t)
