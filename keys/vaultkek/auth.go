@@ -21,19 +21,18 @@ func (t tokenAuth) Login(ctx context.Context, client *api.Client) (*api.Secret, 
 	if t == "" {
 		return nil, errors.New("the token is empty")
 	}
-	own, err := client.CloneWithHeaders()
-	if err != nil {
-		return nil, errors.New("the client cannot be cloned")
-	}
-	own.SetToken(string(t))
+	client.SetToken(string(t)) // not on a clone: the client's clones forget that they must not follow redirects
 	auth := &api.SecretAuth{ClientToken: string(t)}
-	self, err := own.Auth().Token().LookupSelfWithContext(ctx)
+	self, err := client.Auth().Token().LookupSelfWithContext(ctx)
 	var refused *api.ResponseError
 	if errors.As(err, &refused) && refused.StatusCode == 403 && !invalidToken(refused) {
 		return &api.Secret{Auth: auth}, nil // it may not look itself up, so its lifetime is not known
 	}
 	if err != nil {
 		return nil, err
+	}
+	if self == nil {
+		return nil, errors.New("the answer says nothing about the token; is this Vault, and not a proxy that redirects?")
 	}
 	if auth.Renewable, err = self.TokenIsRenewable(); err != nil {
 		return nil, errors.New("the token's lifetime cannot be read")
@@ -77,7 +76,7 @@ func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 		err = errors.New("the answer holds no token")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("vaultkek: log in: %w", k.explain(ctx, err, "auth", ""))
+		return nil, fmt.Errorf("vaultkek: log in: %w", k.explain(ctx, err, "auth"))
 	}
 	k.client.SetToken(secret.Auth.ClientToken)
 	return secret, nil
@@ -86,7 +85,7 @@ func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 // relogin replaces the token that Vault has just called invalid, unless somebody else did already.
 func (k *KEK) relogin(ctx context.Context, invalid string) error {
 	if _, ok := k.auth.(tokenAuth); ok {
-		return errors.New("the token has expired or was revoked; start the process with a new one, or use AppRole, which logs in again")
+		return errors.New("a token that was passed in cannot be replaced")
 	}
 	k.logins.Lock()
 	defer k.logins.Unlock()

@@ -18,13 +18,13 @@ import (
 // explain turns what the Vault client returned into an error that names the address and the path, says what to do,
 // and carries the sentinel that callers look for. Vault's own words are repeated only where Vault chose them; the
 // token, and what was to be wrapped, are in neither.
-func (k *KEK) explain(ctx context.Context, err error, path, capability string) error {
+func (k *KEK) explain(ctx context.Context, err error, path string, capabilities ...string) error {
 	if cerr := ctx.Err(); cerr != nil {
 		return fmt.Errorf("Vault at %s, %s: %w", k.client.Address(), path, cerr)
 	}
 	var response *api.ResponseError
 	if errors.As(err, &response) {
-		return k.explainResponse(response, path, capability)
+		return k.explainResponse(response, path, capabilities)
 	}
 	where := fmt.Sprintf("Vault at %s, %s", k.client.Address(), path)
 	var (
@@ -43,7 +43,7 @@ func (k *KEK) explain(ctx context.Context, err error, path, capability string) e
 	return fmt.Errorf("%w: %s: %w", keys.ErrUnavailable, where, err)
 }
 
-func (k *KEK) explainResponse(r *api.ResponseError, path, capability string) error {
+func (k *KEK) explainResponse(r *api.ResponseError, path string, capabilities []string) error {
 	said := words(r)
 	where := fmt.Sprintf("Vault at %s, %s, status %d%s", k.client.Address(), path, r.StatusCode, said)
 	switch {
@@ -52,11 +52,11 @@ func (k *KEK) explainResponse(r *api.ResponseError, path, capability string) err
 	case strings.Contains(said, "Vault is sealed"):
 		return fmt.Errorf("%w: %s: unseal it", keys.ErrUnavailable, where)
 	case invalidToken(r):
-		return fmt.Errorf("%s: the token has expired or was revoked; log in again", where)
-	case r.StatusCode == http.StatusForbidden && capability == "":
+		return fmt.Errorf("%s: the token has expired or was revoked; start the process with a new one, or use AppRole, which logs in again by itself", where)
+	case r.StatusCode == http.StatusForbidden && len(capabilities) == 0:
 		return fmt.Errorf("%s: the login was refused; check the role, its secret and its policies", where)
 	case r.StatusCode == http.StatusForbidden:
-		return fmt.Errorf("%s: the token's policy lacks\n%s", where, rule(k.opts.glob(path), capability))
+		return fmt.Errorf("%s: the token's policy lacks\n%s", where, rule(k.opts.glob(path), capabilities))
 	case r.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("%w: %s", keys.ErrNotFound, where)
 	case r.StatusCode == http.StatusPreconditionFailed, r.StatusCode == http.StatusTooManyRequests, r.StatusCode >= 500, r.StatusCode == 473, r.StatusCode == 472:

@@ -60,8 +60,8 @@ func check(ctx context.Context, id tenant.ID) error {
 }
 
 // failed describes an operation that did not work.
-func (k *KEK) failed(ctx context.Context, what string, id tenant.ID, err error, path, capability string) error {
-	return fmt.Errorf("vaultkek: %s for tenant %s: %w", what, id, k.explain(ctx, err, path, capability))
+func (k *KEK) failed(ctx context.Context, what string, id tenant.ID, err error, path string, capabilities ...string) error {
+	return fmt.Errorf("vaultkek: %s for tenant %s: %w", what, id, k.explain(ctx, err, path, capabilities...))
 }
 
 // properties are what Transit says of a key.
@@ -105,7 +105,7 @@ func (k *KEK) Create(ctx context.Context, id tenant.ID) error {
 	_, err := k.write(ctx, path, map[string]any{
 		"type": keyType, "exportable": false, "allow_plaintext_backup": false, "derived": false})
 	if err != nil {
-		return k.failed(ctx, "create the KEK", id, err, path, "create\", \"update")
+		return k.failed(ctx, "create the KEK", id, err, path, "create", "update")
 	}
 	_, err = k.usable(ctx, id)
 	return err

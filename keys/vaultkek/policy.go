@@ -64,6 +64,6 @@ func (o *Options) glob(path string) string {
 	return path
 }
 
-func rule(path, capability string) string {
-	return fmt.Sprintf("path %q { capabilities = [%q] }", path, capability)
+func rule(path string, capabilities []string) string {
+	return fmt.Sprintf(`path "%s" { capabilities = ["%s"] }`, path, strings.Join(capabilities, `", "`))
 }
