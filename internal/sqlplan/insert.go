@@ -8,9 +8,9 @@ import (
 
 // insert plans an INSERT in place.
 func (p *planner) insert(s *pg.InsertStmt) []column {
-	ctes := p.with(s.WithClause, nil, nil)
 	r, rv := p.writeTarget(s.Relation)
 	s.Relation = rv
+	ctes := p.with(s.WithClause, nil, nil)
 	t := r.base
 	var columns []*Column
 	seen := map[string]bool{}

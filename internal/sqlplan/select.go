@@ -1,6 +1,8 @@
 package sqlplan
 
 import (
+	"strings"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
@@ -45,11 +47,14 @@ func (p *planner) selectStmt(s *pg.SelectStmt, outer *scope, ctes *cte, top bool
 // setOperation plans UNION, INTERSECT and EXCEPT.
 func (p *planner) setOperation(s *pg.SelectStmt, outer *scope, ctes *cte, top bool) []column {
 	op := s.Op.String()[len("SETOP_"):]
-	if p.lite {
-		p.liteArms(s)
+	if p.lite && s.All && s.Op != pg.SetOperation_SETOP_UNION {
+		refuse("unsupported in SQLite", op+" ALL", -1, "leave out ALL")
 	}
 	left := p.selectStmt(s.Larg, outer, ctes, false)
 	right := p.selectStmt(s.Rarg, outer, ctes, false)
+	if p.lite {
+		s.Larg, s.Rarg = p.liteArm(s.Larg, left), p.liteArm(s.Rarg, right)
+	}
 	if len(left) != len(right) {
 		refuse(op+" of different numbers of columns", "", -1, "select the same columns on both sides")
 	}
@@ -70,20 +75,27 @@ func (p *planner) setOperation(s *pg.SelectStmt, outer *scope, ctes *cte, top bo
 	return q.out
 }
 
-// liteArms refuses what SQLite reads differently: it has no parentheses around the arms, and no precedence.
-func (p *planner) liteArms(s *pg.SelectStmt) {
-	for _, arm := range []*pg.SelectStmt{s.Larg, s.Rarg} {
-		if len(arm.SortClause) > 0 || arm.LimitCount != nil || arm.LimitOffset != nil || arm.WithClause != nil {
-			refuse("unsupported in SQLite", "clause inside an arm of a set operation", -1, "put the arm into a subquery in FROM")
+// liteArm puts an arm of a set operation that has clauses of its own or is a set operation into a subquery: SQLite has
+// no parentheses around arms, and no precedence among them.
+func (p *planner) liteArm(arm *pg.SelectStmt, columns []column) *pg.SelectStmt {
+	if arm.Op == pg.SetOperation_SETOP_NONE && len(arm.SortClause) == 0 && arm.LimitCount == nil && arm.LimitOffset == nil && arm.WithClause == nil {
+		return arm
+	}
+	alias := p.unique("arm")
+	s := newSelect()
+	p.mark(s)
+	seen := map[string]bool{}
+	for _, c := range columns {
+		if seen[strings.ToLower(c.name)] {
+			refuse("ambiguous column", c.name, -1, "give the outputs of the set operation different names")
 		}
+		seen[strings.ToLower(c.name)] = true
+		s.TargetList = append(s.TargetList, target(c.name, p.columnRef(alias, c.name)))
 	}
-	if s.Rarg.Op != pg.SetOperation_SETOP_NONE || s.Op == pg.SetOperation_SETOP_INTERSECT && s.Larg.Op != pg.SetOperation_SETOP_NONE &&
-		s.Larg.Op != pg.SetOperation_SETOP_INTERSECT {
-		refuse("unsupported in SQLite", "nested set operation", -1, "put the inner one into a subquery in FROM")
-	}
-	if s.All && s.Op != pg.SetOperation_SETOP_UNION {
-		refuse("unsupported in SQLite", "INTERSECT ALL or EXCEPT ALL", -1, "leave out ALL")
-	}
+	sub := &pg.RangeSubselect{Subquery: selectNode(arm), Alias: &pg.Alias{Aliasname: alias}}
+	p.mark(sub)
+	s.FromClause = []*pg.Node{{Node: &pg.Node_RangeSubselect{RangeSubselect: sub}}}
+	return s
 }
 
 // values plans a VALUES list that stands for a query.

@@ -20,7 +20,11 @@ func (p *planner) writeTarget(rv *pg.RangeVar) (*relation, *pg.RangeVar) {
 	if r.name == "excluded" {
 		refuse("alias excluded", r.name, rv.Location, "choose another alias")
 	}
-	r.alias = p.unique(r.name)
+	name := r.name
+	if p.lite {
+		name = t.Name // an UPDATE or DELETE cannot have an alias there
+	}
+	r.alias = p.unique(name)
 	for _, c := range t.Columns {
 		if !c.Index {
 			r.columns = append(r.columns, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed})
@@ -162,9 +166,12 @@ func (p *planner) condition(n *pg.Node, r *relation, in ctx) *pg.Node {
 
 // update plans an UPDATE in place.
 func (p *planner) update(s *pg.UpdateStmt) []column {
-	ctes := p.with(s.WithClause, nil, nil)
-	r, rv := p.writeTarget(s.Relation)
+	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
+	if p.lite {
+		rv.Alias = nil // the deparser leaves out AS, which SQLite wants here
+	}
 	s.Relation = rv
+	ctes := p.with(s.WithClause, nil, nil)
 	all := p.combine(show(r), p.from(s.FromClause, nil, ctes))
 	sc := &scope{fragment: all, ctes: ctes}
 	s.TargetList = p.assignments(r.base, s.TargetList, nil, ctx{scope: sc, final: true})
@@ -174,9 +181,12 @@ func (p *planner) update(s *pg.UpdateStmt) []column {
 
 // delete plans a DELETE in place.
 func (p *planner) delete(s *pg.DeleteStmt) []column {
-	ctes := p.with(s.WithClause, nil, nil)
-	r, rv := p.writeTarget(s.Relation)
+	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
+	if p.lite {
+		rv.Alias = nil // the deparser leaves out AS, which SQLite wants here
+	}
 	s.Relation = rv
+	ctes := p.with(s.WithClause, nil, nil)
 	if len(s.UsingClause) > 0 && p.lite {
 		refuse("unsupported in SQLite", "DELETE … USING", -1, "use WHERE … IN (SELECT …)")
 	}
