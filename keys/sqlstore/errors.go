@@ -35,11 +35,12 @@ func retryable(err error) bool {
 		return true
 	}
 	// PostgreSQL drivers (pgx, lib/pq) say SQLSTATE this way: connection exceptions, transaction rollbacks, lack of
-	// resources, lock not available, operator intervention (shutdown), system errors. See appendix A of its manual.
+	// resources, operator intervention (shutdown), system errors; a lock not available, a database that does not accept
+	// connections, a standby that cannot write. See appendix A of its manual.
 	var pg interface{ SQLState() string }
 	if errors.As(err, &pg) && len(pg.SQLState()) == 5 {
 		state := pg.SQLState()
-		return slices.Contains([]string{"08", "40", "53", "57", "58"}, state[:2]) || state == "55P03" || state == "25006"
+		return slices.Contains([]string{"08", "40", "53", "57", "58"}, state[:2]) || slices.Contains([]string{"55P03", "55000", "25006"}, state)
 	}
 	// SQLite drivers say the result code this way: BUSY, LOCKED, IOERR, CANTOPEN. See sqlite.org/rescode.html.
 	var lite interface{ Code() int }

@@ -1,0 +1,136 @@
+package sqlstore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+var idA = tenant.MustParse("a")
+
+func TestNames(t *testing.T) {
+	for _, name := range []string{"x; DROP TABLE y", `"q"`, "a.b.c", "a.", ".a", "1a", "A", strings.Repeat("a", 64), "é"} {
+		if ddl, err := sqlstore.DDL(sqlstore.SQLite, name); err == nil {
+			t.Errorf("the table name %q was accepted: %s", name, ddl)
+		}
+	}
+	for _, name := range []string{"", "k", "s.k", "a_1"} {
+		for _, d := range []sqlstore.Dialect{sqlstore.PostgreSQL, sqlstore.SQLite} {
+			if _, err := sqlstore.DDL(d, name); err != nil {
+				t.Errorf("the table name %q: %v", name, err)
+			}
+		}
+	}
+	if _, err := sqlstore.DDL(0, ""); err == nil {
+		t.Error("a dialect that does not exist was accepted")
+	}
+	if _, err := sqlstore.New(t.Context(), nil, sqlstore.SQLite, nil); err == nil {
+		t.Error("no database was accepted")
+	}
+}
+
+func TestNoTable(t *testing.T) {
+	db := openDB(t, "sqlite", sqliteDSN(t))
+	_, err := sqlstore.New(t.Context(), db, sqlstore.SQLite, nil)
+	if err == nil || !strings.Contains(err.Error(), "sqlstore.Create") || errors.Is(err, keys.ErrUnavailable) {
+		t.Errorf("a missing table: %v", err)
+	}
+	if _, err := db.Exec("CREATE TABLE strongroom_keys (tenant TEXT)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlstore.New(t.Context(), db, sqlstore.SQLite, nil); err == nil {
+		t.Error("a table without the columns was accepted")
+	}
+}
+
+// TestAFoldingCollation: a table somebody made with a case-insensitive key still keeps tenants apart.
+func TestAFoldingCollation(t *testing.T) {
+	db := openDB(t, "sqlite", sqliteDSN(t))
+	if _, err := db.Exec("CREATE TABLE strongroom_keys (tenant TEXT COLLATE NOCASE PRIMARY KEY, version INTEGER, data BLOB)"); err != nil {
+		t.Fatal(err)
+	}
+	s := newStore(t, db, sqlstore.SQLite)
+	if _, err := s.Put(t.Context(), idA, []byte("a's"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := s.Get(t.Context(), tenant.MustParse("A")); !errors.Is(err, keys.ErrNotFound) {
+		t.Errorf("tenant A was given %q, %v", rec.Data, err)
+	}
+	if _, err := s.Put(t.Context(), tenant.MustParse("A"), []byte("A's"), 0); !errors.Is(err, keys.ErrConflict) {
+		t.Errorf("tenant A over tenant a: %v", err)
+	}
+}
+
+func TestABusyDatabaseIsUnavailable(t *testing.T) {
+	dsn := strings.Replace(sqliteDSN(t), "busy_timeout(5000)", "busy_timeout(0)", 1)
+	db, other := openDB(t, "sqlite", dsn), openDB(t, "sqlite", dsn)
+	create(t, db, sqlstore.SQLite)
+	s := newStore(t, db, sqlstore.SQLite)
+	conn, err := other.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), idA, []byte("x"), 0); !errors.Is(err, keys.ErrUnavailable) {
+		t.Errorf("a locked database: %v", err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), idA, []byte("x"), 0); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAServerThatWentAwayIsUnavailable(t *testing.T) {
+	server := testenv.Postgres(t)
+	database := server.NewDatabase(t)
+	db := openDB(t, "pgx", database.OwnerURL)
+	create(t, db, sqlstore.PostgreSQL)
+	s := newStore(t, db, sqlstore.PostgreSQL)
+	super := openDB(t, "pgx", strings.Replace(database.SuperURL, "/"+database.Name, "/postgres", 1))
+	if _, err := super.ExecContext(t.Context(), "ALTER DATABASE "+database.Name+" ALLOW_CONNECTIONS false"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := super.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", database.Owner); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Get(t.Context(), idA)
+	if !errors.Is(err, keys.ErrUnavailable) {
+		t.Fatalf("a server that went away: %v", err)
+	}
+	dead := openDB(t, "pgx", "postgres://u:hunter2@127.0.0.1:1/x?sslmode=disable")
+	_, err = sqlstore.New(t.Context(), dead, sqlstore.PostgreSQL, nil)
+	if !errors.Is(err, keys.ErrUnavailable) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("an unreachable server: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Get(ctx, idA); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestRightsOfTheRole: what the documentation says the role needs is enough, and less is told.
+func TestRightsOfTheRole(t *testing.T) {
+	database := testenv.Postgres(t).NewDatabase(t)
+	owner, app := openDB(t, "pgx", database.OwnerURL), openDB(t, "pgx", database.AppURL)
+	create(t, owner, sqlstore.PostgreSQL)
+	s := newStore(t, app, sqlstore.PostgreSQL)
+	if _, err := owner.ExecContext(t.Context(), "REVOKE INSERT ON strongroom_keys FROM "+database.App); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Put(t.Context(), idA, []byte("x"), 0)
+	if err == nil || errors.Is(err, keys.ErrUnavailable) || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("without INSERT: %v", err)
+	}
+}

@@ -1,0 +1,38 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+func ExampleNew() {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", ":memory:") // modernc.org/sqlite
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1) // each connection to :memory: is a database of its own
+
+	if _, err = sqlstore.New(ctx, db, sqlstore.SQLite, nil); err != nil {
+		fmt.Println("no table yet")
+	}
+	if err := sqlstore.Create(ctx, db, sqlstore.SQLite, ""); err != nil {
+		fmt.Println(err)
+		return
+	}
+	store, err := sqlstore.New(ctx, db, sqlstore.SQLite, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(store.Put(ctx, tenant.MustParse("acme"), []byte("record"), 0))
+	// Output:
+	// no table yet
+	// 1 <nil>
+}
