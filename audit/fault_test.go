@@ -264,3 +264,32 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("the log holds %v", got)
 	}
 }
+
+// TestFailedWriteBack: after a failed sync the kernel keeps what it could not write in its memory as though it were on
+// the disk. A log that is opened again reads it from there, and must not sign it before it is on the disk in truth.
+func TestFailedWriteBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	fsys := faultfs.New()
+	opts := quiet()
+	opts.fs = fsys
+	l := mustOpen(t, dir, opts)
+	mustRecord(t, l, query(acme, "1"))
+	fsys.Before = func(s faultfs.Step) error {
+		if isLines(s, faultfs.Datasync) {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if err := l.Record(t.Context(), query(acme, "2")); !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err)
+	}
+	l.Close()
+	fsys.Before = nil
+	l = mustOpen(t, dir, opts)
+	mustRecord(t, l, query(acme, "3"))
+	mustClose(t, l)
+	if err := fsys.PowerLoss(func(string, []byte) []byte { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	checkHistory(t, "power lost after a failed write-back", dir, opts, []string{"1", "3"}, []string{"1", "2", "3"})
+}

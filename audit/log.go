@@ -26,7 +26,6 @@ type Log struct {
 	pending *batch // what goes to the disk next
 	free    []batch
 	tenants map[tenant.ID]*tenantState
-	newest  []byte // the newest checkpoint
 
 	wake     chan struct{}      // holds a token while there may be something pending
 	requests chan chan<- sealed // for Checkpoint

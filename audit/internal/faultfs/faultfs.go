@@ -68,7 +68,12 @@ type durability struct {
 	size    int64 // bytes in the file
 	durable int64 // bytes that a loss of power leaves
 	named   bool  // whether the directory entry is durable
+	// dropped is what a failed sync left in memory as though it were on the disk: no later sync writes it, unless it is
+	// written again first. That is how Linux treats a failed write-back.
+	dropped span
 }
+
+type span struct{ from, to int64 }
 
 // New returns a file system in which nothing fails yet.
 func New() *FS { return &FS{files: map[string]*durability{}} }
@@ -251,7 +256,13 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.fs.before(Write, f.name, len(p)); err != nil {
 		return 0, err
 	}
-	return f.File.WriteAt(p, off)
+	n, err := f.File.WriteAt(p, off)
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if d := f.fs.files[f.name]; d != nil && off <= d.dropped.from && d.dropped.to <= off+int64(n) {
+		d.dropped = span{}
+	}
+	return n, err
 }
 
 func (f *file) Write(p []byte) (int, error) {
@@ -281,6 +292,11 @@ func (f *file) Datasync() error {
 	}
 	f.fs.mu.Unlock()
 	if err := f.fs.before(Datasync, f.name, 0); err != nil {
+		f.fs.mu.Lock()
+		defer f.fs.mu.Unlock()
+		if d != nil && size > d.durable {
+			d.dropped = span{d.durable, size}
+		}
 		return err
 	}
 	if !f.fs.Volatile {
@@ -292,6 +308,9 @@ func (f *file) Datasync() error {
 	defer f.fs.mu.Unlock()
 	if d != nil {
 		d.durable = size
+		if d.dropped.to > 0 {
+			d.durable = min(size, d.dropped.from)
+		}
 	}
 	return nil
 }
