@@ -40,7 +40,8 @@ func (r *Keyring) Provision(ctx context.Context, id tenant.ID) error {
 
 // provisioned reports whether an active record exists that opens.
 func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (bool, error) {
-	e, err := r.reread(ctx, id, needKeys)
+	r.misses.Remove(id)
+	e, err := r.fly(ctx, id, needKeys)
 	switch {
 	case errors.Is(err, ErrNotProvisioned):
 		return false, nil
@@ -50,12 +51,6 @@ func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (bool, error) {
 		return false, e.refusal()
 	}
 	return true, nil
-}
-
-// reread fetches past every cache.
-func (r *Keyring) reread(ctx context.Context, id tenant.ID, n need) (*entry, error) {
-	r.forget(id)
-	return r.fly(ctx, id, n)
 }
 
 func (r *Keyring) forget(id tenant.ID) {

@@ -21,15 +21,13 @@ import (
 	"regexp"
 	"slices"
 	"text/tabwriter"
-
-	"github.com/strongroom-go/strongroom/internal/testenv"
 )
 
 func allRows() []Row {
 	return slices.Concat(fieldRows(), keyRows())
 }
 
-func main() { os.Exit(testenv.Run(run)) }
+func main() { os.Exit(run()) }
 
 func run() int {
 	pattern := flag.String("run", "", "run only the rows whose id matches this regular expression")

@@ -19,14 +19,14 @@ import (
 // and carries the sentinel that callers look for. Vault's own words are repeated only where Vault chose them; the
 // token, and what was to be wrapped, are in neither.
 func (k *KEK) explain(ctx context.Context, err error, path string, capabilities ...string) error {
+	where := fmt.Sprintf("Vault at %s, %s", k.client.Address(), path)
 	if cerr := ctx.Err(); cerr != nil {
-		return fmt.Errorf("Vault at %s, %s: %w", k.client.Address(), path, cerr)
+		return fmt.Errorf("%s: %w", where, cerr)
 	}
 	var response *api.ResponseError
 	if errors.As(err, &response) {
 		return k.explainResponse(response, path, capabilities)
 	}
-	where := fmt.Sprintf("Vault at %s, %s", k.client.Address(), path)
 	var (
 		authority *x509.UnknownAuthorityError
 		unknown   x509.UnknownAuthorityError
