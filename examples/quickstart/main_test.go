@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/strongroom-go/strongroom/examples/quickstart/data"
 )
 
 // TestStory tells the whole story; every claim in it is checked where it is made.
@@ -16,6 +19,24 @@ func TestStory(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "9. ") {
 		t.Errorf("the story has lost steps:\n%s", out.String())
+	}
+}
+
+// TestStoryFindsALeak plants one patient's name, in base64, among the files that the story searches.
+func TestStoryFindsALeak(t *testing.T) {
+	patients, err := data.Patients()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	leak := base64.StdEncoding.EncodeToString([]byte("a log line about " + patients[len(patients)-1].Name + " and more"))
+	if err := os.WriteFile(filepath.Join(dir, "leak.txt"), []byte(leak), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = tell(t.Context(), dir, &out, nil)
+	if err == nil || !strings.Contains(err.Error(), "leak.txt holds a sealed value in the clear") {
+		t.Errorf("the story ended with %v\n%s", err, out.String())
 	}
 }
 

@@ -62,7 +62,7 @@ func (s *story) scanEverything(ctx context.Context) (string, error) {
 	}
 	for _, secret := range secrets {
 		if where, is := found[secret]; is {
-			return "", fmt.Errorf("%s holds a value in the clear: %q", where, secret)
+			return "", fmt.Errorf("%s holds a sealed value in the clear", where)
 		}
 	}
 	for _, text := range plain {

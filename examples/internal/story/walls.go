@@ -67,11 +67,11 @@ func (s *story) foreignSSN(ctx context.Context) (string, error) {
 func (s *story) onlySouth(ctx context.Context, query string, arg any) error {
 	var name string
 	if err := s.DB.QueryRowContext(s.south(ctx), query, arg).Scan(&name); err != nil {
-		return fmt.Errorf("South's own row: %w", err)
+		return fmt.Errorf("the row for its owner: %w", err)
 	}
 	err := s.DB.QueryRowContext(s.north(ctx), query, arg).Scan(&name)
 	if !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("North asked for South's row and got this instead of no rows: %w", errors.Join(err, errOpen(err)))
+		return fmt.Errorf("a row of South's, asked for by North, gave this instead of no rows: %w", errors.Join(err, errOpen(err)))
 	}
 	return nil
 }
@@ -127,12 +127,12 @@ func (s *story) sameObjectKey(ctx context.Context) (string, error) {
 
 func (s *story) foreignObjectKey(ctx context.Context) (string, error) {
 	if _, err := s.Bucket.ReadAll(s.south(ctx), southsKey); err != nil {
-		return "", fmt.Errorf("South's own object: %w", err)
+		return "", fmt.Errorf("the object for its owner: %w", err)
 	}
 	for _, key := range []string{southsKey, "../" + South.Segment() + "/" + southsKey, South.Segment() + "/" + southsKey, "/" + South.Segment() + "/" + southsKey} {
 		_, err := s.Bucket.ReadAll(s.north(ctx), key)
 		if gcerrors.Code(err) != gcerrors.NotFound {
-			return "", fmt.Errorf("North asked for %q and got this instead of \"not found\": %w", key, errors.Join(err, errOpen(err)))
+			return "", fmt.Errorf("object %q, asked for by North, gave this instead of \"not found\": %w", key, errors.Join(err, errOpen(err)))
 		}
 		s.refused = append(s.refused, err.Error())
 	}
