@@ -51,10 +51,7 @@ func TestStoryOnServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer trail.Close()
-	kek, err := vaultkek.New(ctx, vault.Addr, vaultkek.Token(vault.RootToken), &vaultkek.Options{Mount: vault.EnableTransit(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kek := openVault(t, vault)
 	defer kek.Close()
 	keysDB := exec(testenv.Postgres(t).NewDatabase(t).OwnerURL)
 	if err := sqlstore.Create(ctx, keysDB, sqlstore.PostgreSQL, ""); err != nil {
@@ -101,4 +98,34 @@ func TestStoryOnServers(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
+}
+
+// openVault logs in with the rights that the library prints for a service, and no more.
+func openVault(t *testing.T, vault *testenv.VaultServer) *vaultkek.KEK {
+	ctx, root, mount := t.Context(), vault.Client(t), vault.EnableTransit(t)
+	if err := root.Sys().PutPolicyWithContext(ctx, "story-"+mount, vaultkek.Policy(mount, "")); err != nil {
+		t.Fatal(err)
+	}
+	login := vault.EnableAppRole(t)
+	role := "auth/" + login + "/role/story"
+	if _, err := root.Logical().WriteWithContext(ctx, role, map[string]any{"token_policies": "story-" + mount, "token_no_default_policy": true}); err != nil {
+		t.Fatal(err)
+	}
+	id, err := root.Logical().ReadWithContext(ctx, role+"/role-id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := root.Logical().WriteWithContext(ctx, role+"/secret-id", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, err := vaultkek.AppRole(id.Data["role_id"].(string), secret.Data["secret_id"].(string), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kek, err := vaultkek.New(ctx, vault.Addr, auth, &vaultkek.Options{Mount: mount})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kek
 }
