@@ -10,22 +10,23 @@ import (
 
 // entry is what the cache holds for one tenant. It describes one version of the tenant's record and never changes but
 // for its times; a changed record makes a new entry. Times are the keyring's clock, in nanoseconds.
+//
+// What a lookup reads comes first, so that it is in one cache line: with many tenants, memory is what a lookup waits for.
 type entry struct {
-	id      tenant.ID
-	version int64
-	state   envelope.State
-	record  *envelope.Record // until what it holds was opened; then nil, to save memory
-	keys    *Tenant          // &tenant, or nil unless active and opened
-	tenant  Tenant           // here, so that a lookup touches little memory
-	sealer  *auditSealer     // nil until opened; a suspended tenant has one too
+	fresh  atomic.Int64 // keys are served without question before this time
+	ahead  atomic.Int64 // refreshed in the background from this time on
+	keys   *Tenant      // &tenant, or nil unless active and opened
+	used   atomic.Bool  // since the cache's hand last came by
+	state  envelope.State
+	tenant Tenant
 
-	used atomic.Bool // since the cache's hand last came by
-	slot int         // in the cache's ring, under its lock
-
-	confirmed atomic.Int64 // when the read began by which the store confirmed the record
-	unwrapped atomic.Int64 // when the KEK provider last unwrapped the root keyset
-	fresh     atomic.Int64 // keys are served without question before this time
-	ahead     atomic.Int64 // refreshed in the background from this time on
+	id        tenant.ID
+	version   int64
+	slot      int              // in the cache's ring, under its lock
+	record    *envelope.Record // until what it holds was opened; then nil, to save memory
+	sealer    *auditSealer     // nil until opened; a suspended tenant has one too
+	confirmed atomic.Int64     // when the read began by which the store confirmed the record
+	unwrapped atomic.Int64     // when the KEK provider last unwrapped the root keyset
 	failed    atomic.Pointer[miss]
 	flying    atomic.Bool // a refresh in the background is under way
 }

@@ -82,6 +82,7 @@ func (r *Keyring) parse(id tenant.ID, data []byte) (*envelope.Record, error) {
 	if rec.Keyring != r.opts.Label {
 		return nil, fmt.Errorf("%w: the record of tenant %s is that of the keyring labelled %q, and this one is %q; correct Options.Label or the store", ErrIntegrity, id, rec.Keyring, r.opts.Label)
 	}
+	rec.Tenant = id // the same, without a copy of its text
 	return rec, nil
 }
 

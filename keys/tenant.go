@@ -16,8 +16,8 @@ import (
 // Tenant is one tenant's opened keys. It is immutable, safe for concurrent use, and stays usable while it is held,
 // whatever becomes of the tenant: hold it for one operation, not longer.
 type Tenant struct {
+	data     tink.AEAD // first: see entry
 	id       tenant.ID
-	data     tink.AEAD
 	dataID   uint32
 	index    *prf.Set
 	indexIDs []uint32
