@@ -51,6 +51,9 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	}
 	switch p.Use {
 	case sqlplan.AsIs:
+		if p.Pattern {
+			return v, checkPattern(v)
+		}
 		return v, nil
 	case sqlplan.Seal, sqlplan.Index:
 	default:
@@ -67,6 +70,25 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 		return envelope.SealField(pass.Keys().Data(), pass.Tenant(), p.Table, p.Column, column.logical, v)
 	}
 	return column.blindIndex(pass, p, v)
+}
+
+// checkPattern refuses a LIKE pattern that PostgreSQL would refuse only once some row's value, whoever's, matched it.
+func checkPattern(v driver.Value) error {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case string:
+		if !sqlplan.LoneEscape(v) {
+			return nil
+		}
+	case []byte:
+		if !sqlplan.LoneEscape(string(v)) {
+			return nil
+		}
+	default:
+		return fmt.Errorf("a LIKE pattern must be a string, not a %T", v)
+	}
+	return errors.New(`the LIKE pattern ends in a lone backslash; double it`)
 }
 
 // blindIndex returns the index value of v under the index key that p names.

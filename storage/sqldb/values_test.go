@@ -237,3 +237,25 @@ func TestRowsClosedEarlyAreCounted(t *testing.T) {
 		}
 	})
 }
+
+// TestPatternsAreCheckedBeforeRowsAre: PostgreSQL refuses such a pattern only when a value matches up to its end, which
+// would tell values apart, other tenants' included.
+func TestPatternsAreCheckedBeforeRowsAre(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, e *env) {
+		if e.dialect == sqldb.SQLite {
+			return // its LIKE fails for no pattern
+		}
+		fill(t, e)
+		const query = `SELECT id FROM patients WHERE ward LIKE $1`
+		for _, pattern := range []any{`we\`, `nothing matches this\`, []byte(`we\`), 7} {
+			if got, err := e.tryRows(as(tenantA), query, pattern); err == nil || !strings.Contains(err.Error(), "LIKE pattern") {
+				t.Errorf("%q: %v, %v", pattern, got, err)
+			}
+		}
+		for pattern, want := range map[string]int{`we%`: 3, `we\\`: 0, `w\est`: 3} {
+			if got := e.rows(t, tenantA, query, pattern); len(got) != want {
+				t.Errorf("%q finds %v", pattern, got)
+			}
+		}
+	})
+}
