@@ -15,7 +15,8 @@ import (
 
 // OpenLog opens the log in dir, or creates one where dir is missing or empty; opts may be nil. Close it when done.
 //
-// A log that was not closed is read back whole: what a write cut short left behind the last event, which nobody was
+// Opening reads and checks the whole log, which takes some 3 s for a million events: begin a new directory when that is
+// too long. Of a log that was not closed, what a write cut short left behind the last event, which nobody was
 // ever told was recorded, is cut off, and an audit.recovered event says how much. Anything else that is not as it was
 // written is an error that wraps [ErrTampered], and nothing is changed. Creating a log either succeeds or leaves
 // nothing behind. Every error names what is wrong and what to do.

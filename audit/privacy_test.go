@@ -57,7 +57,8 @@ func TestCanary(t *testing.T) {
 	}
 	leak := errors.New("cannot seal " + canary)
 	bad := []badSealer{
-		{err: leak}, {pseudonym: canary}, {pseudonym: "user:" + canary}, {pseudonym: ""},
+		{err: leak, sealed: []byte("x")}, {pseudonym: canary, sealed: []byte("x")}, {pseudonym: "user:" + canary, sealed: []byte("x")},
+		{pseudonym: "", sealed: []byte("x")},
 		{pseudonym: "p", sealErr: leak}, {pseudonym: "p", sealed: nil},
 	}
 	for i, s := range bad {

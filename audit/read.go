@@ -31,6 +31,7 @@ type Entry struct {
 	Actor         string // the pseudonym
 	Purpose       string
 	Request       string
+	Transaction   string
 	Store         string
 	Name          string // the database's or the bucket's
 	Tables        []string
@@ -156,6 +157,7 @@ type lineDoc struct {
 		Store         string   `json:"store"`
 		Purpose       string   `json:"purpose"`
 		Request       string   `json:"request"`
+		Transaction   string   `json:"transaction"`
 		Tables        []string `json:"tables"`
 		Columns       []string `json:"columns"`
 		SealedColumns []string `json:"sealed_columns"`
@@ -185,7 +187,7 @@ func parseEntry(line []byte, index int64) (Entry, error) {
 	e := Entry{
 		Index: index, Time: time.UnixMilli(d.Time).UTC(), Code: d.Metadata.Code, Phase: u.Phase, Status: d.StatusCode,
 		Severity: d.Severity, Tenant: d.Metadata.Tenant, Sequence: d.Metadata.Sequence, Actor: d.Actor.User.UID,
-		Purpose: u.Purpose, Request: u.Request, Store: u.Store, Name: d.Database.Name + d.Databucket.Name,
+		Purpose: u.Purpose, Request: u.Request, Transaction: u.Transaction, Store: u.Store, Name: d.Database.Name + d.Databucket.Name,
 		Tables: u.Tables, Columns: u.Columns, SealedColumns: u.SealedColumns, Statement: u.Statement,
 		Fingerprint: u.Fingerprint, KeyVersion: u.KeyVersion, Rows: -1, Bytes: -1, Reason: d.Detail,
 		UID: d.Metadata.UID, Correlation: d.Metadata.Correlation, Sealed: u.Enc, Truncated: d.Metadata.Truncated,

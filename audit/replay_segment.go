@@ -18,16 +18,17 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 	if first != r.tree.size {
 		return r.tampered(name, r.tree.size, "the segment begins with event %d: a segment before it is missing, was cut or has too much", first)
 	}
-	f, _, err := r.open(segmentPath(r.dir, first))
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	defer f.Close()
+	// The leaves first: while somebody writes the log, the lines are always ahead of them.
 	leaves, closeLeaves, err := r.openLeaves(first)
 	if err != nil {
 		return err
 	}
 	defer closeLeaves()
+	f, _, err := r.open(segmentPath(r.dir, first))
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	defer f.Close()
 
 	r.tail = tail{first: first}
 	lines := newLineReader(&countingReader{r: f, replay: r})
@@ -127,14 +128,14 @@ type leafReader struct {
 func (r *replay) openLeaves(first int64) (*leafReader, func() error, error) {
 	path := leavesPath(r.dir, first)
 	l := &leafReader{name: r.rel(path)}
-	f, _, err := r.open(path)
+	f, size, err := r.open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return l, func() error { return nil }, nil
 	case err != nil:
 		return nil, nil, fmt.Errorf("audit: %w", err)
 	}
-	l.r = bufio.NewReaderSize(f, 64<<10)
+	l.r = bufio.NewReaderSize(io.LimitReader(f, size), 64<<10)
 	return l, f.Close, nil
 }
 
