@@ -19,10 +19,11 @@ func (p *planner) call(f *pg.FuncCall, in ctx) {
 	case ok && len(fields) == 2 && fields[0] == "pg_catalog":
 		builtinName = fields[1]
 	}
+	if p.lite && f.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX {
+		builtinName = p.plainCall(f, builtinName)
+	}
 	b, known := findBuiltin(builtinName, p.lite)
 	switch {
-	case known && f.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX && p.lite:
-		refuse("unsupported in SQLite", builtinName+" in SQL's own syntax", f.Location, "write it as a plain function call")
 	case known && p.lite:
 		f.Funcname = strs(builtinName)
 	case known:
@@ -44,6 +45,16 @@ func (p *planner) call(f *pg.FuncCall, in ctx) {
 		}
 	}
 	p.exprs(f.Args, in)
+}
+
+// plainCall writes a call in SQL's own syntax, such as trim(both x from y), as SQLite's plain call of the same arguments.
+func (p *planner) plainCall(f *pg.FuncCall, name string) string {
+	plain := map[string]string{"btrim": "trim", "ltrim": "ltrim", "rtrim": "rtrim", "substring": "substring", "position": "instr"}[name]
+	if plain == "" {
+		refuse("unsupported in SQLite", name+" in SQL's own syntax", f.Location, "write it as a plain function call")
+	}
+	f.Funcformat = pg.CoercionForm_COERCE_EXPLICIT_CALL
+	return plain
 }
 
 // callClauses plans what only aggregates and window functions may have.

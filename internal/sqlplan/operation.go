@@ -28,7 +28,9 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 	p.mark(e)
 	switch e.Kind {
 	case pg.A_Expr_Kind_AEXPR_OP:
-		p.operatorName(e.Name, e.Location, in)
+		if op := p.operatorName(e.Name, e.Location, in); contains(regexOperators, op) {
+			p.regex(e)
+		}
 		if e.Lexpr != nil {
 			e.Lexpr = p.rowOrExpr(e.Lexpr, in)
 		}
@@ -40,7 +42,9 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 		if p.lite {
 			refuse("unsupported in SQLite", "ANY or ALL of an array", e.Location, "use IN (…)")
 		}
-		p.operatorName(e.Name, e.Location, in)
+		if op := p.operatorName(e.Name, e.Location, in); contains(regexOperators, op) {
+			refuse("operator not in the allowlist", op+" ANY or ALL", e.Location, "compare with one regular expression")
+		}
 		e.Lexpr, e.Rexpr = p.expr(e.Lexpr, in), p.expr(e.Rexpr, in)
 	case pg.A_Expr_Kind_AEXPR_IN:
 		e.Lexpr = p.rowOrExpr(e.Lexpr, in)
@@ -85,6 +89,9 @@ func (p *planner) like(e *pg.A_Expr, in ctx) {
 	pattern, escape := e.Rexpr, `\`
 	if call := pattern.GetFuncCall(); call != nil {
 		if fields, _ := names(call.Funcname); len(fields) == 2 && fields[1] == "like_escape" && len(call.Args) == 2 {
+			if p.lite {
+				refuse("unsupported in SQLite", "ESCAPE", e.Location, "use instr() or substr(), or escape nothing")
+			}
 			p.mark(call)
 			c, ok := isConst(call.Args[1])
 			if !ok || len(c.GetSval().GetSval()) != 1 {
@@ -134,7 +141,7 @@ func (p *planner) pattern(n *pg.Node, escape string, position int32, in ctx) *pg
 		if name, _ := names(e.AExpr.Name); e.AExpr.Kind == pg.A_Expr_Kind_AEXPR_OP && len(name) == 1 && name[0] == "||" && e.AExpr.Lexpr != nil {
 			p.mark(e.AExpr)
 			e.AExpr.Rexpr = p.pattern(e.AExpr.Rexpr, escape, position, in)
-			if c, ok := isConst(e.AExpr.Rexpr); ok && c.GetSval().GetSval() != "" {
+			if c, ok := isConst(e.AExpr.Rexpr); ok && closes(c.GetSval().GetSval(), escape[0]) {
 				e.AExpr.Lexpr = p.patternHead(e.AExpr.Lexpr, position, in)
 			} else {
 				e.AExpr.Lexpr = p.pattern(e.AExpr.Lexpr, escape, position, in)
@@ -178,6 +185,20 @@ func (p *planner) patternHead(n *pg.Node, position int32, in ctx) *pg.Node {
 	return nil
 }
 
+const regexOperators = "~ ~* !~ !~*"
+
+// regex admits regular expressions that are a literal or a parameter. One that comes from a row may be malformed, and
+// PostgreSQL tries the column's statistics, with values of all tenants, while it plans the statement.
+func (p *planner) regex(e *pg.A_Expr) {
+	n := e.Rexpr
+	if cast := n.GetTypeCast(); cast != nil {
+		n = cast.Arg
+	}
+	if _, ok := isConst(n); !ok && n.GetParamRef() == nil {
+		refuse("regular expression that is not a literal or a parameter", "", e.Location, "compute the expression in the application and bind it")
+	}
+}
+
 // loneEscape tells whether a pattern ends in an escape character that escapes nothing.
 func loneEscape(pattern string, escape byte) bool {
 	for i := 0; i < len(pattern); i++ {
@@ -189,6 +210,12 @@ func loneEscape(pattern string, escape byte) bool {
 		}
 	}
 	return false
+}
+
+// closes tells whether a pattern that ends in this text is harmless whatever stands before: also where a lone escape
+// character before it takes the first character away.
+func closes(tail string, escape byte) bool {
+	return tail != "" && !loneEscape(tail, escape) && !loneEscape(tail[1:], escape)
 }
 
 // LoneEscape tells whether a LIKE pattern ends in a backslash that escapes nothing, which PostgreSQL refuses, but

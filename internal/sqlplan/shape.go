@@ -107,12 +107,15 @@ func checkShape(m protoreflect.Message, position int32) {
 		return
 	}
 	allowed, ok := fields[name]
-	if !ok {
+	if what, isStatement := strings.CutSuffix(string(name), "Stmt"); !ok && isStatement {
 		hint := statements[name]
 		if hint == "" {
-			hint = "use another form; the package documentation lists what is supported"
+			hint = "use SELECT, INSERT, UPDATE or DELETE here, and anything else on a connection that is not guarded"
 		}
-		refuse("unsupported construct", string(name), position, hint)
+		refuse("unsupported statement", what, position, hint)
+	}
+	if !ok {
+		refuse("unsupported construct", string(name), position, "use another form; the package documentation lists what is supported")
 	}
 	if len(m.GetUnknown()) > 0 {
 		refuse("unsupported construct", string(name), position, "the parser is newer than the planner")

@@ -52,6 +52,8 @@ var shapes = []shape{
 	{sql: "SELECT id, row_number() OVER (PARTITION BY ward ORDER BY id) FROM visits"},
 	{sql: "SELECT id, sum(cost) OVER w FROM visits WINDOW w AS (ORDER BY id)"},
 	{sql: "SELECT 1"},
+	{sql: "SELECT trim(both 'n' FROM note) AS a, substring(note FROM 2 FOR 1) AS b, position('1' IN note) AS c, trim(note) AS d FROM patients",
+		lite: "SELECT trim(note, 'n') AS a, substring(note, 2, 1) AS b, instr(note, '1') AS c, trim(note) AS d FROM patients"},
 	{sql: "SELECT id + $1, age * 2 - 1 FROM patients WHERE age + $1 > 10", args: args{id}},
 	{sql: "SELECT id FROM patients WHERE age / 7 > 1"},
 	{sql: "SELECT abs(age) FROM patients WHERE abs(age) > 5"},
