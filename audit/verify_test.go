@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/audit/internal/faultfs"
+
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -224,6 +226,33 @@ func TestVerifyLive(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// TestVerifyWhileSealed lets the log grow and seal exactly when the reader has seen the end of its lines.
+func TestVerifyWhileSealed(t *testing.T) {
+	l := mustOpen(t, filepath.Join(t.TempDir(), "log"), quiet())
+	mustRecord(t, l, query(acme, "1"))
+	fsys := faultfs.New()
+	reads := 0
+	fsys.Before = func(s faultfs.Step) error {
+		if s.Op != faultfs.Read || !strings.HasSuffix(s.Name, ".leaves") {
+			return nil
+		}
+		if reads++; reads == 1 {
+			return nil
+		}
+		mustRecord(t, l, query(acme, "2"))
+		_, err := l.Checkpoint(t.Context())
+		return err
+	}
+	verifiers, err := verifierList([]string{l.Verifier()}, pinOrigin(t, l.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replay{fs: fsys, dir: l.dir, origin: pinOrigin(t, l.dir), verifiers: verifiers}
+	if err := r.run(t.Context()); err != nil || reads == 0 {
+		t.Errorf("after %d reads of leaves: %v", reads, err)
+	}
 }
 
 func TestVerifyWrongKey(t *testing.T) {
