@@ -34,8 +34,8 @@ var usesOfInternals = map[string][]string{
 	"internal/gate":     {"storage"},
 }
 
-// suites are packages for tests that stand beside library code.
-var suites = []string{"keys/kektest", "keys/storetest", "internal/testenv", "storage/storagetest"}
+// suites are packages for tests and measurements that stand beside library code.
+var suites = []string{"internal/bench", "keys/kektest", "keys/storetest", "internal/testenv", "storage/storagetest"}
 
 // file is one Go file of the module that is not a test.
 type file struct {

@@ -21,13 +21,26 @@ import (
 	"regexp"
 	"slices"
 	"text/tabwriter"
+
+	"github.com/strongroom-go/strongroom/internal/testenv"
 )
 
-func allRows() []Row {
-	return slices.Concat(fieldRows(), keyRows())
+func allRows(end *ending) []Row {
+	return slices.Concat(fieldRows(), keyRows(), sqlRows(end))
 }
 
-func main() { os.Exit(run()) }
+// ending is what has to be done once all rows are measured, for what several of them share.
+type ending struct{ todo []func() }
+
+func (e *ending) then(f func()) { e.todo = append(e.todo, f) }
+
+func (e *ending) run() {
+	for _, f := range slices.Backward(e.todo) {
+		f()
+	}
+}
+
+func main() { os.Exit(testenv.Run(run)) }
 
 func run() int {
 	pattern := flag.String("run", "", "run only the rows whose id matches this regular expression")
@@ -39,7 +52,9 @@ func run() int {
 		return 2
 	}
 	results := []Result{}
-	for _, row := range allRows() {
+	end := &ending{}
+	defer end.run()
+	for _, row := range allRows(end) {
 		if !match.MatchString(row.ID) {
 			continue
 		}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	mrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/sqldb"
+)
+
+const (
+	byHand  = "pgx stdlib, predicate by hand"
+	inClear = "pgx stdlib, in the clear, predicate by hand"
+)
+
+func sqlRows(end *ending) []Row {
+	postgres, sqlite := once(end, newPostgres), once(end, newSQLite)
+	row := func(id, peer string, open func() (*sqlBench, error), s shape) Row {
+		return Row{id, peer, func() (*Pair, error) {
+			b, err := open()
+			if err != nil {
+				return nil, err
+			}
+			return b.pair(s)
+		}}
+	}
+	rls := point
+	rls.ours, rls.schema, rls.opts = strings.ReplaceAll(point.ours, "visits", "visits_rls"), rlsSchema, nil
+	rls.anyTenant = true
+	written, durable := point, point
+	written.goroutines, durable.goroutines = 16, 16
+	written.log, durable.log = &audit.Options{Durability: audit.Written}, &audit.Options{}
+	return []Row{
+		row("sql.point.plain", byHand, postgres, point),
+		row("sql.join.plain", byHand, postgres, join),
+		row("sql.page.50", byHand, postgres, page),
+		row("sql.point.sealed", inClear, postgres, sealedPoint),
+		row("sql.point.rls", byHand+", no RLS", postgres, rls),
+		row("sql.point.written.16", byHand+", no trail", postgres, written),
+		row("sql.point.durable.16", byHand+", no trail", postgres, durable),
+		row("sql.insert.1", byHand, postgres, insertion(1)),
+		row("sql.insert.100", byHand, postgres, insertion(100)),
+		row("sqlite.point.plain", "modernc SQLite, predicate by hand", sqlite, point),
+		row("sqlite.point.sealed", "modernc SQLite, in the clear, predicate by hand", sqlite, sealedPoint),
+		{"sql.plan.miss", "libpg_query: parse and deparse", planMiss},
+	}
+}
+
+// shape is one statement in both forms. The alternative's has the tenant as $1 and the arguments behind it.
+type shape struct {
+	ours, peer string
+	args       func() []any
+	columns    int // of the result; 0 for a write
+	schema     sqldb.Schema
+	opts       *sqldb.Options
+	log        *audit.Options // nil: nothing is recorded
+	goroutines int            // 0 means 1
+	anyTenant  bool           // a tenant chosen at random each time, or the first one always
+}
+
+func anyID() []any { return []any{mrand.IntN(sqlRowsPer)} }
+
+var (
+	point = shape{
+		ours: "SELECT id, person_id, ward, cost FROM visits WHERE id = $1",
+		peer: "SELECT id, person_id, ward, cost FROM visits WHERE tenant_id = $1 AND id = $2",
+		args: anyID, columns: 4, schema: sqlSchema, opts: withoutRLS,
+	}
+	join = shape{
+		ours: "SELECT p.id, p.ward, v.id, v.cost FROM people p JOIN visits v ON v.person_id = p.id WHERE p.id = $1 AND v.id = $1",
+		peer: "SELECT p.id, p.ward, v.id, v.cost FROM people p JOIN visits v ON v.tenant_id = p.tenant_id AND v.person_id = p.id WHERE p.tenant_id = $1 AND p.id = $2 AND v.id = $2",
+		args: anyID, columns: 4, schema: sqlSchema, opts: withoutRLS,
+	}
+	page = shape{
+		ours: "SELECT id, person_id, ward, cost FROM visits WHERE id > $1 ORDER BY id LIMIT 50",
+		peer: "SELECT id, person_id, ward, cost FROM visits WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT 50",
+		args: func() []any { return []any{mrand.IntN(sqlRowsPer - 50)} }, columns: 4, schema: sqlSchema, opts: withoutRLS,
+	}
+	sealedPoint = shape{
+		ours: "SELECT id, name, ssn, ward FROM patients WHERE ssn = $1",
+		peer: "SELECT id, name, ssn, ward FROM patients_plain WHERE tenant_id = $1 AND ssn = $2",
+		args: func() []any { return []any{ssn(mrand.IntN(sqlRowsPer))} }, columns: 4, schema: sqlSchema, opts: withoutRLS,
+	}
+)
+
+// insertion inserts rows with ids that nobody had before.
+func insertion(rows int) shape {
+	var next atomic.Int64
+	next.Store(int64(rows) << 40) // rows of different sizes insert into one table
+	var ours, peer []string
+	for i := range rows {
+		n := 4 * i
+		ours = append(ours, fmt.Sprintf("($%d, $%d, $%d, $%d)", n+1, n+2, n+3, n+4))
+		peer = append(peer, fmt.Sprintf("($1, $%d, $%d, $%d, $%d)", n+2, n+3, n+4, n+5))
+	}
+	return shape{
+		ours: "INSERT INTO visits (id, person_id, ward, cost) VALUES " + strings.Join(ours, ", "),
+		peer: "INSERT INTO visits (tenant_id, id, person_id, ward, cost) VALUES " + strings.Join(peer, ", "),
+		args: func() []any {
+			var args []any
+			for range rows {
+				id := next.Add(1)
+				args = append(args, id, id%sqlRowsPer, "ward", id)
+			}
+			return args
+		},
+		schema: sqlSchema, opts: withoutRLS,
+	}
+}
+
+// pair makes the two sides of a row about one shape.
+func (b *sqlBench) pair(s shape) (*Pair, error) {
+	var log audit.Recorder = silence{}
+	cleanup := func() {}
+	if s.log != nil {
+		dir, err := os.MkdirTemp("", "strongroom-bench-")
+		if err != nil {
+			return nil, err
+		}
+		opened, err := audit.OpenLog(filepath.Join(dir, "log"), s.log)
+		if err != nil {
+			return nil, err
+		}
+		log, cleanup = opened, func() { opened.Close(); os.RemoveAll(dir) }
+	}
+	db, err := b.open(s.schema, log, s.opts)
+	if err != nil {
+		return nil, err
+	}
+	n := max(s.goroutines, 1)
+	for _, pool := range []*sql.DB{db, b.raw} {
+		pool.SetMaxOpenConns(n)
+		pool.SetMaxIdleConns(n) // second: the first lowers it
+	}
+	who := func() int {
+		if s.anyTenant {
+			return mrand.IntN(sqlTenants)
+		}
+		return 0
+	}
+	ours := func() error { return s.run(b.ctxs[who()], db, s.ours, s.args()) }
+	peer := func() error {
+		return s.run(context.Background(), b.raw, s.peer, append([]any{b.keys.ids[who()].String()}, s.args()...))
+	}
+	p := &Pair{Ours: parallel(n, ours), Peer: parallel(n, peer), Cleanup: func() { db.Close(); cleanup() }}
+	for _, side := range []func(int) error{p.Ours, p.Peer} { // connect, prepare, plan
+		if err := side(20 * n); err != nil {
+			p.Cleanup()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (s *shape) run(ctx context.Context, db *sql.DB, query string, args []any) error {
+	if s.columns == 0 {
+		_, err := db.ExecContext(ctx, query, args...)
+		return err
+	}
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	values := make([]any, s.columns)
+	dest := make([]any, s.columns)
+	for i := range dest {
+		dest[i] = &values[i]
+	}
+	count := 0
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		count++
+	}
+	if count == 0 && rows.Err() == nil {
+		return fmt.Errorf("no row was found by %q", query)
+	}
+	return rows.Err()
+}
+
+// parallel shares operations out among goroutines.
+func parallel(goroutines int, f func() error) func(int) error {
+	if goroutines == 1 {
+		return func(n int) error {
+			for range n {
+				if err := f(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	return func(n int) error {
+		var left atomic.Int64
+		left.Store(int64(n))
+		errs := make(chan error, goroutines)
+		var wg sync.WaitGroup
+		for range goroutines {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					if err := f(); err != nil {
+						errs <- err
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		close(errs)
+		return <-errs
+	}
+}
+
+// planMiss plans a statement that is in no cache.
+func planMiss() (*Pair, error) {
+	column := func(name string) sqlplan.Column { return sqlplan.Column{Name: name, Type: "bigint"} }
+	tenantID := sqlplan.Column{Name: "tenant_id", Type: "text", NotNull: true}
+	catalog := &sqlplan.Catalog{Dialect: sqlplan.PostgreSQL, IndexVersions: 1, Tables: map[string]*sqlplan.Table{
+		"people": {Schema: "public", Name: "people", TenantColumn: "tenant_id", Columns: []sqlplan.Column{tenantID, column("id"), column("ward")}},
+		"visits": {Schema: "public", Name: "visits", TenantColumn: "tenant_id", Columns: []sqlplan.Column{tenantID, column("id"), column("person_id"), column("cost")}},
+	}}
+	ours := func() error { _, err := sqlplan.New(join.ours, catalog); return err }
+	peer := func() error {
+		tree, err := pg.Parse(join.peer)
+		if err != nil {
+			return err
+		}
+		_, err = pg.Deparse(tree)
+		return err
+	}
+	return &Pair{Ours: parallel(1, ours), Peer: parallel(1, peer)}, nil
+}
