@@ -78,6 +78,10 @@ func (p *planner) expr(n *pg.Node, in ctx) *pg.Node {
 		p.cast(e.TypeCast, in)
 		return n
 	case *pg.Node_CaseExpr:
+		p.chosen(caseResults(e.CaseExpr), in)
+		for _, w := range e.CaseExpr.Args {
+			p.compared(e.CaseExpr.Arg, w.GetCaseWhen().Expr, in)
+		}
 		e.CaseExpr.Arg = p.optional(e.CaseExpr.Arg, in)
 		for _, w := range e.CaseExpr.Args {
 			when := w.GetCaseWhen()
@@ -89,17 +93,22 @@ func (p *planner) expr(n *pg.Node, in ctx) *pg.Node {
 		if p.lite && len(e.CoalesceExpr.Args) < 2 {
 			return p.expr(e.CoalesceExpr.Args[0], in)
 		}
+		p.chosen(e.CoalesceExpr.Args, in)
 		p.exprs(e.CoalesceExpr.Args, in)
 		return n
 	case *pg.Node_MinMaxExpr:
 		if p.lite {
 			refuse("unsupported in SQLite", e.MinMaxExpr.Op.String()[3:], e.MinMaxExpr.Location, "use CASE")
 		}
+		p.chosen(e.MinMaxExpr.Args, in)
 		p.exprs(e.MinMaxExpr.Args, in)
 		return n
 	case *pg.Node_AArrayExpr:
 		if p.lite {
 			refuse("unsupported in SQLite", "ARRAY", e.AArrayExpr.Location, "use IN (…)")
+		}
+		if f := p.family(n, in.scope); f == unknown && p.common(e.AArrayExpr.Elements, in.scope) != adapts {
+			p.mayRaise(in) // converted elements, or nested arrays of different lengths
 		}
 		p.exprs(e.AArrayExpr.Elements, in)
 		return n
@@ -164,7 +173,7 @@ func (p *planner) cast(c *pg.TypeCast, in ctx) {
 		c.Arg = p.expr(c.Arg, in)
 		return
 	}
-	if name != "text" {
+	if name != "text" || len(c.TypeName.ArrayBounds) > 0 {
 		p.mayRaise(in)
 	}
 	c.Arg = p.expr(c.Arg, in)
@@ -216,13 +225,27 @@ func (p *planner) subLink(l *pg.SubLink, in ctx) {
 		if p.lite && (len(l.OperName) > 0 || l.SubLinkType == pg.SubLinkType_ALL_SUBLINK) {
 			refuse("unsupported in SQLite", op+" ANY or ALL", l.Location, "use IN, EXISTS, min or max")
 		}
-		l.Testexpr = p.rowOrExpr(test, in)
+		p.comparedWith(test, columns, in)
 		width = rowWidth(test)
+		l.Testexpr = p.rowOrExpr(test, in)
 	default:
 		refuse("unsupported construct", l.SubLinkType.String(), l.Location, "use EXISTS, IN or a scalar subquery")
 	}
 	if len(columns) != width {
 		refuse("subquery with a wrong number of columns", "", l.Location, "select as many columns as are compared")
+	}
+}
+
+// comparedWith notes a comparison of an operand with a subquery's columns that may have to convert a value.
+func (p *planner) comparedWith(test *pg.Node, columns []column, in ctx) {
+	operands := []*pg.Node{test}
+	if row := test.GetRowExpr(); row != nil {
+		operands = row.Args
+	}
+	for i, c := range columns {
+		if i < len(operands) && !p.lite && !alike(p.family(operands[i], in.scope), c.family) {
+			p.mayRaise(in)
+		}
 	}
 }
 

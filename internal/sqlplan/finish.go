@@ -1,6 +1,7 @@
 package sqlplan
 
 import (
+	"errors"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -20,24 +21,40 @@ func (plan *Plan) describe(tree *pgparse.Tree) {
 	if err == nil {
 		plan.Fingerprint, err = pgparse.Fingerprint(text)
 	}
-	if err != nil || hasText(plan.Statement) {
+	if err == nil {
+		err = withoutText(plan.Statement)
+	}
+	if err != nil {
+		refuseLimit(err)
 		refuse("statement that cannot be described without its literals", "", -1, "bind the values as parameters")
 	}
 }
 
-// hasText tells whether a text still holds a string literal.
-func hasText(sql string) bool {
+var errText = errors.New("sqlplan: a literal or a comment is left")
+
+// withoutText fails where a text still holds a string literal or a comment.
+func withoutText(sql string) error {
 	tokens, err := pgparse.Scan(sql)
 	if err != nil {
-		return true
+		return err
 	}
 	for _, t := range tokens {
 		switch t.Token {
 		case pg.Token_SCONST, pg.Token_USCONST, pg.Token_BCONST, pg.Token_XCONST, pg.Token_SQL_COMMENT, pg.Token_C_COMMENT:
-			return true
+			return errText
 		}
 	}
-	return false
+	return nil
+}
+
+// refuseLimit refuses a statement that was within the limits as it was written, and is not with what the plan adds.
+func refuseLimit(err error) {
+	var limit *pgparse.LimitError
+	if errors.As(err, &limit) {
+		refused := parseRefusal(limit)
+		refused.Position = -1
+		panic(refusal{refused})
+	}
 }
 
 // finish checks the rewritten tree, turns it into text, and checks that the text means the tree.
@@ -56,6 +73,7 @@ func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
 		refuse("unsupported construct", "", -1, "write the statement in another form")
 	}
 	again, err := pgparse.Parse(text)
+	refuseLimit(err)
 	if err != nil || len(again.Stmts) != 1 || !sameTree(stmt, again.Stmts[0].Stmt) {
 		refuse("construct that has no canonical text", "", -1, "write the statement in another form")
 	}

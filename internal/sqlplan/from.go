@@ -48,6 +48,7 @@ func (p *planner) fromItem(n *pg.Node, left fragment, outer *scope, ctes *cte) (
 // rangeVar plans a name in FROM: a common table expression or a table.
 func (p *planner) rangeVar(rv *pg.RangeVar, ctes *cte) (*pg.Node, fragment) {
 	p.mark(rv)
+	p.plainly(rv)
 	if rv.Schemaname == "" {
 		if c := ctes.find(rv.Relname); c != nil {
 			return p.cteReference(rv, c)
@@ -92,14 +93,18 @@ func (p *planner) table(rv *pg.RangeVar) *Table {
 		}
 		refuse("unknown table", construct, rv.Location, "declare the table in the schema, and name it as the database does")
 	}
-	if rv.Relpersistence != "" && rv.Relpersistence != "p" {
+	p.plainly(rv)
+	p.tables[t.Name] = true
+	return t
+}
+
+func (p *planner) plainly(rv *pg.RangeVar) {
+	if rv.Relpersistence != "p" {
 		refuse("unsupported clause", "TEMPORARY", rv.Location, "leave it out")
 	}
 	if !rv.Inh {
 		refuse("unsupported clause", "ONLY", rv.Location, "leave it out; tenants are not kept in child tables")
 	}
-	p.tables[t.Name] = true
-	return t
 }
 
 // qualified names the table in its schema: main in SQLite, where a temporary table of the same name would win.
@@ -120,7 +125,7 @@ func (p *planner) scopedTable(r *relation, colnames []string, position int32) *p
 	p.mark(s)
 	for _, c := range r.base.Columns {
 		if !c.Index {
-			r.columns = append(r.columns, column{name: c.Name, table: r.base.Name, column: c.Name, sealed: c.Sealed})
+			r.columns = append(r.columns, column{name: c.Name, table: r.base.Name, column: c.Name, sealed: c.Sealed, family: familyOf(c.Type)})
 		}
 	}
 	original := r.columns
@@ -257,7 +262,7 @@ func (p *planner) rangeFunction(f *pg.RangeFunction, left fragment, outer *scope
 	p.raises = true
 	in := ctx{scope: &scope{fragment: left, parent: outer, ctes: ctes}}
 	p.exprs(call.Args, in)
-	r := &relation{name: name, columns: []column{{name: name}}}
+	r := &relation{name: name, columns: []column{{name: name, family: unknown}}}
 	if f.Alias != nil {
 		r.name, r.aliased = f.Alias.Aliasname, true
 		r.columns[0].name = r.name
@@ -307,6 +312,9 @@ func (p *planner) using(j *pg.JoinExpr, l, r, both fragment) fragment {
 		}
 		p.touch(&a.column)
 		p.touch(&b.column)
+		if !p.lite && !alike(a.family, b.family) {
+			p.raises = true
+		}
 		merged[name] = true
 		v := *a
 		switch j.Jointype {
@@ -314,7 +322,7 @@ func (p *planner) using(j *pg.JoinExpr, l, r, both fragment) fragment {
 			v = *b
 		case pg.JoinType_JOIN_FULL:
 			v.full = b
-			v.table, v.column.column, v.hidden = "", "", true
+			v.table, v.column.column, v.hidden, v.family = "", "", true, unknown
 		}
 		out = append(out, v)
 	}

@@ -39,9 +39,8 @@ var builtins = []builtin{
 	{engines: "p", names: "gen_random_uuid array_length cardinality array_upper array_lower array_ndims"},
 	{engines: "p", raises: true, names: "array_append array_prepend array_cat array_remove array_replace array_position array_positions"},
 	// JSON.
-	{engines: "p", names: "jsonb_typeof json_typeof jsonb_extract_path jsonb_extract_path_text json_extract_path" +
-		" json_extract_path_text"},
-	{engines: "p", raises: true, names: "jsonb_array_length json_array_length jsonb_build_object jsonb_build_array" +
+	{engines: "p", names: "jsonb_typeof json_typeof jsonb_extract_path jsonb_extract_path_text"},
+	{engines: "p", raises: true, names: "jsonb_array_length json_array_length jsonb_build_object jsonb_build_array json_extract_path json_extract_path_text" +
 		" json_build_object json_build_array jsonb_set jsonb_insert to_jsonb to_json jsonb_strip_nulls"},
 	{engines: "s", raises: true, names: "json json_extract json_array_length json_type json_array json_object json_valid json_set"},
 	// Full text.

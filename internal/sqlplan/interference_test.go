@@ -173,8 +173,8 @@ func randomData(r *rand.Rand) data {
 	return d
 }
 
-// fill writes the data: sealed for all tenants, or plain for one.
-func (d data) fill(t *testing.T, tx *sql.Tx, dialect Dialect, only string) {
+// fill writes the data of some tenants: as the guard keeps it, or plain.
+func (d data) fill(t *testing.T, tx *sql.Tx, dialect Dialect, plain bool, tenants ...string) {
 	t.Helper()
 	exec := func(query string, args ...any) {
 		t.Helper()
@@ -187,12 +187,9 @@ func (d data) fill(t *testing.T, tx *sql.Tx, dialect Dialect, only string) {
 	}
 	name, ssn := Param{Table: "patients", Column: "name"}, Param{Table: "patients", Column: "ssn"}
 	report := Param{Table: "visits", Column: "report"}
-	for _, tenant := range interferenceTenants {
-		if only != "" && tenant != only {
-			continue
-		}
+	for _, tenant := range tenants {
 		for _, v := range d.patients[tenant] {
-			if only != "" {
+			if plain {
 				exec(`INSERT INTO patients (id, name, ssn, note, age, created) VALUES ($1, $2, $3, $4, $5, $6)`, v...)
 				continue
 			}
@@ -200,7 +197,7 @@ func (d data) fill(t *testing.T, tx *sql.Tx, dialect Dialect, only string) {
 				v[0], tenant, seal(name, v[1]), seal(ssn, v[2]), blindIndex(ssn, tenant, v[2]), v[3], v[4], v[5])
 		}
 		for _, v := range d.visits[tenant] {
-			if only != "" {
+			if plain {
 				exec(`INSERT INTO visits (id, patient_id, ward, cost, report) VALUES ($1, $2, $3, $4, $5)`, v...)
 				continue
 			}
@@ -208,7 +205,7 @@ func (d data) fill(t *testing.T, tx *sql.Tx, dialect Dialect, only string) {
 				v[0], tenant, v[1], v[2], v[3], seal(report, v[4]), blindIndex(report, tenant, v[4]))
 		}
 		for _, v := range d.odd[tenant] {
-			if only != "" {
+			if plain {
 				exec(`INSERT INTO "Odd Table" ("Key", "we""ird", "größe") VALUES ($1, $2, $3)`, v...)
 				continue
 			}
@@ -278,11 +275,11 @@ func (e engine) world(t *testing.T, d data) world {
 		return tx
 	}
 	w.shared = begin(e.shared)
-	d.fill(t, w.shared, e.dialect, "")
+	d.fill(t, w.shared, e.dialect, false, interferenceTenants...)
 	savepoint(t, w.shared)
 	for _, tenant := range interferenceTenants {
 		w.plain[tenant] = begin(e.plain[tenant])
-		d.fill(t, w.plain[tenant], e.dialect, tenant)
+		d.fill(t, w.plain[tenant], e.dialect, true, tenant)
 		savepoint(t, w.plain[tenant])
 		w.before[tenant] = snapshot(t, w.shared, e, tenant, false)
 		if !slices.Equal(w.before[tenant], snapshot(t, w.plain[tenant], e, tenant, true)) {

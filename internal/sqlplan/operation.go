@@ -30,6 +30,10 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 	case pg.A_Expr_Kind_AEXPR_OP:
 		if op := p.operatorName(e.Name, e.Location, in); contains(regexOperators, op) {
 			p.regex(e)
+		} else if e.Lexpr == nil && op != "-" && op != "+" {
+			refuse("operator not in the allowlist", "prefix "+op, e.Location, "use another form")
+		} else {
+			p.converted(op, e, in)
 		}
 		if e.Lexpr != nil {
 			e.Lexpr = p.rowOrExpr(e.Lexpr, in)
@@ -45,11 +49,21 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 		if op := p.operatorName(e.Name, e.Location, in); contains(regexOperators, op) {
 			refuse("operator not in the allowlist", op+" ANY or ALL", e.Location, "compare with one regular expression")
 		}
+		if array := p.family(e.Rexpr, in.scope); array != adapts && !alike(p.family(e.Lexpr, in.scope)+"[]", array) {
+			p.arrayOf(e, in)
+		}
 		e.Lexpr, e.Rexpr = p.expr(e.Lexpr, in), p.expr(e.Rexpr, in)
 	case pg.A_Expr_Kind_AEXPR_IN:
+		for _, item := range e.Rexpr.GetList().GetItems() {
+			p.compared(e.Lexpr, item, in)
+		}
+		if e.Lexpr.GetRowExpr() == nil {
+			p.chosen(append([]*pg.Node{e.Lexpr}, e.Rexpr.GetList().GetItems()...), in)
+		}
 		e.Lexpr = p.rowOrExpr(e.Lexpr, in)
 		p.rows(e.Rexpr.GetList().GetItems(), rowWidth(e.Lexpr), e, in)
 	case pg.A_Expr_Kind_AEXPR_DISTINCT, pg.A_Expr_Kind_AEXPR_NOT_DISTINCT, pg.A_Expr_Kind_AEXPR_NULLIF:
+		p.compared(e.Lexpr, e.Rexpr, in)
 		e.Lexpr, e.Rexpr = p.expr(e.Lexpr, in), p.expr(e.Rexpr, in)
 	case pg.A_Expr_Kind_AEXPR_LIKE, pg.A_Expr_Kind_AEXPR_ILIKE:
 		p.like(e, in)
@@ -57,12 +71,37 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 		if p.lite && e.Kind != pg.A_Expr_Kind_AEXPR_BETWEEN && e.Kind != pg.A_Expr_Kind_AEXPR_NOT_BETWEEN {
 			refuse("unsupported in SQLite", "BETWEEN SYMMETRIC", e.Location, "use BETWEEN")
 		}
+		for _, bound := range e.Rexpr.GetList().GetItems() {
+			p.compared(e.Lexpr, bound, in)
+		}
 		e.Lexpr = p.expr(e.Lexpr, in)
 		p.exprs(e.Rexpr.GetList().GetItems(), in)
 	default:
 		refuse("operator not in the allowlist", e.Kind.String()[len("AEXPR_"):], e.Location, "use LIKE or another form")
 	}
 	return n
+}
+
+// converted notes operators that are total for some types alone: comparisons without a conversion, and those of jsonb.
+func (p *planner) converted(op string, e *pg.A_Expr, in ctx) {
+	switch {
+	case contains("= <> < > <= >=", op):
+		p.compared(e.Lexpr, e.Rexpr, in)
+	case !p.lite && contains("-> ->> #> #>> @> <@ ? ?| ?& &&", op):
+		// The text of a json may hold an escape that no text can hold.
+		if e.Lexpr == nil || p.family(e.Lexpr, in.scope) != "jsonb" {
+			p.mayRaise(in)
+		}
+	}
+}
+
+// arrayOf notes a comparison with an array whose elements may have to be converted.
+func (p *planner) arrayOf(e *pg.A_Expr, in ctx) {
+	if array := e.Rexpr.GetAArrayExpr(); array != nil {
+		p.chosen(append([]*pg.Node{e.Lexpr}, array.Elements...), in)
+		return
+	}
+	p.mayRaise(in)
 }
 
 func (p *planner) rows(items []*pg.Node, width int, e *pg.A_Expr, in ctx) {
@@ -191,6 +230,9 @@ const regexOperators = "~ ~* !~ !~*"
 // PostgreSQL tries the column's statistics, with values of all tenants, while it plans the statement.
 func (p *planner) regex(e *pg.A_Expr) {
 	n := e.Rexpr
+	if e.Lexpr == nil {
+		refuse("operator not in the allowlist", "prefix ~", e.Location, "use another form")
+	}
 	if cast := n.GetTypeCast(); cast != nil {
 		n = cast.Arg
 	}

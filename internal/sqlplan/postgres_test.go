@@ -54,3 +54,8 @@ func TestNonInterferencePostgreSQL(t *testing.T) { checkInterference(t, postgres
 func TestNonInterferenceNoticesALeakPostgreSQL(t *testing.T) {
 	checkBroken(t, postgresEngine(t), ` WHERE v.tenant_id = $1`)
 }
+
+func TestIsolationPostgreSQL(t *testing.T) {
+	server := testenv.Postgres(t)
+	checkIsolation(t, isolated{PostgreSQL, openPostgres(t, server, postgresShared), openPostgres(t, server, postgresShared)}, 2000)
+}

@@ -14,6 +14,7 @@ type column struct {
 	sealed        bool
 	// hidden tells that the database does not report the origin.
 	hidden bool
+	family string // see family.go
 }
 
 // relation is one thing in FROM, or the target of a write.

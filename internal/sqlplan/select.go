@@ -65,7 +65,10 @@ func (p *planner) setOperation(s *pg.SelectStmt, outer *scope, ctes *cte, top bo
 				refuse(op+" of a sealed column", c.table+"."+c.column, -1, "fetch the parts in separate statements")
 			}
 		}
-		q.out = append(q.out, column{name: left[i].name, hidden: true})
+		if !p.lite && !alike(left[i].family, right[i].family) {
+			p.raises = true
+		}
+		q.out = append(q.out, column{name: left[i].name, hidden: true, family: widest(left[i].family, right[i].family)})
 	}
 	if len(s.LockingClause) > 0 {
 		refuse("unsupported clause", "FOR UPDATE with "+op, -1, "lock in a statement of its own")
@@ -102,10 +105,18 @@ func (p *planner) liteArm(arm *pg.SelectStmt, columns []column) *pg.SelectStmt {
 func (p *planner) values(s *pg.SelectStmt, outer *scope, ctes *cte) []column {
 	in := ctx{scope: &scope{parent: outer, ctes: ctes}}
 	width := -1
+	var families []string
 	for _, row := range s.ValuesLists {
 		items := row.GetList().GetItems()
 		if width >= 0 && len(items) != width || len(items) == 0 {
 			refuse("VALUES of different lengths", "", -1, "give every row the same number of values")
+		}
+		for i, n := range items {
+			f := p.outputFamily(n, in.scope)
+			if width < 0 {
+				families = append(families, f)
+			}
+			families[i] = widest(families[i], f)
 		}
 		width = len(items)
 		p.exprs(items, in)
@@ -115,7 +126,10 @@ func (p *planner) values(s *pg.SelectStmt, outer *scope, ctes *cte) []column {
 	}
 	q := &selection{p: p, s: s, setop: true}
 	for i := range width {
-		q.out = append(q.out, column{name: "column" + itoa(i+1)})
+		q.out = append(q.out, column{name: "column" + itoa(i+1), family: families[i]})
+		if !p.lite && families[i] == unknown {
+			p.raises = true
+		}
 	}
 	q.order()
 	p.limits(s)

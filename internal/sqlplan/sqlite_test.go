@@ -55,3 +55,7 @@ func TestNonInterferenceSQLite(t *testing.T) { checkInterference(t, liteEngine(t
 func TestNonInterferenceNoticesALeakSQLite(t *testing.T) {
 	checkBroken(t, liteEngine(t), ` WHERE v.tenant_id = ?1 COLLATE "binary"`)
 }
+
+func TestIsolationSQLite(t *testing.T) {
+	checkIsolation(t, isolated{SQLite, openLite(t, liteShared), openLite(t, liteShared)}, 2000)
+}

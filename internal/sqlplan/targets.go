@@ -46,6 +46,7 @@ func (p *planner) targets(items []*pg.Node, in ctx) (planned []*pg.Node, out []c
 			c = v.column
 			t.Val = p.use(v)
 		} else {
+			c.family = p.outputFamily(t.Val, in.scope)
 			t.Val = p.expr(t.Val, in)
 		}
 		c.name = name

@@ -27,7 +27,7 @@ func (p *planner) writeTarget(rv *pg.RangeVar) (*relation, *pg.RangeVar) {
 	r.alias = p.unique(name)
 	for _, c := range t.Columns {
 		if !c.Index {
-			r.columns = append(r.columns, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed})
+			r.columns = append(r.columns, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed, family: familyOf(c.Type)})
 		}
 	}
 	return r, p.qualified(t, r.alias)

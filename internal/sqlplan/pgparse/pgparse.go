@@ -32,6 +32,9 @@ func Parse(sql string) (*Tree, error) {
 	if err != nil {
 		return nil, wrap(sql, err)
 	}
+	if tooDeep(tree.ProtoReflect(), maxTree) {
+		return nil, &LimitError{What: "depth", Position: -1}
+	}
 	return tree, nil
 }
 
@@ -52,6 +55,9 @@ func Scan(sql string) ([]*pg.ScanToken, error) {
 
 // Deparse returns the canonical text of tree. The tree must not be nested deeper than [Parse] admits.
 func Deparse(tree *Tree) (string, error) {
+	if tooDeep(tree.ProtoReflect(), maxTree) {
+		return "", &LimitError{What: "depth", Position: -1}
+	}
 	text, err := deparse(tree)
 	return text, wrap("", err)
 }
