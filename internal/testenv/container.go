@@ -51,6 +51,12 @@ func (e *missingError) Unwrap() error { return e.err }
 // run starts a container from the image that variable names and returns the host:port at which port (such as
 // "5432/tcp") is published. Whatever happens, the container is removed when the process ends.
 func run(ctx context.Context, variable, port string, ready wait.Strategy, options ...testcontainers.ContainerCustomizer) (string, error) {
+	address, _, err := runContainer(ctx, variable, port, ready, options...)
+	return address, err
+}
+
+// runContainer is run, and returns the container too.
+func runContainer(ctx context.Context, variable, port string, ready wait.Strategy, options ...testcontainers.ContainerCustomizer) (string, *testcontainers.DockerContainer, error) {
 	quiet()
 	provider, err := testcontainers.NewDockerProvider()
 	if err == nil {
@@ -58,20 +64,20 @@ func run(ctx context.Context, variable, port string, ready wait.Strategy, option
 		err = answers(ctx, provider)
 	}
 	if err != nil {
-		return "", &missingError{"no container engine answers", "Start one (`docker info` shows whether it runs), or set DOCKER_HOST.", err}
+		return "", nil, &missingError{"no container engine answers", "Start one (`docker info` shows whether it runs), or set DOCKER_HOST.", err}
 	}
 	image := os.Getenv(variable)
 	if image == "" {
 		image = defaultImage(variable)
 	}
 	if err := ensureImage(ctx, provider, image); err != nil {
-		return "", &missingError{"no image for " + variable,
+		return "", nil, &missingError{"no image for " + variable,
 			"Set " + variable + ", or build the images here: eval \"$(internal/testenv/images/build)\".", err}
 	}
 	if !provider.Config().Config.RyukDisabled {
 		//lint:ignore SA1019 there is no other way to ask which image that is
 		if err := ensureImage(ctx, provider, testcontainers.ReaperDefaultImage); err != nil {
-			return "", &missingError{"no clean-up image", "Set TESTCONTAINERS_RYUK_DISABLED=true: the tests remove what they start.", err}
+			return "", nil, &missingError{"no clean-up image", "Set TESTCONTAINERS_RYUK_DISABLED=true: the tests remove what they start.", err}
 		}
 	}
 
@@ -88,13 +94,13 @@ func run(ctx context.Context, variable, port string, ready wait.Strategy, option
 		running.Unlock()
 	}
 	if err != nil {
-		return "", fmt.Errorf("testenv: start %s: %w%s", image, err, tail(container))
+		return "", nil, fmt.Errorf("testenv: start %s: %w%s", image, err, tail(container))
 	}
 	address, err := container.PortEndpoint(ctx, port, "")
 	if err != nil {
-		return "", fmt.Errorf("testenv: find port %s of %s: %w", port, image, err)
+		return "", nil, fmt.Errorf("testenv: find port %s of %s: %w", port, image, err)
 	}
-	return address, nil
+	return address, container, nil
 }
 
 // quiet keeps testcontainers' running commentary out of the tests' output; what went wrong is in the errors.

@@ -19,6 +19,7 @@ const postgresPort = "5432/tcp"
 // PostgresServer is a running PostgreSQL.
 type PostgresServer struct {
 	address  string // host:port
+	inside   string // the address among containers, without the port
 	password string // of the superuser, postgres
 }
 
@@ -28,6 +29,8 @@ type Database struct {
 	Name  string
 	Owner string // a login role, no superuser, that owns the database and its schema public
 	App   string // a login role that owns nothing and is subject to row-level security
+
+	server *PostgresServer
 
 	OwnerURL string
 	AppURL   string // reads and writes all tables and uses all sequences that Owner makes in public
@@ -47,7 +50,7 @@ func startPostgres(ctx context.Context) (*PostgresServer, error) {
 	ready := wait.ForSQL(postgresPort, "pgx", func(host string, port network.Port) string {
 		return postgresURL(host+":"+port.Port(), "postgres", s.password, "postgres")
 	}).WithStartupTimeout(startTimeout).WithPollInterval(pollInterval)
-	address, err := run(ctx, "STRONGROOM_POSTGRES_IMAGE", postgresPort, ready,
+	address, container, err := runContainer(ctx, "STRONGROOM_POSTGRES_IMAGE", postgresPort, ready,
 		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": s.password}),
 		// Nothing has to outlive the container, and tests open many small pools.
 		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "max_connections=300"))
@@ -55,6 +58,9 @@ func startPostgres(ctx context.Context) (*PostgresServer, error) {
 		return nil, err
 	}
 	s.address = address
+	if s.inside, err = container.ContainerIP(ctx); err != nil {
+		return nil, fmt.Errorf("testenv: find PostgreSQL's address among containers: %w", err)
+	}
 	return s, nil
 }
 
@@ -68,7 +74,7 @@ func postgresURL(address, user, password, database string) string {
 func (s *PostgresServer) NewDatabase(t testing.TB) *Database {
 	t.Helper()
 	name := uniqueName("db")
-	db := &Database{Name: name, Owner: name + "_owner", App: name + "_app"}
+	db := &Database{server: s, Name: name, Owner: name + "_owner", App: name + "_app"}
 	ownerPassword, appPassword := rand.Text(), rand.Text()
 	db.OwnerURL = postgresURL(s.address, db.Owner, ownerPassword, name)
 	db.AppURL = postgresURL(s.address, db.App, appPassword, name)

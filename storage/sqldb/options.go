@@ -20,6 +20,12 @@ type Options struct {
 	Functions []string
 	// PlanCacheSize bounds how many statements' plans are kept. Default [DefaultPlanCacheSize].
 	PlanCacheSize int
+	// TransactionPooler tells that connections go through a pooler such as PgBouncer in transaction mode, where the
+	// session behind a connection changes from one transaction to the next. The tenant is then set anew in every
+	// transaction, which a single statement is too, and never for longer. The pooler must support prepared statements
+	// (PgBouncer 1.21 and newer: max_prepared_statements above 0), or the connection string must say
+	// default_query_exec_mode=cache_describe. PostgreSQL only.
+	TransactionPooler bool
 	// InsecureAllowPlaintext admits connections without TLS to hosts that are not loopback.
 	InsecureAllowPlaintext bool
 	// InsecureWithoutRLS does without the second fence: neither row-level security nor the role's exemption from it is

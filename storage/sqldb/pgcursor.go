@@ -118,7 +118,7 @@ func (c *pgCursor) close() error {
 			err = cerr
 		}
 		if err == nil {
-			c.session.current = c.pending.id
+			c.session.remember(c.pending.id)
 		}
 	}
 	return redact(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 type pgSession struct {
 	conn *pgx.Conn
 	rls  bool
+	// pooler tells that the server session may be another one after each transaction, so that the tenant is set for
+	// one transaction at a time and current is that of the open transaction alone.
+	pooler bool
 	// current is the tenant that the session's setting names; zero where it is unknown or none.
 	current tenant.ID
 	inTx    bool
@@ -30,7 +34,10 @@ type pgOrigin struct {
 
 type originName struct{ table, column string }
 
-const setTenant = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, false)"
+const (
+	setTenant      = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, false)"
+	setTenantLocal = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, true)"
+)
 
 // readOrigins learns how this server numbers the catalog's tables and columns. It is done for every connection, so that
 // a table dropped and made again is noticed by connections made since.
@@ -121,8 +128,15 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 	if err != nil {
 		return 0, badConn(err)
 	}
-	s.current = id
+	s.remember(id)
 	return tag.RowsAffected(), nil
+}
+
+// remember notes that the session's setting names id from now on.
+func (s *pgSession) remember(id tenant.ID) {
+	if !s.pooler {
+		s.current = id
+	}
 }
 
 // batch sends the setting and the statement in one round trip. Both run in one implicit transaction, so that a
@@ -130,7 +144,11 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 func (s *pgSession) batch(id tenant.ID, sql string, args []driver.Value) *pgx.Batch {
 	s.current = tenant.ID{}
 	batch := &pgx.Batch{}
-	batch.Queue(setTenant, id.String())
+	if s.pooler {
+		batch.Queue(setTenantLocal, id.String())
+	} else {
+		batch.Queue(setTenant, id.String())
+	}
 	batch.Queue(sql, anys(args)...)
 	return batch
 }
@@ -140,7 +158,7 @@ func (s *pgSession) begin(ctx context.Context, id tenant.ID, opts driver.TxOptio
 	if err != nil {
 		return err
 	}
-	if s.switching(id) {
+	if s.switching(id) && !s.pooler {
 		// Before BEGIN: inside the transaction a ROLLBACK would bring back the tenant before.
 		s.current = tenant.ID{}
 		if _, err := s.conn.Exec(ctx, setTenant, id.String()); err != nil {
@@ -152,7 +170,22 @@ func (s *pgSession) begin(ctx context.Context, id tenant.ID, opts driver.TxOptio
 		return badConn(err)
 	}
 	s.inTx = true
+	if s.switching(id) {
+		// Local to the transaction: whoever gets the server session next does not get the tenant with it.
+		if _, err := s.conn.Exec(ctx, setTenantLocal, id.String()); err != nil {
+			return errors.Join(redact(err), s.rollback(context.WithoutCancel(ctx)))
+		}
+		s.current = id
+	}
 	return nil
+}
+
+// ended notes that the transaction is over.
+func (s *pgSession) ended() {
+	s.inTx = false
+	if s.pooler {
+		s.current = tenant.ID{}
+	}
 }
 
 func beginText(opts driver.TxOptions) (string, error) {
@@ -175,7 +208,7 @@ func beginText(opts driver.TxOptions) (string, error) {
 }
 
 func (s *pgSession) commit(ctx context.Context) error {
-	s.inTx = false
+	s.ended()
 	tag, err := s.conn.Exec(ctx, "COMMIT")
 	if err != nil {
 		return redact(err)
@@ -187,7 +220,7 @@ func (s *pgSession) commit(ctx context.Context) error {
 }
 
 func (s *pgSession) rollback(ctx context.Context) error {
-	s.inTx = false
+	s.ended()
 	_, err := s.conn.Exec(ctx, "ROLLBACK")
 	return redact(err)
 }

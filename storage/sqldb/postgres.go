@@ -19,6 +19,7 @@ import (
 type postgres struct {
 	config *pgx.ConnConfig
 	rls    bool
+	pooler bool
 }
 
 func openPostgres(dsn string, o *Options) (*postgres, error) {
@@ -47,7 +48,7 @@ func openPostgres(dsn string, o *Options) (*postgres, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "strongroom"
 	}
-	return &postgres{config: config, rls: !o.InsecureWithoutRLS}, nil
+	return &postgres{config: config, rls: !o.InsecureWithoutRLS, pooler: o.TransactionPooler}, nil
 }
 
 func (p *postgres) name() string     { return p.config.Database }
@@ -86,7 +87,7 @@ func (p *postgres) connect(ctx context.Context, cat *sqlplan.Catalog) (session, 
 	if err != nil {
 		return nil, err
 	}
-	s := &pgSession{conn: conn, rls: p.rls}
+	s := &pgSession{conn: conn, rls: p.rls, pooler: p.pooler}
 	if err := s.readOrigins(ctx, cat); err != nil {
 		s.close()
 		return nil, err
