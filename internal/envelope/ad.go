@@ -15,15 +15,16 @@ const adVersion = 1
 // Kinds of associated data: what a ciphertext is. The kind is part of what is authenticated, so that a ciphertext
 // of one kind never opens as another.
 const (
-	kindField     = 1 // one value of a sealed column
-	kindIndex     = 2 // the input of a blind index
-	kindBlob      = 3 // an object's content
-	kindBlobAttrs = 4 // an object's attributes
-	kindKeyset    = 5 // a purpose keyset under its root keyset
-	kindAudit     = 6 // an audit event's sealed details
-	kindRoot      = 7 // not associated data: the payload that a KEK wraps
-	kindPseudonym = 8 // the input of an actor's pseudonym
-	kindBlobPage  = 9 // a page token of an object listing, which is not kept
+	kindField     = 1  // one value of a sealed column
+	kindIndex     = 2  // the input of a blind index
+	kindBlob      = 3  // an object's content
+	kindBlobAttrs = 4  // an object's attributes
+	kindKeyset    = 5  // a purpose keyset under its root keyset
+	kindAudit     = 6  // an audit event's sealed details
+	kindRoot      = 7  // not associated data: the payload that a KEK wraps
+	kindPseudonym = 8  // the input of an actor's pseudonym
+	kindBlobPage  = 9  // a page token of an object listing, which is not kept
+	kindBlobGrant = 10 // a token for one object over HTTP, which is not kept; begins with no tenant
 )
 
 // begin appends the version, the kind and the tenant.

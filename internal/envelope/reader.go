@@ -41,6 +41,13 @@ func (r *reader) uint32() uint32 {
 	return 0
 }
 
+func (r *reader) uint64() uint64 {
+	if b := r.take(8); r.ok {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
 // component is the inverse of the function component. The result shares memory with the input.
 func (r *reader) component() []byte {
 	n := r.uint32()

@@ -2,13 +2,13 @@ package blobs
 
 import (
 	"context"
-	"net/http"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -16,10 +16,11 @@ import (
 // bucket implements driver.Bucket over another bucket. Each of its methods passes the gate before it touches the
 // inner bucket.
 type bucket struct {
-	inner *blob.Bucket
-	gate  *gate.Gate
-	label string
-	limit int // Options.AttributesLimit
+	inner  *blob.Bucket
+	gate   *gate.Gate
+	label  string
+	limit  int     // Options.AttributesLimit
+	signer *Signer // Options.Signer, may be nil
 }
 
 var _ driver.Bucket = (*bucket)(nil)
@@ -61,8 +62,15 @@ func hook(before func(func(any) bool) error) error {
 	return before(noAs)
 }
 
-// As implements driver.Bucket; see noAs.
-func (b *bucket) As(any) bool { return false }
+// As implements driver.Bucket. It hands out nothing, see noAs, but to this package itself the guarded driver, whose type
+// nobody else can name and all of whose methods pass the gate.
+func (b *bucket) As(target any) bool {
+	self, ok := target.(**bucket)
+	if ok {
+		*self = b
+	}
+	return ok
+}
 
 // Close implements driver.Bucket.
 func (b *bucket) Close() error { return fromStore(b.inner.Close()) }
@@ -79,16 +87,52 @@ func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 	return b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: -1, Err: err})
 }
 
-// SignedURL implements driver.Bucket: it refuses, and the refusal is recorded.
+// SignedURL implements driver.Bucket. The store's own signed URLs would serve ciphertext; what it returns leads to a
+// [Handler], or it refuses. It also is how [Signer.Sign] learns an object's whole key.
 func (b *bucket) SignedURL(ctx context.Context, key string, opts *driver.SignedURLOptions) (string, error) {
-	op := b.op(audit.CodeBlobRead, tenant.Read, key)
-	switch opts.Method {
-	case http.MethodPut:
-		op = b.op(audit.CodeBlobWrite, tenant.Write, key)
-	case http.MethodDelete:
-		op = b.op(audit.CodeBlobDelete, tenant.Delete, key)
+	if s, ok := ctx.Value(signingKey{}).(*signing); ok {
+		return b.sign(ctx, s, key, opts)
 	}
-	return "", b.gate.Refuse(ctx, op, &codedError{gcerrors.Unimplemented, "refused: signed URL",
-		"blobs: a signed URL would serve ciphertext, and accept plaintext, past the audit trail; " +
-			"serve the object from a handler of your own: NewReader or NewWriter with the request's context"})
+	if b.signer == nil {
+		return "", b.gate.Refuse(ctx, b.opOf(grantMethod(opts.Method), key), &codedError{gcerrors.Unimplemented, "refused: signed URL",
+			"blobs: the store's signed URL would serve ciphertext, and accept plaintext, past the audit trail; " +
+				"set Options.Signer and serve the URLs with NewHandler, or sign tokens for it with Signer.Sign"})
+	}
+	g := &Grant{Method: opts.Method, Lifetime: opts.Expiry, ContentType: opts.ContentType, absentType: opts.EnforceAbsentContentType}
+	if g.Lifetime == blob.DefaultSignedURLExpiry {
+		g.Lifetime = min(g.Lifetime, b.signer.max) // what the portable type fills in where the caller has no wish
+	}
+	token, err := b.sign(ctx, &signing{b.signer, g}, key, opts)
+	if err != nil {
+		return "", err
+	}
+	u := *b.signer.url
+	u.RawQuery = tokenParameter + "=" + token
+	return u.String(), nil
+}
+
+func (b *bucket) sign(ctx context.Context, s *signing, key string, opts *driver.SignedURLOptions) (string, error) {
+	access, err := b.gate.Check(ctx, b.opOf(grantMethod(s.grant.Method), key))
+	if err != nil {
+		return "", err
+	}
+	if _, err := scopeOf(access.Tenant).name(key); err != nil {
+		return "", err
+	}
+	if err := hook(opts.BeforeSign); err != nil {
+		return "", err
+	}
+	return s.signer.issue(access, b.label, key, s.grant)
+}
+
+// opOf is the operation that a token is for.
+func (b *bucket) opOf(m envelope.GrantMethod, key string) *gate.Op {
+	switch m {
+	case envelope.GrantPut:
+		return b.op(audit.CodeBlobWrite, tenant.Write, key)
+	case envelope.GrantDelete:
+		return b.op(audit.CodeBlobDelete, tenant.Delete, key)
+	default:
+		return b.op(audit.CodeBlobRead, tenant.Read, key)
+	}
 }

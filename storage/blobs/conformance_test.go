@@ -3,8 +3,10 @@ package blobs
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
+	"github.com/tink-crypto/tink-go/v2/aead"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/blob/drivertest"
@@ -57,6 +59,30 @@ type harness struct {
 	delimiters  bool
 	// keepOpen is for memory, which is one bucket however often it is opened.
 	keepOpen bool
+	signer   *Signer
+	server   *httptest.Server
+}
+
+// newHarness returns a harness whose signed URLs lead to a handler on a server.
+func newHarness(t *testing.T, open func() (*blob.Bucket, error)) *harness {
+	h := &harness{world: newWorld(t), open: open, delimiters: true}
+	h.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d, err := h.MakeDriver(r.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		handler, err := NewHandler(blob.NewBucket(d), h.signer, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	var err error
+	h.signer, err = NewSigner(newHandle(t, aead.AES256GCMKeyTemplate()), &SignerOptions{URL: h.server.URL + "/objects"})
+	must(t, err)
+	return h
 }
 
 func (h *harness) driver(open func() (*blob.Bucket, error)) (driver.Bucket, error) {
@@ -64,7 +90,7 @@ func (h *harness) driver(open func() (*blob.Bucket, error)) (driver.Bucket, erro
 	if err != nil {
 		return nil, err
 	}
-	b, err := wrap(inner, h.world.guard, &Options{Label: "conformance"})
+	b, err := wrap(inner, h.world.guard, &Options{Label: "conformance", Signer: h.signer})
 	if err != nil {
 		return nil, err
 	}
@@ -88,21 +114,22 @@ func (h *harness) MakeDriverForNonexistentBucket(context.Context) (driver.Bucket
 }
 
 // HTTPClient is for signed URLs only.
-func (h *harness) HTTPClient() *http.Client { return nil }
+func (h *harness) HTTPClient() *http.Client { return h.server.Client() }
 
 func (h *harness) SupportsCopy() bool { return true }
 
 func (h *harness) SupportsNonSlashDelimiters() bool { return h.delimiters }
 
-func (h *harness) Close() {}
+func (h *harness) Close() { h.server.Close() }
 
-// Of the suite only TestSignedURL skips itself, as it does for every driver whose SignedURL is unimplemented: ours
-// refuses on purpose. Nothing is excluded on memory and files; for S3 see slashless.
+// Nothing is excluded on memory and files; for S3 see slashless.
 
 func TestConformanceMemory(t *testing.T) {
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
 		inner := memblob.OpenBucket(nil)
-		return &harness{world: newWorld(t), open: func() (*blob.Bucket, error) { return inner, nil }, delimiters: true, keepOpen: true}, nil
+		h := newHarness(t, func() (*blob.Bucket, error) { return inner, nil })
+		h.keepOpen = true
+		return h, nil
 	}, nil)
 }
 
@@ -110,7 +137,6 @@ func TestConformanceFiles(t *testing.T) {
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
 		dir := t.TempDir()
 		open := func() (*blob.Bucket, error) { return fileblob.OpenBucket(dir, &fileblob.Options{NoTempDir: true}) }
-		// As for fileblob itself, whose directories are the "/" delimiter's.
-		return &harness{world: newWorld(t), open: open, delimiters: true}, nil
+		return newHarness(t, open), nil
 	}, nil)
 }

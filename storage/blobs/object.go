@@ -15,6 +15,7 @@ import (
 // object reads a range of an opened object. Its first segment is authenticated before open returns it.
 type object struct {
 	stat     *stat
+	headers  []byte       // of the version that is being read; where nothing is read, the attributes' hint
 	body     *blob.Reader // nil when no segment is left to fetch
 	segments *segments
 	next     int64  // the segment that body is at
@@ -62,7 +63,7 @@ func same(a, b *blob.Attributes) bool {
 }
 
 func (b *bucket) openVersion(ctx context.Context, k *keys.Tenant, key, name string, s *stat, hint bool, offset, length int64) (*object, error) {
-	o := &object{stat: s}
+	o := &object{stat: s, headers: s.sealed.Headers}
 	if length == 0 {
 		return o, nil
 	}
@@ -85,9 +86,9 @@ func (b *bucket) openVersion(ctx context.Context, k *keys.Tenant, key, name stri
 	if err := b.fetch(ctx, o, name, first, last); err != nil {
 		return nil, err
 	}
-	headers, err := b.headers(ctx, o, name, first, hint)
-	if err == nil {
-		o.segments, err = newSegments(k, headers, envelope.BlobAD(nil, k.ID(), b.label, key))
+	var err error
+	if o.headers, err = b.headers(ctx, o, name, first, hint); err == nil {
+		o.segments, err = newSegments(k, o.headers, envelope.BlobAD(nil, k.ID(), b.label, key))
 	}
 	if err == nil {
 		err = o.fill()

@@ -34,6 +34,10 @@ type Options struct {
 	// InsecurePlaintext lets Open accept a URL whose connection to the store is neither encrypted nor on loopback.
 	// Contents are sealed all the same; the store's credentials, object names, sizes and signatures are not.
 	InsecurePlaintext bool
+	// Signer makes the bucket's SignedURL work: it returns the signer's URL with a token for a [Handler], in the name
+	// of the access in the context. Optional: without one SignedURL is refused. An expiry that is not given is
+	// [SignerOptions.MaxLifetime], not gocloud.dev's hour.
+	Signer *Signer
 }
 
 // Open opens the bucket at a gocloud.dev URL, with the opener that the program has imported for its scheme, and wraps
@@ -101,7 +105,7 @@ func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, erro
 	if limit == 0 {
 		limit = DefaultAttributesLimit
 	}
-	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit}, nil
+	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit, signer: o.Signer}, nil
 }
 
 // checkGuard tells what is wrong with the guard before anything is opened.
@@ -123,6 +127,9 @@ func (o *Options) validate() error {
 	}
 	if o.AttributesLimit < 0 {
 		problems = append(problems, fmt.Errorf("blobs: Options.AttributesLimit is negative; leave it zero for %d", DefaultAttributesLimit))
+	}
+	if o.Signer != nil && o.Signer.url == nil {
+		problems = append(problems, errors.New("blobs: Options.Signer has no SignerOptions.URL, which signed URLs begin with; set it"))
 	}
 	return errors.Join(problems...)
 }

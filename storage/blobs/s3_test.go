@@ -61,7 +61,11 @@ func (s slashless) ListPaged(ctx context.Context, o *driver.ListOptions) (*drive
 	return page, err
 }
 
-type s3Harness struct{ harness }
+func (s slashless) SignedURL(ctx context.Context, key string, o *driver.SignedURLOptions) (string, error) {
+	return s.Bucket.SignedURL(ctx, s.in(key), o)
+}
+
+type s3Harness struct{ *harness }
 
 func (h *s3Harness) MakeDriver(ctx context.Context) (driver.Bucket, error) {
 	b, err := h.harness.MakeDriver(ctx)
@@ -72,12 +76,9 @@ func TestConformanceS3(t *testing.T) {
 	server := testenv.S3(t)
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
 		name := server.NewBucket(t)
-		return &s3Harness{harness{
-			world:       newWorld(t),
-			open:        func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), name, nil) },
-			nonexistent: func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), "nobucket", nil) },
-			delimiters:  true,
-		}}, nil
+		h := newHarness(t, func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), name, nil) })
+		h.nonexistent = func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), "nobucket", nil) }
+		return &s3Harness{h}, nil
 	}, nil)
 }
 

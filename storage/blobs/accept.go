@@ -1,0 +1,54 @@
+package blobs
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"gocloud.dev/blob/driver"
+	"gocloud.dev/gcerrors"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+)
+
+// accept answers PUT. The object comes to be when all of the body is there, and not before.
+func (h *Handler) accept(ctx context.Context, w http.ResponseWriter, r *http.Request, g *envelope.Grant) error {
+	switch {
+	case r.Header.Get("Content-Range") != "": // RFC 9110, 14.5
+		return status(http.StatusBadRequest, "a PUT of a range would be taken for the whole object; send all of it")
+	case r.Header.Get("Content-Encoding") != "":
+		return status(http.StatusUnsupportedMediaType, "the body of a PUT is stored as it is; send it without Content-Encoding")
+	case r.ContentLength > g.MaxBytes:
+		return status(http.StatusRequestEntityTooLarge, "the body has %d bytes, over the grant's limit of %d", r.ContentLength, g.MaxBytes)
+	}
+	contentType := r.Header.Get("Content-Type")
+	if contentType == "" {
+		contentType = storedContentType // and not what its bytes look like to a browser
+	}
+	writer, err := h.bucket.newWriter(ctx, g.Key, contentType, &driver.WriterOptions{IfNotExist: g.CreateOnly})
+	if err != nil {
+		return err
+	}
+	// What the reader's failure makes of the draft is Close's to do: it drops it and records why.
+	sent := writer.Upload(http.MaxBytesReader(w, r.Body, g.MaxBytes))
+	if sent == nil && r.ContentLength >= 0 && writer.written != r.ContentLength {
+		writer.err = status(http.StatusBadRequest, "the body has %d bytes, not the %d of its Content-Length", writer.written, r.ContentLength)
+	}
+	err = writer.Close()
+	switch {
+	case errors.As(sent, new(*http.MaxBytesError)):
+		return &statusError{http.StatusRequestEntityTooLarge, err}
+	case sent != nil && !errors.As(sent, new(*storeError)):
+		return &statusError{http.StatusBadRequest, err} // to nobody: the body broke off
+	case err != nil && g.CreateOnly && errors.As(err, new(*storeError)) && h.bucket.ErrorCode(err) == gcerrors.FailedPrecondition:
+		return &statusError{http.StatusPreconditionFailed, err}
+	case err != nil:
+		return err
+	}
+	if g.CreateOnly {
+		w.WriteHeader(http.StatusCreated)
+	} else {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return nil
+}
