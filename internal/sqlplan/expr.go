@@ -212,7 +212,9 @@ func (p *planner) subLink(l *pg.SubLink, in ctx) {
 	width := 1
 	switch l.SubLinkType {
 	case pg.SubLinkType_EXPR_SUBLINK:
-		p.mayRaise(in) // more than one row
+		if !p.lite && !oneRow(l.Subselect.GetSelectStmt()) {
+			p.mayRaise(in) // more than one row
+		}
 	case pg.SubLinkType_ARRAY_SUBLINK:
 		if p.lite {
 			refuse("unsupported in SQLite", "ARRAY", l.Location, "use a join")
@@ -234,6 +236,23 @@ func (p *planner) subLink(l *pg.SubLink, in ctx) {
 	if len(columns) != width {
 		refuse("subquery with a wrong number of columns", "", l.Location, "select as many columns as are compared")
 	}
+}
+
+// oneRow tells the queries that surely have at most one row: LIMIT 1, and an aggregate without GROUP BY.
+func oneRow(s *pg.SelectStmt) bool {
+	if c, ok := isConst(s.LimitCount); ok && c.GetIval() != nil && c.GetIval().Ival <= 1 {
+		return true
+	}
+	if s.Op != pg.SetOperation_SETOP_NONE || len(s.GroupClause) > 0 || len(s.TargetList) != 1 {
+		return false
+	}
+	call := s.TargetList[0].GetResTarget().GetVal().GetFuncCall()
+	if call == nil || call.Over != nil {
+		return false
+	}
+	fields, _ := names(call.Funcname)
+	b, _ := findBuiltin(fields[len(fields)-1], false)
+	return b.aggregate
 }
 
 // comparedWith notes a comparison of an operand with a subquery's columns that may have to convert a value.

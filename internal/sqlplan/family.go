@@ -106,6 +106,15 @@ func (p *planner) family(n *pg.Node, s *scope) string {
 		return "bool"
 	case *pg.Node_AExpr:
 		return p.operationFamily(e.AExpr, s)
+	case *pg.Node_SubLink:
+		if targets := e.SubLink.Subselect.GetSelectStmt().GetTargetList(); e.SubLink.SubLinkType == pg.SubLinkType_EXPR_SUBLINK && len(targets) == 1 {
+			if call := targets[0].GetResTarget().GetVal(); call.GetFuncCall() != nil { // whose family depends on no scope
+				return p.family(call, nil)
+			}
+		}
+		if t := e.SubLink.SubLinkType; t == pg.SubLinkType_EXISTS_SUBLINK || t == pg.SubLinkType_ANY_SUBLINK || t == pg.SubLinkType_ALL_SUBLINK {
+			return "bool"
+		}
 	case *pg.Node_CoalesceExpr:
 		return p.common(e.CoalesceExpr.Args, s)
 	case *pg.Node_MinMaxExpr:

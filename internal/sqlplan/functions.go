@@ -21,11 +21,12 @@ var builtins = []builtin{
 	// Text. Those that are not total raise, such as for a negative length or a text over 1 GB.
 	{engines: "ps", names: "lower upper length ltrim rtrim"},
 	{engines: "p", names: "btrim char_length character_length octet_length bit_length left right reverse strpos position" +
-		" starts_with initcap md5 translate concat concat_ws ascii"},
-	{engines: "p", raises: true, names: "substr substring replace lpad rpad repeat split_part overlay chr format to_char" +
+		" starts_with initcap md5 ascii"},
+	{engines: "p", raises: true, names: "substr substring replace translate concat concat_ws lpad rpad repeat split_part overlay chr format to_char" +
 		" to_number to_date to_timestamp regexp_replace regexp_match regexp_count regexp_like string_to_array" +
 		" array_to_string encode decode sha256 sha512 normalize to_hex"},
-	{engines: "s", names: "trim substr substring replace instr hex quote unicode char"},
+	{engines: "s", names: "trim substr substring instr unicode char"},
+	{engines: "s", raises: true, names: "replace hex quote"}, // over SQLite's limit of a value's length
 	// Numbers.
 	{engines: "ps", raises: true, names: "abs round"},
 	{engines: "ps", names: "floor ceil ceiling sign random"},
@@ -85,8 +86,7 @@ var operators = []operator{
 	{names: "= <> < > <= >=", engines: "ps"},
 	{names: "+ - * / %", engines: "p", raises: true}, // overflow, division by zero
 	{names: "+ - * / %", engines: "s"},               // SQLite yields a float or NULL
-	{names: "||", engines: "p", raises: true},        // arrays and JSON of shapes that do not fit
-	{names: "||", engines: "s"},
+	{names: "||", engines: "ps", raises: true},       // values too long; arrays and JSON of shapes that do not fit
 	{names: "-> ->> #> #>> @> <@ ? ?| ?& &&", engines: "p"},
 	{names: "-> ->>", engines: "s", raises: true}, // malformed JSON
 	{names: "~ ~* !~ !~* @@ & | # << >>", engines: "p", raises: true},

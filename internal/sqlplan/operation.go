@@ -148,7 +148,10 @@ func (p *planner) like(e *pg.A_Expr, in ctx) {
 // pattern plans a LIKE pattern: a literal, a parameter, or those joined by ||, lower() or upper().
 func (p *planner) pattern(n *pg.Node, escape string, position int32, in ctx) *pg.Node {
 	if p.lite {
-		return p.expr(n, in) // SQLite's LIKE fails for no pattern
+		if c, ok := isConst(n); !ok || len(c.GetSval().GetSval()) > 1000 {
+			p.mayRaise(in) // SQLite's LIKE fails for patterns over 50,000 bytes, and for no other
+		}
+		return p.expr(n, in)
 	}
 	switch e := n.GetNode().(type) {
 	case *pg.Node_AConst:
