@@ -101,7 +101,6 @@ type foreignKey struct {
 	columns                []string
 	parent                 string
 	parentColumns          []string
-	setsColumnsOnDelete    bool
 	parentOutsideOfCatalog bool
 }
 

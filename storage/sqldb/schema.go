@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/strongroom-go/strongroom/internal/sqlplan"
 )
 
 // Dialect names an engine.
@@ -19,13 +17,6 @@ const (
 	PostgreSQL Dialect = "postgresql"
 	SQLite     Dialect = "sqlite"
 )
-
-func (d Dialect) plan() sqlplan.Dialect {
-	if d == SQLite {
-		return sqlplan.SQLite
-	}
-	return sqlplan.PostgreSQL
-}
 
 // Schema declares the tables that an application uses, by their unqualified names as the database spells them. A
 // table that is not declared does not exist for guarded statements. Only sealed columns are declared; the others,
