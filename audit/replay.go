@@ -146,24 +146,57 @@ func (r *replay) signed(c *checkpoint) error {
 	return nil
 }
 
-// list finds the segments. A file that is no segment is refused, for nobody would look at what is in it.
-func (r *replay) list() error {
-	dir := filepath.Join(r.dir, segmentsName)
-	entries, err := r.fs.ReadDir(dir)
+func (r *replay) segmentFiles() ([]fs.DirEntry, error) {
+	entries, err := r.fs.ReadDir(filepath.Join(r.dir, segmentsName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return r.tampered(segmentsName, -1, "the directory is missing")
+		return nil, r.tampered(segmentsName, -1, "the directory is missing")
 	}
 	if err != nil {
-		return fmt.Errorf("audit: listing the segments: %w", err)
+		return nil, fmt.Errorf("audit: listing the segments: %w", err)
+	}
+	return entries, nil
+}
+
+// segmentOf returns the index of the first event in the segment that a file belongs to.
+func (r *replay) segmentOf(e fs.DirEntry) (int64, error) {
+	base, ext, _ := strings.Cut(e.Name(), ".")
+	first, err := strconv.ParseInt(base, 10, 64)
+	if err != nil || len(base) != 20 || first < 0 || ext != "jsonl" && ext != "leaves" || !e.Type().IsRegular() {
+		return 0, r.tampered(segmentsName+"/"+e.Name(), -1, "it is neither a segment nor its leaves; move it elsewhere if you put it there")
+	}
+	return first, nil
+}
+
+// list finds the segments. A file that is no segment is refused, for nobody would look at what is in it.
+//
+// A listing may miss a file that is made while it is taken, and have one that is made after that. So it is taken twice,
+// and of the second what goes as far as the first: all of that was there when the second began.
+func (r *replay) list() error {
+	entries, err := r.segmentFiles()
+	if err != nil {
+		return err
+	}
+	newest := int64(-1)
+	for _, e := range entries {
+		first, err := r.segmentOf(e)
+		if err != nil {
+			return err
+		}
+		newest = max(newest, first)
+	}
+	if entries, err = r.segmentFiles(); err != nil {
+		return err
 	}
 	leaves := map[int64]bool{}
 	for _, e := range entries {
-		base, ext, _ := strings.Cut(e.Name(), ".")
-		first, err := strconv.ParseInt(base, 10, 64)
-		if err != nil || len(base) != 20 || first < 0 || ext != "jsonl" && ext != "leaves" || !e.Type().IsRegular() {
-			return r.tampered(segmentsName+"/"+e.Name(), -1, "it is neither a segment nor its leaves; move it elsewhere if you put it there")
+		first, err := r.segmentOf(e)
+		if err != nil {
+			return err
 		}
-		if ext == "leaves" {
+		switch {
+		case first > newest:
+			continue // made meanwhile
+		case strings.HasSuffix(e.Name(), ".leaves"):
 			leaves[first] = true
 			continue
 		}

@@ -198,25 +198,25 @@ func TestVerifyUnsealedAndTorn(t *testing.T) {
 func TestVerifyLive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	l := mustOpen(t, dir, &Options{Durability: Written, SegmentBytes: 64 << 10, CheckpointEvery: time.Millisecond, HeadEvery: 10, ReserveBytes: -1})
-	stop := make(chan struct{})
+	// Each round lets in as many events as fill a segment or two, so that the log's length does not depend on how fast
+	// this machine verifies.
+	const rounds, perRound = 40, 100
+	events := make(chan struct{}, perRound)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for range events {
 				if err := l.Record(t.Context(), query(acme, "x")); err != nil {
 					t.Error(err)
-					return
 				}
 			}
 		})
 	}
 	var last *Report
-	for n := 0; n < 40 || last.Segments < 4; n++ {
+	for range rounds {
+		for range perRound {
+			events <- struct{}{}
+		}
 		r, err := Verify(t.Context(), dir, nil)
 		if err != nil {
 			t.Errorf("%v\n%s", err, r)
@@ -224,8 +224,11 @@ func TestVerifyLive(t *testing.T) {
 		}
 		last = r
 	}
-	close(stop)
+	close(events)
 	wg.Wait()
+	if last == nil || last.Segments < 4 {
+		t.Errorf("the log was not rolled: %v", last)
+	}
 }
 
 // TestVerifyWhileSealed lets the log grow and seal exactly when the reader has seen the end of its lines.
