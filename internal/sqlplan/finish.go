@@ -83,8 +83,8 @@ func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
 	plan.SQL = text
 }
 
-// named are the kinds of nodes that must bear the planner's mark: those that name something, and those that bring
-// others in.
+// checkMarks refuses a tree with a node that the planner neither visited nor made, of those kinds that name something
+// or bring others in. It is there for the field that is in the list of shapes and that no visit looks at.
 func (p *planner) checkMarks(m protoreflect.Message) {
 	switch node := m.Interface().(type) {
 	case *pg.RangeVar, *pg.RangeSubselect, *pg.RangeFunction, *pg.JoinExpr, *pg.ColumnRef, *pg.ParamRef, *pg.FuncCall,

@@ -2,6 +2,8 @@ package sqlplan
 
 import (
 	"errors"
+	"reflect"
+	"sync"
 	"testing"
 )
 
@@ -14,4 +16,26 @@ func TestNewRefusesGarbage(t *testing.T) {
 			t.Errorf("%q: got %v, want a refusal", sql, err)
 		}
 	}
+}
+
+// Plans are data: the same however many goroutines make them at once.
+func TestNewConcurrently(t *testing.T) {
+	_, statements, _ := golden(t, "testdata/plans.txt")
+	statements = statements[:40]
+	cat := testCatalog(PostgreSQL)
+	want := make([]*Plan, len(statements))
+	for i, sql := range statements {
+		want[i], _ = New(sql, cat)
+	}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for i, sql := range statements {
+				if got, _ := New(sql, cat); !reflect.DeepEqual(got, want[i]) {
+					t.Errorf("%s: got %+v, want %+v", sql, got, want[i])
+				}
+			}
+		})
+	}
+	wait.Wait()
 }

@@ -1,6 +1,3 @@
-// Package sqlplan turns a statement's text into a plan that is safe to send for any one tenant, or refuses it.
-// It knows PostgreSQL's grammar and a [Catalog], and no driver, key or tenant: a plan is plain data, the same for
-// every tenant, because the tenant is a parameter.
 package sqlplan
 
 // Verb is what a statement does.

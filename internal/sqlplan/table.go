@@ -1,0 +1,114 @@
+package sqlplan
+
+import (
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// table finds the declared table that a name means.
+func (p *planner) table(rv *pg.RangeVar) *Table {
+	t := p.cat.Tables[rv.Relname]
+	if t == nil || rv.Schemaname != "" && (t.Schema == "" || rv.Schemaname != t.Schema) {
+		construct := rv.Relname
+		if rv.Schemaname != "" {
+			construct = rv.Schemaname + "." + rv.Relname
+		}
+		refuse("unknown table", construct, rv.Location, "declare the table in the schema, and name it as the database does")
+	}
+	p.plainly(rv)
+	p.tables[t.Name] = true
+	return t
+}
+
+func (p *planner) plainly(rv *pg.RangeVar) {
+	if rv.Relpersistence != "p" {
+		refuse("unsupported clause", "TEMPORARY", rv.Location, "leave it out")
+	}
+	if !rv.Inh {
+		refuse("unsupported clause", "ONLY", rv.Location, "leave it out; tenants are not kept in child tables")
+	}
+}
+
+// qualified names the table in its schema: main in SQLite, where a temporary table of the same name would win.
+func (p *planner) qualified(t *Table, alias string) *pg.RangeVar {
+	schema := t.Schema
+	if p.lite {
+		schema = "main"
+	}
+	rv := &pg.RangeVar{Schemaname: schema, Relname: t.Name, Inh: true, Relpersistence: "p", Alias: &pg.Alias{Aliasname: alias}}
+	p.mark(rv)
+	return rv
+}
+
+// scopedTable builds (SELECT columns FROM schema.table AS alias WHERE the tenant's) AS alias. It is the one place
+// where a table is read.
+func (p *planner) scopedTable(r *relation, colnames []string, position int32) *pg.Node {
+	s := newSelect()
+	p.mark(s)
+	for _, c := range r.base.Columns {
+		if !c.Index {
+			r.columns = append(r.columns, column{name: c.Name, table: r.base.Name, column: c.Name, sealed: c.Sealed, family: familyOf(c.Type)})
+		}
+	}
+	original := r.columns
+	r.columns = p.renamed(r.columns, colnames, r.name, position)
+	for i, c := range r.columns {
+		name := ""
+		if p.lite || c.name != original[i].name {
+			name = c.name
+		}
+		s.TargetList = append(s.TargetList, target(name, p.columnRef(r.alias, original[i].name)))
+	}
+	s.FromClause = []*pg.Node{{Node: &pg.Node_RangeVar{RangeVar: p.qualified(r.base, r.alias)}}}
+	if !r.base.Shared {
+		s.WhereClause = p.scopedTo(r.base, r.alias)
+		p.scoped = append(p.scoped, s)
+	}
+	r.derived = s
+	sub := &pg.RangeSubselect{Subquery: selectNode(s), Alias: &pg.Alias{Aliasname: r.alias}}
+	p.mark(sub)
+	return &pg.Node{Node: &pg.Node_RangeSubselect{RangeSubselect: sub}}
+}
+
+// index returns a reference to the blind index column of a relation's sealed column. A derived table shows it only
+// where it is needed, and never to *.
+func (p *planner) index(r *relation, c *Column) *pg.Node {
+	if r.derived == nil {
+		r.used = append(r.used, c.IndexColumn)
+		return p.columnRef(r.alias, c.IndexColumn)
+	}
+	name, ok := r.exposed[c.IndexColumn]
+	if !ok {
+		name = c.IndexColumn
+		for r.has(name) {
+			name += "_index"
+		}
+		if r.exposed == nil {
+			r.exposed = map[string]string{}
+		}
+		r.exposed[c.IndexColumn] = name
+		as := ""
+		if p.lite || name != c.IndexColumn {
+			as = name
+		}
+		r.derived.TargetList = append(r.derived.TargetList, target(as, p.columnRef(r.alias, c.IndexColumn)))
+	}
+	r.used = append(r.used, name)
+	return p.columnRef(r.alias, name)
+}
+
+// has tells whether a relation shows a column of that name, whatever the case.
+func (r *relation) has(name string) bool {
+	for _, c := range r.columns {
+		if strings.EqualFold(c.name, name) {
+			return true
+		}
+	}
+	for _, shown := range r.exposed {
+		if strings.EqualFold(shown, name) {
+			return true
+		}
+	}
+	return false
+}
