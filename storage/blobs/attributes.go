@@ -42,6 +42,7 @@ type attributes struct {
 	ContentLanguage    string            `json:"content_language,omitempty"`
 	MD5                []byte            `json:"md5,omitempty"` // of the plaintext, where the writer knew it beforehand
 	Metadata           map[string]string `json:"metadata,omitempty"`
+	Imported           *provenance       `json:"imported,omitempty"` // by Import, and not written since
 }
 
 // seal returns the attributes as the store keeps them.

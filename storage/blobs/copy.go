@@ -40,6 +40,7 @@ func (b *bucket) copy(ctx context.Context, from, to *gate.Pass, srcKey, srcName,
 		return 0, err
 	}
 	attrs := *src.stat.sealed
+	attrs.Imported = nil
 	dst, err := b.create(ctx, to.Keys(), dstKey, dstName, &attrs, &blob.WriterOptions{})
 	if err != nil {
 		return 0, errors.Join(err, src.close())

@@ -73,7 +73,12 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	dir := t.TempDir()
+	return worldIn(t, t.TempDir())
+}
+
+// worldIn is a world whose keys are in dir, and stay there.
+func worldIn(t testing.TB, dir string) *world {
+	t.Helper()
 	kek, err := localkek.Open(filepath.Join(dir, "kek.json"), nil)
 	must(t, err)
 	store, err := filestore.Open(filepath.Join(dir, "keys"), nil)
@@ -84,6 +89,9 @@ func newWorld(t testing.TB) *world {
 	}
 	t.Cleanup(func() { _ = ring.Close() })
 	for _, id := range []tenant.ID{alice, bob} {
+		if status, err := ring.Status(t.Context(), id); err == nil && status == keys.StatusActive {
+			continue
+		}
 		if err := ring.Provision(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
@@ -237,7 +245,8 @@ func (d bucketDriver) Attributes(ctx context.Context, key string) (*driver.Attri
 	if err != nil {
 		return nil, err
 	}
-	return &driver.Attributes{ContentType: a.ContentType, Metadata: a.Metadata, Size: a.Size, ModTime: a.ModTime, ETag: a.ETag}, nil
+	return &driver.Attributes{ContentType: a.ContentType, Metadata: a.Metadata, Size: a.Size, ModTime: a.ModTime, ETag: a.ETag,
+		CacheControl: a.CacheControl, ContentDisposition: a.ContentDisposition, ContentEncoding: a.ContentEncoding, ContentLanguage: a.ContentLanguage}, nil
 }
 
 func (d bucketDriver) NewRangeReader(ctx context.Context, key string, offset, length int64, _ *driver.ReaderOptions) (driver.Reader, error) {
@@ -255,11 +264,29 @@ func (r *readerDriver) Attributes() *driver.ReaderAttributes {
 }
 
 func (d bucketDriver) NewTypedWriter(ctx context.Context, key, contentType string, o *driver.WriterOptions) (driver.Writer, error) {
-	return d.b.NewWriter(ctx, key, &blob.WriterOptions{ContentType: contentType, Metadata: o.Metadata, IfNotExist: o.IfNotExist})
+	return d.b.NewWriter(ctx, key, &blob.WriterOptions{ContentType: contentType, DisableContentTypeDetection: true,
+		Metadata: o.Metadata, IfNotExist: o.IfNotExist})
 }
 
 func (d bucketDriver) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
 	return d.b.Delete(ctx, key)
+}
+
+func (d bucketDriver) ListPaged(ctx context.Context, o *driver.ListOptions) (*driver.ListPage, error) {
+	token := o.PageToken
+	if len(token) == 0 {
+		token = blob.FirstPageToken
+	}
+	size := o.PageSize
+	if size == 0 {
+		size = defaultPageSize
+	}
+	objects, next, err := d.b.ListPage(ctx, token, size, &blob.ListOptions{Prefix: o.Prefix, Delimiter: o.Delimiter})
+	page := &driver.ListPage{NextPageToken: next}
+	for _, o := range objects {
+		page.Objects = append(page.Objects, &driver.ListObject{Key: o.Key, Size: o.Size, ModTime: o.ModTime, IsDir: o.IsDir})
+	}
+	return page, err
 }
 
 // lyingLister lists a prefix of its own choice.

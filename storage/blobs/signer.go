@@ -167,6 +167,11 @@ type signing struct {
 
 type signingKey struct{}
 
+// wholeKey returns the key that the guarded driver sees for a key of a bucket, which may be a prefixed view.
+func wholeKey(ctx context.Context, of *blob.Bucket, key string) (string, error) {
+	return of.SignedURL(context.WithValue(ctx, signingKey{}, (*signing)(nil)), key, nil)
+}
+
 // guarded returns the driver of this package behind a bucket, or nil.
 func guarded(outer *blob.Bucket) (b *bucket) {
 	if outer == nil || !outer.As(&b) {

@@ -34,22 +34,27 @@ func (w failedWriter) Write([]byte) (int, error) { return 0, w.err }
 func (w failedWriter) Close() error { return w.err }
 
 func (b *bucket) newWriter(ctx context.Context, key, contentType string, opts *driver.WriterOptions) (*writer, error) {
+	return b.newWriterOf(ctx, key, &attributes{
+		ContentType:        contentType,
+		CacheControl:       opts.CacheControl,
+		ContentDisposition: opts.ContentDisposition,
+		ContentEncoding:    opts.ContentEncoding,
+		ContentLanguage:    opts.ContentLanguage,
+		// The portable Writer has checked it against what was written before it lets the object come to be.
+		MD5:      opts.ContentMD5,
+		Metadata: opts.Metadata,
+	}, opts)
+}
+
+func (b *bucket) newWriterOf(ctx context.Context, key string, a *attributes, opts *driver.WriterOptions) (*writer, error) {
 	pass, name, err := b.enter(ctx, audit.CodeBlobWrite, tenant.Write, key)
 	if err != nil {
 		return nil, err
 	}
 	var d *draft
 	if err = hook(opts.BeforeWrite); err == nil {
-		d, err = b.create(ctx, pass.Keys(), key, name, &attributes{
-			ContentType:        contentType,
-			CacheControl:       opts.CacheControl,
-			ContentDisposition: opts.ContentDisposition,
-			ContentEncoding:    opts.ContentEncoding,
-			ContentLanguage:    opts.ContentLanguage,
-			// The portable Writer has checked it against what was written before it lets the object come to be.
-			MD5:      opts.ContentMD5,
-			Metadata: opts.Metadata,
-		}, &blob.WriterOptions{BufferSize: opts.BufferSize, MaxConcurrency: opts.MaxConcurrency, IfNotExist: opts.IfNotExist})
+		d, err = b.create(ctx, pass.Keys(), key, name, a,
+			&blob.WriterOptions{BufferSize: opts.BufferSize, MaxConcurrency: opts.MaxConcurrency, IfNotExist: opts.IfNotExist})
 	}
 	if err != nil {
 		return nil, b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: 0, Err: err})
