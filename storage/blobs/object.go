@@ -115,7 +115,9 @@ func (b *bucket) fetch(ctx context.Context, o *object, name string, first, last 
 	if body.Size() != o.stat.stored.Size {
 		return errors.Join(isolation("the object's size changed"), fromStore(body.Close()))
 	}
-	o.body, o.next, o.buf = body, first, make([]byte, segmentSize)
+	// The buffer is this object's alone. One from a pool would be quicker, and would hand one tenant's segment to another
+	// if anybody ever closed a reader while another goroutine reads from it.
+	o.body, o.next, o.buf = body, first, make([]byte, min(end-start, segmentSize))
 	return nil
 }
 
