@@ -88,7 +88,7 @@ func (e *sqliteEngine) connect(ctx context.Context, cat *sqlplan.Catalog) (sessi
 		conn.Close()
 		return nil, fmt.Errorf("sqldb: SQLite refused the authorizer: %w", err)
 	}
-	return &sqliteSession{conn: conn, origins: make(map[string][]sqlite.ColumnInfo)}, nil
+	return &sqliteSession{conn: conn, stmts: newSQLiteStmts()}, nil
 }
 
 // authorizer admits reading and writing the declared tables, functions, and transactions; all else is denied.

@@ -5,7 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 
-	"modernc.org/sqlite"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -14,11 +14,9 @@ import (
 type sqliteSession struct {
 	conn sqliteConn
 	tx   driver.Tx
-	// origins by canonical SQL: SQLite knows them when a statement is compiled. It is bounded by maxOrigins.
-	origins map[string][]sqlite.ColumnInfo
+	// stmts are the compiled statements by canonical SQL.
+	stmts *simplelru.LRU[string, *sqliteStmt]
 }
-
-const maxOrigins = 1000
 
 func ordinals(args []driver.Value) []driver.NamedValue {
 	out := make([]driver.NamedValue, len(args))
@@ -29,26 +27,33 @@ func ordinals(args []driver.Value) []driver.NamedValue {
 }
 
 func (s *sqliteSession) query(ctx context.Context, _ tenant.ID, sql string, args []driver.Value) (cursor, error) {
-	origins, ok := s.origins[sql]
-	if !ok {
-		var err error
-		if origins, err = s.conn.ColumnInfo(sql); err != nil {
-			return nil, err
-		}
-		if len(s.origins) >= maxOrigins {
-			clear(s.origins)
-		}
-		s.origins[sql] = origins
-	}
-	rows, err := s.conn.QueryContext(ctx, sql, ordinals(args))
+	stmt, err := s.statement(ctx, sql)
 	if err != nil {
 		return nil, err
 	}
-	return &sqliteCursor{rows: rows, origins: origins}, nil
+	if stmt.origins == nil {
+		if stmt.origins, err = s.conn.ColumnInfo(sql); err != nil {
+			stmt.release()
+			return nil, err
+		}
+	}
+	rows, err := stmt.compiled.QueryContext(ctx, ordinals(args))
+	if err != nil {
+		stmt.release()
+		return nil, err
+	}
+	return &sqliteCursor{rows: rows, stmt: stmt}, nil
 }
 
 func (s *sqliteSession) exec(ctx context.Context, _ tenant.ID, sql string, args []driver.Value) (int64, error) {
-	res, err := s.conn.ExecContext(ctx, sql, ordinals(args))
+	stmt, err := s.statement(ctx, sql)
+	if err != nil {
+		return 0, err
+	}
+	res, err := stmt.compiled.ExecContext(ctx, ordinals(args))
+	if rerr := stmt.release(); err == nil {
+		err = rerr
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -85,21 +90,25 @@ func (s *sqliteSession) ping(ctx context.Context) error {
 
 func (s *sqliteSession) usable() bool { return s.tx == nil && s.conn.IsValid() }
 
-func (s *sqliteSession) close() error { return s.conn.Close() }
+func (s *sqliteSession) close() error {
+	s.stmts.Purge()
+	return s.conn.Close()
+}
 
 // sqliteCursor is a result set of SQLite's.
 type sqliteCursor struct {
-	rows    driver.Rows
-	origins []sqlite.ColumnInfo
+	rows   driver.Rows
+	stmt   *sqliteStmt
+	closed bool
 }
 
 func (c *sqliteCursor) columns() []string { return c.rows.Columns() }
 
 func (c *sqliteCursor) origin(i int) (table, column string, known bool) {
-	if i >= len(c.origins) {
+	if i >= len(c.stmt.origins) {
 		return "", "", false
 	}
-	return c.origins[i].TableName, c.origins[i].OriginName, true
+	return c.stmt.origins[i].TableName, c.stmt.origins[i].OriginName, true
 }
 
 func (c *sqliteCursor) databaseType(i int) string {
@@ -110,4 +119,15 @@ func (c *sqliteCursor) databaseType(i int) string {
 }
 
 func (c *sqliteCursor) next(dest []driver.Value) error { return c.rows.Next(dest) }
-func (c *sqliteCursor) close() error                   { return c.rows.Close() }
+
+func (c *sqliteCursor) close() error {
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	err := c.rows.Close()
+	if rerr := c.stmt.release(); err == nil {
+		err = rerr
+	}
+	return err
+}
