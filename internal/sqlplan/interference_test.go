@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -26,13 +27,15 @@ type engine struct {
 
 var interferenceTenants = []string{"a", "b", "c"}
 
-// seal stands for encryption: it binds a value to its place.
+// seal stands for encryption: it binds a value to its place, and equal values have different ciphertexts.
 func seal(p Param, v any) any {
 	if v == nil {
 		return nil
 	}
-	return fmt.Appendf(nil, "sealed|%s|%s|%v", p.Table, p.Column, v)
+	return fmt.Appendf(nil, "sealed|%s|%s|%d|%v", p.Table, p.Column, nonces.Add(1), v)
 }
+
+var nonces atomic.Uint64
 
 func blindIndex(p Param, tenant string, v any) any {
 	if v == nil {
@@ -50,6 +53,7 @@ func open(o Output, v any) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("%q does not belong to %s.%s", v, o.Table, o.Column)
 	}
+	_, text, _ = strings.Cut(text, "|")
 	return text, nil
 }
 
@@ -231,7 +235,7 @@ var contents = []struct{ shared, plain string }{
 	{`SELECT code, title FROM countries WHERE $1 <> ''`, `SELECT code, title FROM countries WHERE $1 <> ''`},
 }
 
-var sealedText = regexp.MustCompile(`(sealed\|\w+\|\w+|index\|\w+\|\w+\|\w+\|0)\|`)
+var sealedText = regexp.MustCompile(`(sealed\|\w+\|\w+\|\d+|index\|\w+\|\w+\|\w+\|0)\|`)
 
 // snapshot reads a tenant's rows; sealed values and indexes are reduced to what they hold.
 func snapshot(t *testing.T, tx *sql.Tx, e engine, tenant string, plain bool) []string {

@@ -75,6 +75,18 @@ var shapes = []shape{
 	{sql: "SELECT p.id, p.name, count(v.id) FROM patients p LEFT JOIN visits v ON v.patient_id = p.id GROUP BY p.id"},
 	{sql: "SELECT v.report, p.ssn FROM visits v LEFT JOIN patients p ON p.id = v.patient_id AND p.ssn = $1", args: args{ssn}},
 
+	// A sealed column is one value for each row that its table's key tells apart.
+	{sql: "SELECT DISTINCT id, name, ssn FROM patients WHERE age > $1", args: args{age}},
+	{sql: "SELECT DISTINCT * FROM patients"},
+	{sql: "SELECT DISTINCT p.id, p.name FROM patients p JOIN visits v ON v.patient_id = p.id"},
+	{sql: "SELECT DISTINCT p.name, p.id AS x, v.ward FROM visits v LEFT JOIN patients p ON v.patient_id = p.id"},
+	{sql: "SELECT DISTINCT v.* FROM visits v FULL JOIN patients p ON v.patient_id = p.id"},
+	{sql: "SELECT DISTINCT p.id, p.ssn, v.id AS visit, v.report FROM patients p, visits v WHERE p.id = v.patient_id"},
+	{sql: "SELECT x.name, x.id FROM (SELECT DISTINCT p.id, p.name FROM patients p CROSS JOIN visits v) x WHERE x.id = $1", args: args{id}},
+	{sql: "SELECT p.id, p.name, count(v.id) FROM patients p LEFT JOIN visits v ON v.patient_id = p.id GROUP BY p.id, p.name"},
+	{sql: "SELECT p.name AS n, p.id, count(*) FROM patients p JOIN visits v ON v.patient_id = p.id GROUP BY n, 2, p.ssn"},
+	{sql: "SELECT v.report, v.id, max(p.age) FROM patients p RIGHT JOIN visits v ON v.patient_id = p.id GROUP BY 2, 1"},
+
 	// Joins.
 	{sql: "SELECT p.id, v.id, v.ward FROM patients p JOIN visits v ON v.patient_id = p.id"},
 	{sql: "SELECT p.id, v.ward FROM patients p LEFT JOIN visits v ON v.patient_id = p.id AND v.ward = $1", args: args{ward}},

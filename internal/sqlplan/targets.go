@@ -16,6 +16,8 @@ type selection struct {
 	out   []column
 	top   bool // the statement itself: its output is not read by another query
 	setop bool // ORDER BY sees the output alone
+	// sealedGroups are the sealed columns in GROUP BY.
+	sealedGroups []groupedSealed
 }
 
 // in is the context of the selection's expressions. Those of the statement's own output see selected rows only;
@@ -122,7 +124,7 @@ func (q *selection) clauses() {
 	q.dependent()
 }
 
-// distinct plans DISTINCT, and refuses it over sealed outputs, where equal values have different ciphertexts.
+// distinct plans DISTINCT.
 func (q *selection) distinct() {
 	if len(q.s.DistinctClause) == 0 {
 		return
@@ -130,9 +132,7 @@ func (q *selection) distinct() {
 	// A plain DISTINCT is a list of one empty node.
 	on := len(q.s.DistinctClause) > 1 || q.s.DistinctClause[0].GetNode() != nil
 	if !on {
-		for _, c := range q.out {
-			q.refuseSealed("DISTINCT over a sealed column", c, -1)
-		}
+		q.distinctSealed()
 		return
 	}
 	if q.p.lite {
@@ -154,6 +154,7 @@ func (q *selection) group() {
 	for i, n := range q.s.GroupClause {
 		q.s.GroupClause[i] = q.item(n, "GROUP BY", true)
 	}
+	q.checkGrouped()
 }
 
 // order plans ORDER BY.
@@ -173,14 +174,14 @@ func (q *selection) item(n *pg.Node, clause string, inputFirst bool) *pg.Node {
 		if !isInt || i.Ival.Ival < 1 || int(i.Ival.Ival) > len(q.out) {
 			refuse(clause+" a constant", "", c.Location, "use the ordinal of an output column")
 		}
-		q.refuseSealed(clause+" a sealed column", q.out[i.Ival.Ival-1], c.Location)
+		q.sealedItem(clause, q.out[i.Ival.Ival-1], int(i.Ival.Ival), c.Location)
 		return n
 	}
 	if ref := n.GetColumnRef(); ref != nil && len(ref.Fields) == 1 {
 		name := ref.Fields[0].GetString_().GetSval()
 		if !inputFirst || q.scope.local(name, ref.Location) == nil {
 			if ordinal := q.output(name, clause, ref.Location); ordinal > 0 {
-				q.refuseSealed(clause+" a sealed column", q.out[ordinal-1], ref.Location)
+				q.sealedItem(clause, q.out[ordinal-1], ordinal, ref.Location)
 				return intConst(int32(ordinal))
 			}
 		}
@@ -188,10 +189,26 @@ func (q *selection) item(n *pg.Node, clause string, inputFirst bool) *pg.Node {
 	if q.setop {
 		refuse(clause+" an expression of a set operation", "", -1, "order by an output column")
 	}
-	if v := q.p.bare(n, q.scope); v != nil {
-		q.refuseSealed(clause+" a sealed column", v.column, n.GetColumnRef().Location)
+	if v := q.p.bare(n, q.scope); v != nil && v.sealed {
+		if clause != "GROUP BY" {
+			q.refuseSealed(clause+" a sealed column", v.column, n.GetColumnRef().Location)
+		}
+		grouped := groupedSealed{v.column, q.p.use(v), n.GetColumnRef().Location}
+		q.sealedGroups = append(q.sealedGroups, grouped)
+		return grouped.node
 	}
 	return q.p.expr(n, q.in(true))
+}
+
+// sealedItem refuses an item that is an output with a sealed column, but in GROUP BY, where the other items decide.
+func (q *selection) sealedItem(clause string, c column, ordinal int, position int32) {
+	if !c.sealed {
+		return
+	}
+	if clause != "GROUP BY" {
+		q.refuseSealed(clause+" a sealed column", c, position)
+	}
+	q.sealedGroups = append(q.sealedGroups, groupedSealed{c, q.s.TargetList[ordinal-1].GetResTarget().Val, position})
 }
 
 // output returns the ordinal of the output of that name, 0 when there is none.
@@ -215,19 +232,7 @@ func (q *selection) dependent() {
 	if len(q.s.GroupClause) == 0 {
 		return
 	}
-	grouped := map[[2]string]bool{}
-	mark := func(n *pg.Node) {
-		if ref := n.GetColumnRef(); ref != nil {
-			fields, _ := names(ref.Fields)
-			grouped[[2]string{fields[0], fields[1]}] = true
-		}
-	}
-	for _, n := range q.s.GroupClause {
-		if c, ok := isConst(n); ok {
-			mark(q.s.TargetList[c.GetIval().GetIval()-1].GetResTarget().Val)
-		}
-		mark(n)
-	}
+	grouped := q.grouped()
 	for _, r := range q.scope.relations {
 		if r.base == nil || len(r.base.PrimaryKey) == 0 || !r.keyIn(grouped) {
 			continue
@@ -242,7 +247,7 @@ func (q *selection) dependent() {
 }
 
 // keyIn tells whether the relation's primary key, without the tenant column, is grouped by.
-func (r *relation) keyIn(grouped map[[2]string]bool) bool {
+func (r *relation) keyIn(grouped shown) bool {
 	for _, key := range r.base.PrimaryKey {
 		if key == r.base.TenantColumn {
 			continue
