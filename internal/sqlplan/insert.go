@@ -135,7 +135,7 @@ func (p *planner) onConflict(c *pg.OnConflictClause, r *relation, ctes *cte) {
 	excluded := &relation{name: "excluded", alias: "excluded", base: t, aliased: true, columns: r.columns}
 	sc := &scope{fragment: fragment{relations: []*relation{r, excluded}, columns: show(r).columns}, ctes: ctes}
 	in := ctx{scope: sc, final: true}
-	c.TargetList = p.assignments(t, c.TargetList, excluded, in)
+	c.TargetList = p.assignments(r, c.TargetList, excluded, in)
 	if c.WhereClause != nil {
 		c.WhereClause = p.expr(c.WhereClause, in)
 	}

@@ -99,17 +99,18 @@ func (c *Column) both(value, index *pg.Node) []stored {
 }
 
 // assignments plans the list of SET. Excluded is the row that an INSERT could not insert, nil elsewhere.
-func (p *planner) assignments(t *Table, items []*pg.Node, excluded *relation, in ctx) []*pg.Node {
+func (p *planner) assignments(r *relation, items []*pg.Node, excluded *relation, in ctx) []*pg.Node {
+	t := r.base
 	seen := map[string]bool{}
 	var out []*pg.Node
 	for _, n := range items {
 		res := n.GetResTarget()
 		c := p.writable(t, res.Name, res.Location, seen)
 		var values []stored
-		if v := p.copied(res.Val, c, excluded, in); v != nil {
+		if v := p.copied(res.Val, c, r, excluded, in); v != nil {
 			values = c.both(p.use(v), nil)
 			if c.IndexColumn != "" {
-				values[1].value = p.columnRef(excluded.alias, c.IndexColumn)
+				values[1].value = p.columnRef(v.rel.alias, c.IndexColumn)
 			}
 		} else {
 			values = p.store(t, c, assigned(res.Val, res.Location), in)
@@ -121,14 +122,14 @@ func (p *planner) assignments(t *Table, items []*pg.Node, excluded *relation, in
 	return out
 }
 
-// copied returns excluded's own value of a sealed column, the one copy between columns that keeps a ciphertext where
-// it belongs.
-func (p *planner) copied(n *pg.Node, c *Column, excluded *relation, in ctx) *visible {
-	if !c.Sealed || excluded == nil {
+// copied returns the column itself, of the row that is changed or of excluded: the copies that keep a ciphertext where
+// it belongs. The first is how ent writes DO NOTHING that is to return the row.
+func (p *planner) copied(n *pg.Node, c *Column, target, excluded *relation, in ctx) *visible {
+	if !c.Sealed {
 		return nil
 	}
 	v := p.bare(n, in.scope)
-	if v == nil || v.rel != excluded || v.column.column != c.Name {
+	if v == nil || v.rel != target && v.rel != excluded || v.column.column != c.Name {
 		return nil
 	}
 	return v
@@ -174,7 +175,7 @@ func (p *planner) update(s *pg.UpdateStmt) []column {
 	ctes := p.with(s.WithClause, nil, nil)
 	all := p.combine(show(r), p.from(s.FromClause, nil, ctes))
 	sc := &scope{fragment: all, ctes: ctes}
-	s.TargetList = p.assignments(r.base, s.TargetList, nil, ctx{scope: sc, final: true})
+	s.TargetList = p.assignments(r, s.TargetList, nil, ctx{scope: sc, final: true})
 	s.WhereClause = p.condition(s.WhereClause, r, ctx{scope: sc})
 	return p.returning(&s.ReturningList, sc, r)
 }
