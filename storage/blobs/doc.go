@@ -28,8 +28,9 @@
 //   - Size in attributes, listings and readers is what the store claims until the last segment has authenticated, which
 //     every read to the end does: content is whole when Read has returned io.EOF, and not before. A listing shows the
 //     size -1 for what cannot be an object of this package.
-//   - Signed URLs are refused with gcerrors.Unimplemented: they would hand out ciphertext past the audit trail. Serve
-//     objects from a handler; http.ServeContent takes a *blob.Reader.
+//   - The store's signed URLs are refused with gcerrors.Unimplemented: they would hand out ciphertext past the audit
+//     trail. A [Handler] serves and accepts objects for short-lived tokens of a [Signer], and [Options.Signer] makes
+//     SignedURL return URLs of it. Behind a session of your own, http.ServeContent takes a *blob.Reader.
 //   - Bucket.As and the like are false, since a client or a request of the store leads around all of the above. ErrorAs
 //     works.
 //   - The inner bucket is yours: who holds it can delete and overwrite, though not read.
@@ -42,7 +43,7 @@
 //	gcerrors.PermissionDenied    tenant.ErrMissing, tenant.ErrInvalidAccess, tenant.ErrDenied, keys.ErrSuspended
 //	gcerrors.FailedPrecondition  storage.ErrIsolation, keys.ErrNotProvisioned, keys.ErrShredded; IfNotExist
 //	gcerrors.InvalidArgument     a key, delimiter, page token or attributes that cannot be used
-//	gcerrors.Unimplemented       signed URLs
+//	gcerrors.Unimplemented       signed URLs without Options.Signer
 //	gcerrors.Unknown             audit.ErrUnavailable and keys.ErrUnavailable, which may be retried; the store's own
 //
 // A writer reports what refuses it in Write or Close, never in NewWriter.
@@ -50,12 +51,25 @@
 // # Limits
 //
 // An object's name in the store has at most [MaxKeyLength] bytes, the tenant's segment and marks for segments that are
-// empty or begin with a dot included. Stores have their own limits below that: a file system 255 bytes for each path
-// segment (and none that ends in ".attrs"), Azure 254 segments; gateways that keep objects as files refuse keys
+// empty or begin with a dot included: what S3 and GCS take. Stores have their own limits below that: files 234 bytes for
+// each path segment (255 are a file name's, and fileblob needs 21) and none that ends in ".attrs", Azure 1,024
+// characters and 254 segments; gateways that keep objects as files refuse keys
 // that end in a slash, and like all files cannot have both "a" and "a/b". Where a file system folds case, keys that
 // differ in case overwrite each other within a tenant, and what was overwritten fails to open; tenants never do.
 // Sealed attributes have [Options.AttributesLimit] bytes. An object has at most 2^32-1 segments, 256 TiB. Delimiters
 // cannot contain ".", "!", "~" or "//".
+//
+// # HTTP
+//
+// A token of [Signer.Sign] stands for one access that the access in its context may make: one method, one object, until
+// it expires. What it opens is guarded and recorded as any access is, in the name of who asked for it, so that a
+// suspended tenant's tokens stop working at once, and so do those of an actor whom the authorizer refuses. A handler
+// keeps what it serves out of shared caches, and browsers from running it.
+//
+// # Moving in
+//
+// [Import] seals the objects of a plaintext bucket into a tenant's space, resumably, and verifies each by reading it
+// back. It overwrites nothing of the application's, and deletes a source only if told to and after verification.
 //
 // # Cost
 //
