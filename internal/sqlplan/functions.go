@@ -20,9 +20,9 @@ type builtin struct {
 var builtins = []builtin{
 	// Text. Those that are not total raise, such as for a negative length or a text over 1 GB.
 	{engines: "ps", names: "lower upper length ltrim rtrim"},
-	{engines: "p", names: "btrim char_length character_length octet_length bit_length left right reverse strpos position" +
+	{engines: "p", names: "btrim char_length character_length octet_length bit_length left right reverse" +
 		" starts_with initcap md5 ascii"},
-	{engines: "p", raises: true, names: "substr substring replace translate concat concat_ws lpad rpad repeat split_part overlay chr format to_char" +
+	{engines: "p", raises: true, names: "strpos position substr substring replace translate concat concat_ws lpad rpad repeat split_part overlay chr format to_char" +
 		" to_number to_date to_timestamp regexp_replace regexp_match regexp_count regexp_like string_to_array" +
 		" array_to_string encode decode sha256 sha512 normalize to_hex"},
 	{engines: "s", names: "trim substr substring instr unicode char"},

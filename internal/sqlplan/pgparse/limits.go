@@ -11,13 +11,13 @@ import (
 const (
 	// MaxLength is the longest text that is parsed, in bytes.
 	MaxLength = 256 << 10
-	// MaxDepth bounds nesting: one for each open parenthesis or bracket and for each operator of a chain such as
-	// a + b + c, JOIN or UNION, two for each CASE and nested SELECT.
+	// MaxDepth bounds nesting, in units: one for each open parenthesis, bracket and operator of a chain such as
+	// a + b + c, one for each JOIN and UNION, two for a CASE and a nested SELECT.
 	//
-	// The parser is recursive C. With cgo it overruns the thread's stack, which ends the process, at some thousands;
-	// the WebAssembly build has 64 KiB of stack without a guard page, and overruns it silently, into the parser's own
-	// tables, from 90 of these units on (measured). Both get the same limit, with a margin of two.
-	MaxDepth = 44
+	// The parser is recursive C. With cgo it overruns the thread's stack, which ends the process, at some thousands; the
+	// WebAssembly build has 64 KiB of stack, overruns it from some 90 of these units on (measured for each form of
+	// nesting, see TestDepth), and its instance is not to be trusted afterwards. Both get the same limit.
+	MaxDepth = 52
 )
 
 // LimitError says that a text is over [MaxLength] or [MaxDepth].
@@ -35,51 +35,72 @@ func (e *LimitError) Error() string {
 
 // maxTree bounds the depth of a parse tree in messages. It is far over what [MaxDepth] admits, and is there in case
 // the tokens were misjudged.
-const maxTree = 12 * MaxDepth
+const maxTree = 10 * MaxDepth
 
-// level is what one parenthesis or CASE holds open.
+// level is what one parenthesis or CASE holds open. Height is how far a tree reaches down from a place.
 type level struct {
 	opener  pg.Token
 	query   int // 2 where a SELECT began, 3 where a WITH did
+	logic   int // 1 for AND, 2 for OR: lists of any length, of one height
 	lasting int // joins, set operations and the like, which no separator ends
-	chain   int // operators since the last separator
 	between int // BETWEENs whose AND is still to come
+	height  int // of the operand or chain of operators that is being read
+	highest int // of those that were read before
 }
 
-func (l level) depth() int { return 1 + l.query + l.lasting + l.chain }
+func (l *level) depth() int {
+	return 1 + l.query + l.logic + l.lasting + max(l.height, l.highest)
+}
+
+// separate ends an operand of a list.
+func (l *level) separate() {
+	l.highest, l.height = max(l.highest, l.height), 0
+}
 
 // check refuses what could overrun the parser's stack. It overestimates: an operator counts as if everything to its
-// left were nested in it.
+// left and to its right were nested in it.
 func check(tokens []*pg.ScanToken) error {
-	levels := []level{{}}
-	total := func() (n int) {
-		for _, l := range levels {
-			n += l.depth()
-		}
-		return n
-	}
+	levels := []*level{{}}
+	outer := 0 // the depth of all levels but the last
 	var previous pg.Token
 	for _, t := range tokens {
-		switch t.Token {
-		case pg.Token_ASCII_40, pg.Token_ASCII_91: // ( [
-			levels = append(levels, level{opener: t.Token})
-		case pg.Token_CASE:
-			levels = append(levels, level{opener: t.Token, query: 1})
-		case pg.Token_ASCII_41, pg.Token_ASCII_93: // ) ]
-			levels = closeLevel(levels)
-		case pg.Token_END_P:
-			if levels[len(levels)-1].opener == pg.Token_CASE {
-				levels = levels[:len(levels)-1]
+		if t.Token == pg.Token_SQL_COMMENT || t.Token == pg.Token_C_COMMENT {
+			continue // or IS DISTINCT/**/FROM would hide what DISTINCT is to FROM
+		}
+		top := levels[len(levels)-1]
+		switch {
+		case t.Token == pg.Token_ASCII_40, t.Token == pg.Token_ASCII_91, t.Token == pg.Token_CASE: // ( [
+			outer += top.depth()
+			opened := &level{opener: t.Token}
+			if t.Token == pg.Token_CASE {
+				opened.query = 1
 			}
+			levels = append(levels, opened)
+		case t.Token == pg.Token_ASCII_41, t.Token == pg.Token_ASCII_93: // ) ]
+			// An unclosed CASE inside is a syntax error, which the parser reports.
+			for closed := false; !closed && len(levels) > 1; {
+				closed = levels[len(levels)-1].opener != pg.Token_CASE
+				levels, outer = closeLevel(levels, outer)
+			}
+		case t.Token == pg.Token_END_P && top.opener == pg.Token_CASE:
+			levels, outer = closeLevel(levels, outer)
 		default:
-			levels[len(levels)-1].token(t, previous)
+			top.token(t, previous)
 		}
 		previous = t.Token
-		if len(levels) > MaxDepth || total() > MaxDepth {
+		if outer+levels[len(levels)-1].depth() > MaxDepth {
 			return &LimitError{What: "depth", Position: int(t.Start)}
 		}
 	}
 	return nil
+}
+
+// closeLevel ends the last level, which becomes a part of the operand that its parenthesis stands in.
+func closeLevel(levels []*level, outer int) ([]*level, int) {
+	last, parent := levels[len(levels)-1], levels[len(levels)-2]
+	outer -= parent.depth()
+	parent.height += last.depth()
+	return levels[:len(levels)-1], outer
 }
 
 // token counts a token that opens and closes nothing. Only what surely separates two operands of one list ends a chain:
@@ -91,35 +112,41 @@ func (l *level) token(t *pg.ScanToken, previous pg.Token) {
 			l.between--
 			return
 		}
-		l.chain = 0
+		l.logic = max(l.logic, 1)
+		l.separate()
+	case pg.Token_OR:
+		l.logic = 2
+		l.separate()
 	case pg.Token_FROM:
 		if previous != pg.Token_DISTINCT {
-			l.chain = 0
+			l.separate()
 		}
 	case pg.Token_WHEN, pg.Token_THEN, pg.Token_ELSE:
 		if l.opener == pg.Token_CASE {
-			l.chain = 0
+			l.separate()
 		}
 	case pg.Token_ON:
 		if l.lasting > 0 { // of a join
-			l.chain = 0
+			l.separate()
 		}
-	case pg.Token_ASCII_44, pg.Token_OR, pg.Token_WHERE, pg.Token_HAVING:
-		l.chain = 0
+	case pg.Token_ASCII_44, pg.Token_WHERE, pg.Token_HAVING:
+		l.separate()
 	case pg.Token_SELECT:
-		l.chain, l.query = 0, max(l.query, 2)
+		l.separate()
+		l.query = max(l.query, 2)
 	case pg.Token_WITH:
 		l.query = max(l.query, 3)
 	case pg.Token_BETWEEN:
 		l.between++
+		l.height += 2
+	case pg.Token_JOIN, pg.Token_UNION, pg.Token_INTERSECT, pg.Token_EXCEPT:
+		l.separate()
 		l.lasting++
-	case pg.Token_JOIN, pg.Token_UNION, pg.Token_INTERSECT, pg.Token_EXCEPT,
-		// Statements inside statements.
-		pg.Token_CREATE, pg.Token_DO, pg.Token_EXPLAIN, pg.Token_PREPARE, pg.Token_DECLARE, pg.Token_COPY, pg.Token_ATOMIC:
-		l.lasting++
+	case pg.Token_CREATE, pg.Token_DO, pg.Token_EXPLAIN, pg.Token_PREPARE, pg.Token_DECLARE, pg.Token_COPY, pg.Token_ATOMIC:
+		l.lasting += 2 // statements inside statements
 	default:
 		if chains(t) {
-			l.chain++
+			l.height++
 		}
 	}
 }
@@ -144,17 +171,6 @@ func tooDeep(m protoreflect.Message, limit int) bool {
 	return deep
 }
 
-func closeLevel(levels []level) []level {
-	for len(levels) > 1 {
-		opener := levels[len(levels)-1].opener
-		levels = levels[:len(levels)-1]
-		if opener != pg.Token_CASE { // an unclosed CASE inside is a syntax error, which the parser reports
-			break
-		}
-	}
-	return levels
-}
-
 // chains tells the tokens that nest what follows or precedes them without a parenthesis. Every token that is not
 // known to be harmless counts.
 func chains(t *pg.ScanToken) bool {
@@ -164,7 +180,8 @@ func chains(t *pg.ScanToken) bool {
 		pg.Token_ASCII_59, pg.Token_SQL_COMMENT, pg.Token_C_COMMENT: // ;
 		return false
 	case pg.Token_NOT, pg.Token_COLLATE, pg.Token_AT, pg.Token_IS, pg.Token_ISNULL, pg.Token_NOTNULL,
-		pg.Token_IN_P, pg.Token_LIKE, pg.Token_ILIKE, pg.Token_SIMILAR, pg.Token_OPERATOR, pg.Token_ESCAPE:
+		pg.Token_IN_P, pg.Token_LIKE, pg.Token_ILIKE, pg.Token_SIMILAR, pg.Token_OPERATOR, pg.Token_ESCAPE,
+		pg.Token_OVER, pg.Token_FILTER, pg.Token_WITHIN:
 		return true
 	}
 	return t.KeywordKind == pg.KeywordKind_NO_KEYWORD

@@ -40,8 +40,9 @@ var nested = map[string]func(n int) string{
 	"exists": func(n int) string {
 		return "SELECT 1 WHERE EXISTS (" + strings.Repeat("SELECT 1 WHERE EXISTS (", n) + "SELECT 1)" + strings.Repeat(")", n)
 	},
-	"between":  func(n int) string { return "SELECT " + strings.Repeat("1 BETWEEN 1 AND NOT ", n) + "1" },
-	"distinct": func(n int) string { return "SELECT " + strings.Repeat("1 IS DISTINCT FROM NOT ", n) + "1" },
+	"between":   func(n int) string { return "SELECT " + strings.Repeat("1 BETWEEN 1 AND NOT ", n) + "1" },
+	"distinct":  func(n int) string { return "SELECT " + strings.Repeat("1 IS DISTINCT FROM NOT ", n) + "1" },
+	"commented": func(n int) string { return "SELECT " + strings.Repeat("1 IS DISTINCT/**/FROM NOT ", n) + "1" },
 	"atomic": func(n int) string {
 		return strings.Repeat("CREATE FUNCTION f() BEGIN ATOMIC ", n) + "SELECT 1" + strings.Repeat("; END", n)
 	},
@@ -60,6 +61,40 @@ var nested = map[string]func(n int) string{
 	"comment": func(n int) string { return "SELECT " + strings.Repeat("/* ", n) + strings.Repeat("*/ ", n) + "1" },
 	"not or": func(n int) string {
 		return "SELECT " + strings.Repeat("NOT (a OR b AND ", n) + "c" + strings.Repeat(")", n)
+	},
+	"left": func(n int) string { return "SELECT " + strings.Repeat("(", n) + "x" + strings.Repeat("+ 1)", n) },
+	"left and": func(n int) string {
+		return "SELECT " + strings.Repeat("(", n) + "x" + strings.Repeat(" AND y OR z)", n)
+	},
+	"left ops": func(n int) string {
+		return "SELECT " + strings.Repeat("(", n) + "x" + strings.Repeat("::a + 1 = 2 AND y OR z)", n)
+	},
+	"left cast": func(n int) string {
+		return "SELECT " + strings.Repeat("(", n) + "x" + strings.Repeat(" :: a :: b :: c)", n)
+	},
+	"left case": func(n int) string {
+		return "SELECT " + strings.Repeat("CASE ", n) + "x" + strings.Repeat(" WHEN 1 THEN 2 END", n)
+	},
+	"left union": func(n int) string {
+		return strings.Repeat("(", n) + "SELECT 1" + strings.Repeat(" UNION SELECT 2)", n)
+	},
+	"left join": func(n int) string {
+		return "SELECT 1 FROM " + strings.Repeat("(", n) + "a" + strings.Repeat(" JOIN b ON x AND y OR z)", n)
+	},
+	"right union": func(n int) string {
+		return "SELECT 1" + strings.Repeat(" UNION (SELECT 2", n) + strings.Repeat(")", n)
+	},
+	"subscript": func(n int) string { return "SELECT " + strings.Repeat("(x)[", n) + "1" + strings.Repeat("]", n) },
+	"row":       func(n int) string { return "SELECT " + strings.Repeat("ROW(1, ", n) + "1" + strings.Repeat(")", n) },
+	"any":       func(n int) string { return "SELECT 1" + strings.Repeat(" = ANY (SELECT 1", n) + strings.Repeat(")", n) },
+	"order": func(n int) string {
+		return "SELECT 1" + strings.Repeat(" ORDER BY (SELECT 1", n) + strings.Repeat(")", n)
+	},
+	"group": func(n int) string {
+		return "SELECT 1" + strings.Repeat(" GROUP BY GROUPING SETS (ROLLUP ((SELECT 1", n) + strings.Repeat(")))", n)
+	},
+	"conflict": func(n int) string {
+		return "INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = " + strings.Repeat("(SELECT b + ", n) + "1" + strings.Repeat(")", n)
 	},
 	"explain": func(n int) string { return strings.Repeat("EXPLAIN ", n) + "SELECT 1" },
 }
