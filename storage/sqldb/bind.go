@@ -66,11 +66,14 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	if !ok {
 		return nil, errors.New("the plan seals a column that is not declared as sealed")
 	}
-	if p.Source == sqlplan.FromConst {
+	if p.Source == sqlplan.FromConst && !p.Array {
 		v = column.literal(v)
 	}
 	if p.Use == sqlplan.Seal {
 		return envelope.SealField(pass.Keys().Data(), pass.Tenant(), p.Table, p.Column, column.logical, v)
+	}
+	if p.Array {
+		return column.indexArray(pass, p, v)
 	}
 	return column.blindIndex(pass, p, v)
 }

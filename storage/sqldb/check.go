@@ -102,6 +102,7 @@ type foreignKey struct {
 	parent                 string
 	parentColumns          []string
 	parentOutsideOfCatalog bool
+	setsTenant             bool // SET NULL or SET DEFAULT includes the tenant column
 }
 
 // foreignKey reports a key through which one tenant's row could refer to another's, which the database would accept and
@@ -118,12 +119,11 @@ func (c *tableCheck) foreignKey(declared Schema, k foreignKey) {
 		c.problem("", fmt.Sprintf("%s refers from a shared table to the tenants' table %s", k.name, k.parent), "drop the foreign key")
 		return
 	}
+	if k.setsTenant {
+		c.problem("", k.name+" sets the tenant column when its parent goes, which moves the row to another tenant", "use CASCADE, RESTRICT, or SET NULL with a list of the other columns")
+	}
 	for i, column := range k.columns {
-		if column != c.options.TenantColumn {
-			continue
-		}
-		// SQLite leaves the parent's columns out where the key refers to the primary key, in its order.
-		if i < len(k.parentColumns) && (k.parentColumns[i] == c.options.TenantColumn || k.parentColumns[i] == "") {
+		if column == c.options.TenantColumn && i < len(k.parentColumns) && k.parentColumns[i] == c.options.TenantColumn {
 			return
 		}
 	}

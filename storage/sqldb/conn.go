@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
@@ -38,8 +39,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, err
 	}
-	if a.pass == nil {
-		_, err := c.session.exec(ctx, a.id, a.plan.SQL, nil)
+	if !a.plan.ReturnsRows {
+		_, err := c.run(ctx, a)
 		return emptyRows{}, err
 	}
 	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
@@ -60,20 +61,53 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.session.exec(ctx, a.id, a.plan.SQL, a.values)
+	n, err := c.run(ctx, a)
 	if err != nil {
-		if a.pass == nil {
-			return nil, err
-		}
-		return nil, a.failed(ctx, err)
-	}
-	if a.pass != nil {
-		c.wrote(a)
-		if err := a.pass.Leave(ctx, gate.Result{Rows: n, Bytes: -1}); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	return result(n), nil
+}
+
+// run executes a statement without showing its result, and returns how many rows it changed or would have returned.
+func (c *conn) run(ctx context.Context, a *access) (int64, error) {
+	if a.pass == nil {
+		_, err := c.session.exec(ctx, a.id, a.plan.SQL, nil)
+		return 0, err
+	}
+	var n int64
+	var err error
+	if a.plan.ReturnsRows {
+		n, err = c.drain(ctx, a)
+	} else {
+		n, err = c.session.exec(ctx, a.id, a.plan.SQL, a.values)
+	}
+	if err != nil {
+		return 0, a.failed(ctx, err)
+	}
+	c.wrote(a)
+	return n, a.pass.Leave(ctx, gate.Result{Rows: n, Bytes: -1})
+}
+
+// drain counts the rows of a result that nobody wants to see. Their values stay sealed.
+func (c *conn) drain(ctx context.Context, a *access) (int64, error) {
+	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
+	if err != nil {
+		return 0, err
+	}
+	n, err := count(cur)
+	return n, errors.Join(err, cur.close())
+}
+
+// count reads a cursor to its end.
+func count(cur cursor) (n int64, err error) {
+	dest := make([]driver.Value, len(cur.columns()))
+	for ; ; n++ {
+		if err := cur.next(dest); errors.Is(err, io.EOF) {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+	}
 }
 
 // access is one admitted statement.
@@ -97,6 +131,10 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 		return nil, fmt.Errorf("sqldb: the statement takes %d parameters and was given %d", plan.NumInput, len(args))
 	}
 	if plan.Verb == sqlplan.Savepoint {
+		if c.tx == nil {
+			// SQLite would begin a transaction with it, that nobody knows of and nobody ends.
+			return nil, c.refuse(ctx, &RefusedError{Reason: "savepoint outside a transaction", Construct: "SAVEPOINT", Position: 0, Hint: "begin a transaction with BeginTx"})
+		}
 		acc, err := c.db.gate.Check(ctx, c.db.op(plan, c.tx))
 		if err != nil {
 			return nil, err
@@ -182,8 +220,13 @@ func (c *conn) wrote(a *access) {
 // Ping implements driver.Pinger. It touches no data and needs no tenant.
 func (c *conn) Ping(ctx context.Context) error { return c.session.ping(ctx) }
 
-// Close implements driver.Conn.
-func (c *conn) Close() error { return c.session.close() }
+// Close implements driver.Conn. A transaction that is still open is rolled back by it.
+func (c *conn) Close() error {
+	if c.tx != nil {
+		return errors.Join(c.tx.Rollback(), c.session.close())
+	}
+	return c.session.close()
+}
 
 // ResetSession implements driver.SessionResetter.
 func (c *conn) ResetSession(context.Context) error {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -57,6 +59,19 @@ func (r *recorder) failing(f func(*audit.Event) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fail = f
+}
+
+// await returns once an event like that has been recorded.
+func (r *recorder) await(like func(*audit.Event) bool) {
+	for {
+		r.mu.Lock()
+		found := slices.ContainsFunc(r.events, func(e audit.Event) bool { return like(&e) })
+		r.mu.Unlock()
+		if found {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // take returns the events since it was last called.

@@ -99,16 +99,24 @@ func TestOpenChecksTheTables(t *testing.T) {
 		{"sealed column's default", `CREATE TABLE t (` + good + `secret BLOBTYPE DEFAULT 'clear')`, "default"},
 		{"foreign key", `CREATE TABLE t (` + good + `secret BLOBTYPE, up bigint, PRIMARY KEY (tenant_id, id)); CREATE TABLE u (` + good + ` up bigint, PRIMARY KEY (tenant_id, id), UNIQUE (id), FOREIGN KEY (up) REFERENCES u (id))`, "parent of the same tenant"},
 		{"undeclared parent", `CREATE TABLE p (id bigint PRIMARY KEY); CREATE TABLE t (` + good + `secret BLOBTYPE, up bigint REFERENCES p (id))`, "not declared"},
+		{"parent that sets the tenant", `CREATE TABLE u (` + good + `x text, PRIMARY KEY (tenant_id, id)); CREATE TABLE t (` + good + `secret BLOBTYPE, FOREIGN KEY (tenant_id, id) REFERENCES u (tenant_id, id) ON DELETE SET DEFAULT)`, "moves the row to another tenant"},
 		{"shared with a tenant column", `CREATE TABLE t (` + good + `secret BLOBTYPE); CREATE TABLE u (` + good + `x text); CREATE TABLE s (` + good + `x text)`, "declared shared"},
 	}
 	perEngine := map[sqldb.Dialect][]mistake{
 		sqldb.SQLite: {
+			{"folding primary key", `CREATE TABLE t (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, secret BLOB, PRIMARY KEY (tenant_id COLLATE NOCASE, id))`, "collation NOCASE"},
+			{"folding unique key", `CREATE TABLE t (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, secret BLOB, UNIQUE (tenant_id COLLATE NOCASE, id))`, "collation NOCASE"},
+			{"implicit parent in another order", `CREATE TABLE u (tenant_id TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (id, tenant_id)); CREATE TABLE t (tenant_id TEXT NOT NULL, up TEXT, secret BLOB, FOREIGN KEY (tenant_id, up) REFERENCES u)`, "parent of the same tenant"},
 			{"folding collation", `CREATE TABLE t (tenant_id TEXT COLLATE NOCASE NOT NULL, secret BLOB)`, "collation"},
 			{"trimming collation", `CREATE TABLE t (tenant_id TEXT COLLATE RTRIM NOT NULL, secret BLOB)`, "collation"},
 			{"trigger", `CREATE TABLE t (` + good + `secret BLOB); CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END`, "trigger"},
 			{"rowid key", `CREATE TABLE t (tenant_id TEXT NOT NULL, id INTEGER PRIMARY KEY, secret BLOB)`, "lacks the tenant column"},
 		},
 		sqldb.PostgreSQL: {
+			{"folding key", `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (` + good + `secret bytea); CREATE UNIQUE INDEX k ON t (tenant_id COLLATE ci, id)`, "different ids may be equal"},
+			{"partition's key", `CREATE TABLE t (` + good + `secret bytea, PRIMARY KEY (tenant_id, id)) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9); CREATE UNIQUE INDEX ON t1 (id)`, "lacks the tenant column"},
+			{"partition's trigger", `CREATE TABLE t (` + good + `secret bytea) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'begin return new; end'; CREATE TRIGGER g BEFORE INSERT ON t1 FOR EACH ROW EXECUTE FUNCTION f()`, "owner's rights"},
+			{"child's rule", `CREATE TABLE t (` + good + `secret bytea); CREATE TABLE t1 () INHERITS (t); CREATE RULE r AS ON INSERT TO t1 DO ALSO DELETE FROM t1`, "rules"},
 			{"citext-like collation", `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (tenant_id text COLLATE ci NOT NULL, secret bytea)`, "nondeterministic"},
 			{"blank-padded", `CREATE TABLE t (tenant_id char(20) NOT NULL, secret bytea)`, "different ids as equal"},
 			{"RLS off", `CREATE TABLE t (` + good + `secret bytea)`, "row-level security is off"},

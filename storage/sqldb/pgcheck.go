@@ -26,7 +26,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		run  func() error
 	}{
 		{"the server", r.readServer}, {"tables", r.readTables}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
-		{"foreign keys", r.readForeignKeys}, {"triggers", r.readTriggers}, {"policies", r.readPolicies},
+		{"foreign keys", r.readForeignKeys}, {"triggers", r.readTriggers}, {"rules", r.readRules}, {"policies", r.readPolicies},
 	}
 	for _, step := range steps {
 		if err := step.run(); err != nil {
@@ -54,6 +54,12 @@ type pgTable struct {
 	plan *sqlplan.Table
 	oid  uint32
 }
+
+// family is the declared tables with the partitions and children that hold their rows ($1, by oid and declared name). An
+// index, a foreign key or a trigger of one of them acts on rows of the declared table.
+const family = `WITH RECURSIVE family(oid, declared) AS (
+	SELECT oid, relname FROM pg_catalog.pg_class WHERE oid = ANY ($1)
+	UNION SELECT i.inhrelid, f.declared FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid) `
 
 func (r *pgReader) problem(table, column, what, fix string) {
 	r.problems = append(r.problems, Problem{Table: table, Column: column, What: what, Fix: fix})
@@ -122,7 +128,7 @@ func (r *pgReader) readServer() error {
 func (r *pgReader) readTables() error {
 	names := sortedKeys(r.declared)
 	rows, err := r.conn.Query(r.ctx, `
-		SELECT c.relname, c.oid, c.relkind::text, c.relhasrules, c.relrowsecurity, c.relforcerowsecurity
+		SELECT c.relname, c.oid, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relname = ANY ($2)`, r.options.Schema, names)
 	if err != nil {
@@ -131,11 +137,11 @@ func (r *pgReader) readTables() error {
 	defer rows.Close()
 	for rows.Next() {
 		var (
-			name, kind           string
-			oid                  uint32
-			rules, rls, forceRLS bool
+			name, kind    string
+			oid           uint32
+			rls, forceRLS bool
 		)
-		if err := rows.Scan(&name, &oid, &kind, &rules, &rls, &forceRLS); err != nil {
+		if err := rows.Scan(&name, &oid, &kind, &rls, &forceRLS); err != nil {
 			return err
 		}
 		if kind != "r" && kind != "p" {
@@ -144,9 +150,6 @@ func (r *pgReader) readTables() error {
 		}
 		shared := r.declared[name].Shared
 		r.tables[name] = &pgTable{oid: oid, plan: &sqlplan.Table{Schema: r.options.Schema, Name: name, Shared: shared}}
-		if rules {
-			r.problem(name, "", "rules rewrite its statements after the guard has checked them", "drop the rules")
-		}
 		if shared || r.options.InsecureWithoutRLS {
 			continue
 		}
@@ -209,22 +212,27 @@ func (r *pgReader) readColumns() error {
 }
 
 func (r *pgReader) readIndexes() error {
-	return r.each(`
-		SELECT c.relname, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL,
+	return r.each(family+`
+		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL, f.oid = ANY ($1),
+		       EXISTS (SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) AS k(attnum, coll, class)
+		               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname = $2
+		               LEFT JOIN pg_catalog.pg_collation l ON l.oid = k.coll
+		               LEFT JOIN pg_catalog.pg_opclass o ON o.oid = k.class
+		               WHERE NOT coalesce(l.collisdeterministic, true) OR o.opcnamespace IS DISTINCT FROM 'pg_catalog'::regnamespace),
 		       ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, ord)
 		             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
 		             WHERE k.ord <= i.indnkeyatts ORDER BY k.ord)
-		FROM pg_catalog.pg_index i
-		JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+		FROM family f
+		JOIN pg_catalog.pg_index i ON i.indrelid = f.oid
 		JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-		WHERE i.indrelid = ANY ($1) AND (i.indisunique OR i.indisexclusion) ORDER BY c.relname, x.relname`,
+		WHERE i.indisunique OR i.indisexclusion ORDER BY f.declared, x.relname`,
 		func(rows pgx.Rows) error {
 			var (
-				table, index              string
-				primary, exclusion, whole bool
-				columns                   []string
+				table, index                           string
+				primary, exclusion, whole, own, folded bool
+				columns                                []string
 			)
-			if err := rows.Scan(&table, &index, &primary, &exclusion, &whole, &columns); err != nil {
+			if err := rows.Scan(&table, &index, &primary, &exclusion, &whole, &own, &folded, &columns); err != nil {
 				return err
 			}
 			t := r.tables[table].plan
@@ -232,7 +240,10 @@ func (r *pgReader) readIndexes() error {
 				r.problem(table, "", "the exclusion constraint "+index+" may compare rows of different tenants", "drop it; the guard cannot check its operators")
 				return nil
 			}
-			if !r.check(table).uniqueKey("unique index "+index, columns) || !whole || slices.Contains(columns, "") {
+			if folded && !t.Shared {
+				r.problem(table, r.options.TenantColumn, "the key "+index+" compares the tenant column in a way under which different ids may be equal", "define it with the column's own collation and operator class")
+			}
+			if !r.check(table).uniqueKey("unique index "+index, columns) || !whole || !own || slices.Contains(columns, "") {
 				return nil
 			}
 			if primary {
@@ -241,46 +252,64 @@ func (r *pgReader) readIndexes() error {
 				t.UniqueKeys = append(t.UniqueKeys, columns)
 			}
 			return nil
-		})
+		}, r.options.TenantColumn)
 }
 
 func (r *pgReader) readForeignKeys() error {
-	return r.each(`
-		SELECT c.relname, k.conname, p.relname, n.nspname <> $2,
+	return r.each(family+`
+		SELECT f.declared, k.conname, p.relname, n.nspname <> $2,
+		       (k.confdeltype IN ('n', 'd') AND (k.confdelsetcols IS NULL OR t.attnum = ANY (k.confdelsetcols)) OR k.confupdtype IN ('n', 'd'))
+		       AND t.attnum = ANY (k.conkey),
 		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, ord) JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.ord),
 		       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u(num, ord) JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.ord)
-		FROM pg_catalog.pg_constraint k
-		JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+		FROM family f
+		JOIN pg_catalog.pg_constraint k ON k.conrelid = f.oid
 		JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 		JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-		WHERE k.contype = 'f' AND k.conrelid = ANY ($1) ORDER BY c.relname, k.conname`,
+		LEFT JOIN pg_catalog.pg_attribute t ON t.attrelid = f.oid AND t.attname = $3
+		-- A foreign key to a partitioned table has a copy for each of its partitions, which conparentid tells.
+		WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY f.declared, k.conname`,
 		func(rows pgx.Rows) error {
 			var (
 				table string
 				k     foreignKey
+				sets  *bool
 			)
-			if err := rows.Scan(&table, &k.name, &k.parent, &k.parentOutsideOfCatalog, &k.columns, &k.parentColumns); err != nil {
+			if err := rows.Scan(&table, &k.name, &k.parent, &k.parentOutsideOfCatalog, &sets, &k.columns, &k.parentColumns); err != nil {
 				return err
 			}
-			k.name = "foreign key " + k.name
+			k.name, k.setsTenant = "foreign key "+k.name, sets != nil && *sets
 			r.check(table).foreignKey(r.declared, k)
 			return nil
-		}, r.options.Schema)
+		}, r.options.Schema, r.options.TenantColumn)
 }
 
 func (r *pgReader) readTriggers() error {
-	return r.each(`
-		SELECT c.relname, t.tgname, p.proname
-		FROM pg_catalog.pg_trigger t
-		JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+	return r.each(family+`
+		SELECT DISTINCT f.declared, t.tgname, p.proname
+		FROM family f
+		JOIN pg_catalog.pg_trigger t ON t.tgrelid = f.oid
 		JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-		WHERE t.tgrelid = ANY ($1) AND NOT t.tgisinternal AND p.prosecdef AND t.tgenabled <> 'D'`,
+		WHERE NOT t.tgisinternal AND p.prosecdef AND t.tgenabled <> 'D'`,
 		func(rows pgx.Rows) error {
 			var table, trigger, function string
 			if err := rows.Scan(&table, &trigger, &function); err != nil {
 				return err
 			}
 			r.problem(table, "", fmt.Sprintf("the trigger %s runs %s with its owner's rights, past row-level security", trigger, function), "ALTER FUNCTION "+function+" SECURITY INVOKER")
+			return nil
+		})
+}
+
+func (r *pgReader) readRules() error {
+	return r.each(family+`
+		SELECT DISTINCT f.declared FROM family f JOIN pg_catalog.pg_rewrite w ON w.ev_class = f.oid`,
+		func(rows pgx.Rows) error {
+			var table string
+			if err := rows.Scan(&table); err != nil {
+				return err
+			}
+			r.problem(table, "", "rules rewrite its statements after the guard has checked them", "drop the rules")
 			return nil
 		})
 }

@@ -33,6 +33,7 @@ type pendingBatch struct {
 
 func newPgCursor(s *pgSession, rows pgx.Rows, pending *pendingBatch) (cursor, error) {
 	c := &pgCursor{session: s, rows: rows, pending: pending}
+	s.reading = true
 	c.ahead, c.more = true, rows.Next()
 	if err := rows.Err(); err != nil {
 		c.close()
@@ -111,6 +112,7 @@ func (c *pgCursor) close() error {
 		return nil
 	}
 	c.closed = true
+	c.session.reading = false
 	c.rows.Close()
 	err := c.rows.Err()
 	if c.pending != nil {

@@ -24,6 +24,8 @@ type pgSession struct {
 	// current is the tenant that the session's setting names; zero where it is unknown or none.
 	current tenant.ID
 	inTx    bool
+	// reading is set while a result set is open: the connection can do nothing else meanwhile.
+	reading bool
 	origins map[pgOrigin]originName
 }
 
@@ -79,7 +81,13 @@ func (s *pgSession) readOrigins(ctx context.Context, cat *sqlplan.Catalog) error
 // switching tells whether the session's setting has to change before a statement for id may run.
 func (s *pgSession) switching(id tenant.ID) bool { return s.rls && s.current != id }
 
+// errReading is returned where pgx would say that the connection is busy, which database/sql would take for a broken one.
+var errReading = errors.New("sqldb: the connection is being read from; close its open Rows first, or use another connection")
+
 func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (cursor, error) {
+	if s.reading {
+		return nil, errReading
+	}
 	if !s.switching(id) {
 		rows, err := s.conn.Query(ctx, sql, anys(args)...)
 		if err != nil {
@@ -106,6 +114,9 @@ func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []
 }
 
 func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (int64, error) {
+	if s.reading {
+		return 0, errReading
+	}
 	if !s.switching(id) {
 		tag, err := s.conn.Exec(ctx, sql, anys(args)...)
 		if err != nil {

@@ -114,11 +114,18 @@ func (p *postgres) dial(ctx context.Context) (*pgx.Conn, error) {
 func redact(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
+		if err != nil && strings.Contains(err.Error(), "encode args[") {
+			// pgx prints the argument.
+			return errors.New("sqldb: a parameter cannot be encoded as the type that the database wants; pass a value of that type")
+		}
 		return err
 	}
 	c := *pg
 	c.Detail, c.Where, c.InternalQuery = "", "", ""
-	if !strings.HasPrefix(c.Code, "23") && !strings.HasPrefix(c.Code, "42") {
+	switch {
+	case strings.HasPrefix(c.Code, "23"): // constraints: they are named, and the values are in the detail
+	case c.Code == "42P01" || c.Code == "42703": // an unknown table or column
+	default:
 		c.Message = redactQuoted(c.Message)
 	}
 	return &c

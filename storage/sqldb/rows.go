@@ -36,10 +36,6 @@ type sealedColumn struct {
 
 func newRows(ctx context.Context, c *conn, a *access, cur cursor) (*rows, error) {
 	r := &rows{ctx: ctx, conn: c, access: a, cursor: cur, names: cur.columns()}
-	if !a.plan.ReturnsRows {
-		r.names = nil
-		return r, nil
-	}
 	if len(r.names) != len(a.plan.Outputs) {
 		return nil, fmt.Errorf("%w (the result has %d columns where the plan has %d)", ErrSchemaChanged, len(r.names), len(a.plan.Outputs))
 	}
@@ -142,7 +138,16 @@ func (r *rows) Close() error {
 		return nil
 	}
 	r.closed = true
-	err := r.cursor.close()
+	var err error
+	if r.access.plan.Verb != sqlplan.Read && r.failed == nil {
+		// What was written counts, whether the caller reads about it or not.
+		var unread int64
+		unread, err = count(r.cursor)
+		r.count += unread
+	}
+	if cerr := r.cursor.close(); err == nil {
+		err = cerr
+	}
 	res := gate.Result{Rows: r.count, Bytes: -1, Err: r.failed}
 	if res.Err == nil {
 		res.Err = err

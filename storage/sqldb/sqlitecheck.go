@@ -149,9 +149,21 @@ func (r *sqliteReader) readKeys() error {
 	checks := tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
 	if len(r.table.PrimaryKey) > 0 {
 		checks.uniqueKey("the primary key", r.table.PrimaryKey)
+		primary, err := r.strings(`SELECT name FROM pragma_index_list(?1) WHERE origin = 'pk'`, r.table.Name)
+		if err != nil {
+			return err
+		}
+		for _, index := range primary {
+			if err := r.checkKeyCollation(index); err != nil {
+				return err
+			}
+		}
 	}
 	for _, index := range append(names, partial...) {
 		columns, err := r.strings(`SELECT coalesce(name, '') FROM pragma_index_info(?1) ORDER BY seqno`, index)
+		if err == nil {
+			err = r.checkKeyCollation(index)
+		}
 		if err != nil {
 			return err
 		}
@@ -162,8 +174,21 @@ func (r *sqliteReader) readKeys() error {
 	return nil
 }
 
+// checkKeyCollation reports a key in which ids that differ are the same tenant, whatever the column's own collation: one
+// tenant's row would be in conflict with another's.
+func (r *sqliteReader) checkKeyCollation(index string) error {
+	collations, err := r.strings(`SELECT coll FROM pragma_index_xinfo(?1) WHERE "key" AND name = ?2`, index, r.table.TenantColumn)
+	for _, collation := range collations {
+		if collation != "BINARY" && !r.table.Shared {
+			r.problem(r.table.TenantColumn, fmt.Sprintf("the key %s compares the tenant column with the collation %s, under which different ids are equal", index, collation), "declare the key without COLLATE")
+		}
+	}
+	return err
+}
+
 func (r *sqliteReader) readForeignKeys() error {
-	rows, err := r.db.QueryContext(r.ctx, `SELECT id, "table", "from", coalesce("to", '') FROM pragma_foreign_key_list(?1) ORDER BY id, seq`, r.table.Name)
+	rows, err := r.db.QueryContext(r.ctx, `SELECT f.id, f."table", f."from", coalesce(f."to", p.name, ''), f.on_delete LIKE 'SET %' OR f.on_update LIKE 'SET %'
+		FROM pragma_foreign_key_list(?1) f LEFT JOIN pragma_table_info(f."table") p ON f."to" IS NULL AND p.pk = f.seq + 1 ORDER BY f.id, f.seq`, r.table.Name)
 	if err != nil {
 		return err
 	}
@@ -174,14 +199,16 @@ func (r *sqliteReader) readForeignKeys() error {
 		var (
 			id               int
 			table, from, ref string
+			sets             bool
 		)
-		if err := rows.Scan(&id, &table, &from, &ref); err != nil {
+		if err := rows.Scan(&id, &table, &from, &ref, &sets); err != nil {
 			return err
 		}
 		if keys[id] == nil {
 			keys[id] = &foreignKey{name: fmt.Sprintf("foreign key to %s", table), parent: table}
 			order = append(order, id)
 		}
+		keys[id].setsTenant = keys[id].setsTenant || sets && from == r.options.TenantColumn
 		keys[id].columns, keys[id].parentColumns = append(keys[id].columns, from), append(keys[id].parentColumns, ref)
 	}
 	if err := rows.Err(); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"io"
+	"strings"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -14,6 +16,9 @@ import (
 type sqliteSession struct {
 	conn sqliteConn
 	tx   driver.Tx
+	// failed is set by an error inside a transaction. SQLite ends some transactions by itself then, and what follows
+	// would become permanent statement by statement; so nothing follows but the end, as in PostgreSQL.
+	failed bool
 	// stmts are the compiled statements by canonical SQL.
 	stmts *simplelru.LRU[string, *sqliteStmt]
 }
@@ -26,7 +31,26 @@ func ordinals(args []driver.Value) []driver.NamedValue {
 	return out
 }
 
+// note remembers that a statement failed inside a transaction.
+func (s *sqliteSession) note(err error) error {
+	if err != nil && err != io.EOF && s.tx != nil {
+		s.failed = true
+	}
+	return err
+}
+
+// errTxFailed is the answer to every statement after one that failed.
+var errTxFailed = errors.New("sqldb: an earlier statement of the transaction failed; roll it back, or back to a savepoint")
+
 func (s *sqliteSession) query(ctx context.Context, _ tenant.ID, sql string, args []driver.Value) (cursor, error) {
+	if s.failed {
+		return nil, errTxFailed
+	}
+	c, err := s.runQuery(ctx, sql, args)
+	return c, s.note(err)
+}
+
+func (s *sqliteSession) runQuery(ctx context.Context, sql string, args []driver.Value) (cursor, error) {
 	stmt, err := s.statement(ctx, sql)
 	if err != nil {
 		return nil, err
@@ -42,10 +66,23 @@ func (s *sqliteSession) query(ctx context.Context, _ tenant.ID, sql string, args
 		stmt.release()
 		return nil, err
 	}
-	return &sqliteCursor{rows: rows, stmt: stmt}, nil
+	return &sqliteCursor{session: s, rows: rows, stmt: stmt}, nil
 }
 
 func (s *sqliteSession) exec(ctx context.Context, _ tenant.ID, sql string, args []driver.Value) (int64, error) {
+	// Only the way back to a savepoint is open to a failed transaction. Where SQLite has ended it, there is none.
+	back := strings.HasPrefix(sql, "ROLLBACK TO ")
+	if s.failed && !back {
+		return 0, errTxFailed
+	}
+	n, err := s.runExec(ctx, sql, args)
+	if err == nil && back {
+		s.failed = false
+	}
+	return n, s.note(err)
+}
+
+func (s *sqliteSession) runExec(ctx context.Context, sql string, args []driver.Value) (int64, error) {
 	stmt, err := s.statement(ctx, sql)
 	if err != nil {
 		return 0, err
@@ -65,20 +102,27 @@ func (s *sqliteSession) begin(ctx context.Context, _ tenant.ID, opts driver.TxOp
 	if err != nil {
 		return err
 	}
-	s.tx = tx
+	s.tx, s.failed = tx, false
 	return nil
 }
 
-func (s *sqliteSession) commit(context.Context) error {
+func (s *sqliteSession) commit(ctx context.Context) error {
+	if s.failed {
+		return errors.Join(errCommitRolledBack, s.rollback(ctx))
+	}
 	tx := s.tx
 	s.tx = nil
 	return tx.Commit()
 }
 
 func (s *sqliteSession) rollback(context.Context) error {
-	tx := s.tx
-	s.tx = nil
-	return tx.Rollback()
+	tx, failed := s.tx, s.failed
+	s.tx, s.failed = nil, false
+	err := tx.Rollback()
+	if err != nil && failed && strings.Contains(err.Error(), "no transaction is active") {
+		return nil // SQLite had ended it
+	}
+	return err
 }
 
 func (s *sqliteSession) ping(ctx context.Context) error {
@@ -97,9 +141,10 @@ func (s *sqliteSession) close() error {
 
 // sqliteCursor is a result set of SQLite's.
 type sqliteCursor struct {
-	rows   driver.Rows
-	stmt   *sqliteStmt
-	closed bool
+	session *sqliteSession
+	rows    driver.Rows
+	stmt    *sqliteStmt
+	closed  bool
 }
 
 func (c *sqliteCursor) columns() []string { return c.rows.Columns() }
@@ -118,7 +163,7 @@ func (c *sqliteCursor) databaseType(i int) string {
 	return ""
 }
 
-func (c *sqliteCursor) next(dest []driver.Value) error { return c.rows.Next(dest) }
+func (c *sqliteCursor) next(dest []driver.Value) error { return c.session.note(c.rows.Next(dest)) }
 
 func (c *sqliteCursor) close() error {
 	if c.closed {

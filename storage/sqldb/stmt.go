@@ -1,10 +1,13 @@
 package sqldb
 
 import (
+	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"reflect"
+	"time"
 
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -54,7 +57,7 @@ func (s *stmt) Query([]driver.Value) (driver.Rows, error)  { return nil, errNoCo
 func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, errNoContext }
 
 // CheckNamedValue implements driver.NamedValueChecker: values become int64, float64, bool, []byte, string, time.Time
-// or nil, through driver.Valuer where they have one. What is none of these, such as a slice, is left to the engine.
+// or nil, through driver.Valuer where they have one. PostgreSQL takes slices of basic values as arrays too.
 func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 	if v.Name != "" {
 		return fmt.Errorf("sqldb: named parameters are not supported; use $%d for the one at that place", v.Ordinal)
@@ -64,8 +67,49 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 		v.Value = converted
 		return nil
 	}
-	if _, valuer := v.Value.(driver.Valuer); valuer || c.db.engine.dialect() == SQLite {
-		return fmt.Errorf("sqldb: parameter $%d of type %T cannot be converted to a database value", v.Ordinal, v.Value)
+	if _, valuer := v.Value.(driver.Valuer); !valuer && c.db.engine.dialect() == PostgreSQL {
+		if list, ok := plainList(v.Value); ok {
+			v.Value = list
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("sqldb: parameter $%d of type %T cannot be converted to a database value", v.Ordinal, v.Value)
+}
+
+// plainList returns a copy of a slice or array of basic values, for PostgreSQL's arrays, or of bytes. The copy has none of
+// the original's methods and is of no type of pgx's: pgx takes some types of arguments for options, and one kind of them
+// may even replace the statement.
+func plainList(value any) (any, bool) {
+	v := reflect.ValueOf(value)
+	if v.Kind() != reflect.Slice && v.Kind() != reflect.Array {
+		return nil, false
+	}
+	if v.Kind() == reflect.Slice && v.IsNil() {
+		return nil, true
+	}
+	switch elem := v.Type().Elem(); {
+	case elem.Kind() == reflect.Uint8:
+		return plain(v, func(e reflect.Value) byte { return byte(e.Uint()) }), true
+	case elem.Kind() == reflect.String:
+		return plain(v, reflect.Value.String), true
+	case elem.Kind() == reflect.Bool:
+		return plain(v, reflect.Value.Bool), true
+	case elem.Kind() >= reflect.Int && elem.Kind() <= reflect.Int64:
+		return plain(v, reflect.Value.Int), true
+	case elem.Kind() == reflect.Float32 || elem.Kind() == reflect.Float64:
+		return plain(v, reflect.Value.Float), true
+	case elem == reflect.TypeFor[time.Time]():
+		return plain(v, func(e reflect.Value) time.Time { return e.Interface().(time.Time) }), true
+	case elem == reflect.TypeFor[[]byte]():
+		return plain(v, func(e reflect.Value) []byte { return bytes.Clone(e.Bytes()) }), true
+	}
+	return nil, false
+}
+
+func plain[T any](v reflect.Value, get func(reflect.Value) T) []T {
+	out := make([]T, v.Len())
+	for i := range out {
+		out[i] = get(v.Index(i))
+	}
+	return out
 }

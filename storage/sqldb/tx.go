@@ -51,6 +51,12 @@ func (c *conn) Begin() (driver.Tx, error) { return nil, errNoContext }
 
 // Commit implements driver.Tx. Only a transaction that wrote leaves an event: its reads were recorded one by one.
 func (t *transaction) Commit() error {
+	if t.wrote {
+		// Who lost access since the transaction began does not make it permanent.
+		if _, err := t.conn.db.gate.Check(t.ctx, t.op(audit.CodeCommit)); err != nil {
+			return errors.Join(err, t.Rollback())
+		}
+	}
 	t.conn.tx = nil
 	err := t.conn.session.commit(t.ctx)
 	return t.record(audit.CodeCommit, err)
@@ -67,13 +73,16 @@ func (t *transaction) record(code audit.Code, err error) error {
 	if !t.wrote {
 		return err
 	}
-	db := t.conn.db
-	op := &gate.Op{
-		Code: code, Transaction: t.uid,
-		Action: tenant.Action{Verb: tenant.Write, Store: db.store, Name: db.engine.name()},
-	}
-	if rerr := db.gate.Note(t.ctx, op, err); rerr != nil {
+	if rerr := t.conn.db.gate.Note(t.ctx, t.op(code), err); rerr != nil {
 		return errors.Join(err, rerr)
 	}
 	return err
+}
+
+func (t *transaction) op(code audit.Code) *gate.Op {
+	db := t.conn.db
+	return &gate.Op{
+		Code: code, Transaction: t.uid,
+		Action: tenant.Action{Verb: tenant.Write, Store: db.store, Name: db.engine.name()},
+	}
 }
