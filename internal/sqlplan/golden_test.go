@@ -88,6 +88,9 @@ func describeParam(p Param) string {
 	if p.Pattern {
 		use += " pattern"
 	}
+	if p.Array {
+		use += " array"
+	}
 	return source + use
 }
 

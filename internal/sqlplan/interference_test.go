@@ -44,6 +44,28 @@ func blindIndex(p Param, tenant string, v any) any {
 	return fmt.Appendf(nil, "index|%s|%s|%s|%d|%v", tenant, p.Table, p.Column, p.IndexVersion, v)
 }
 
+// blindIndexes is of every element of an array.
+func blindIndexes(p Param, tenant string, v any) any {
+	if v == nil {
+		return nil
+	}
+	elements, ok := v.([]*string)
+	if !ok { // a literal of simple words, or another test's random argument
+		for word := range strings.SplitSeq(strings.Trim(fmt.Sprint(v), "{}"), ",") {
+			elements = append(elements, &word)
+		}
+	}
+	out := [][]byte{}
+	for _, e := range elements {
+		if e == nil {
+			out = append(out, nil)
+			continue
+		}
+		out = append(out, blindIndex(p, tenant, *e).([]byte))
+	}
+	return out
+}
+
 func open(o Output, v any) (any, error) {
 	if v == nil {
 		return nil, nil
@@ -81,7 +103,11 @@ func bindPlan(plan *Plan, tenant string, args []any) []any {
 		case Seal:
 			v = seal(p, v)
 		case Index:
-			v = blindIndex(p, tenant, v)
+			if p.Array {
+				v = blindIndexes(p, tenant, v)
+			} else {
+				v = blindIndex(p, tenant, v)
+			}
 		}
 		out = append(out, v)
 	}

@@ -70,6 +70,9 @@ type Param struct {
 	Pattern bool
 	// IndexVersion selects the index key: 0 is the primary one, which writes use.
 	IndexVersion int
+	// Array tells that the value is an array, of whose elements Use is made, each under every live index key; what is
+	// bound is an array of byte strings. Only with Index, and then IndexVersion has no meaning.
+	Array bool
 }
 
 // Output is one result column.

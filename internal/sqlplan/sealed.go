@@ -44,7 +44,7 @@ func (p *planner) sealedOperation(e *pg.A_Expr, in ctx) *pg.Node {
 	case pg.A_Expr_Kind_AEXPR_OP_ANY:
 		array := other.GetAArrayExpr()
 		if array == nil || len(array.Elements) == 0 {
-			refuse("array compared with a sealed column", v.table+"."+v.column.column, e.Location, "write IN ($1, $2, …) with the values one by one")
+			return p.searchArray(e, v, c, other)
 		}
 		values = array.Elements
 	}
@@ -105,6 +105,26 @@ func (p *planner) search(e *pg.A_Expr, v *visible, c *Column, values []*pg.Node,
 		return p.made(opExpr(pg.A_Expr_Kind_AEXPR_IN, "<>", p.index(v.rel, c), list(params)))
 	}
 	return p.made(opExpr(pg.A_Expr_Kind_AEXPR_IN, "=", p.index(v.rel, c), list(params)))
+}
+
+// searchArray compares a blind index with the elements of an array that is one parameter or literal. A cast of it says what the
+// caller's array is; what becomes of its elements is for the column's logical type to say.
+func (p *planner) searchArray(e *pg.A_Expr, v *visible, c *Column, n *pg.Node) *pg.Node {
+	if cast := n.GetTypeCast(); cast != nil && len(cast.TypeName.GetArrayBounds()) == 1 && len(cast.TypeName.GetTypmods()) == 0 {
+		p.typeName(cast.TypeName)
+		n = cast.Arg
+	}
+	param, ok := p.sealedValue(n, v.table, c.Name)
+	if !ok || p.lite {
+		refuse("array compared with a sealed column", v.table+"."+c.Name, e.Location,
+			"write IN ($1, $2, …) with the values one by one, or on PostgreSQL = ANY ($1) with the array as a parameter")
+	}
+	if param == nil {
+		refuse("sealed column compared with NULL", v.table+"."+c.Name, e.Location, "use IS NULL or IS NOT NULL")
+	}
+	param.Use, param.Array = Index, true
+	value := p.param(*param, "")
+	return p.made(opExpr(pg.A_Expr_Kind_AEXPR_OP_ANY, "=", p.index(v.rel, c), value))
 }
 
 // distinctFrom is index IS DISTINCT FROM every one of the parameters, or IS NOT DISTINCT FROM one of them.

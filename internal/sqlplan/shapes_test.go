@@ -23,6 +23,18 @@ func ssn(r *rand.Rand) any   { return fmt.Sprint("s", r.IntN(6)) }
 func name(r *rand.Rand) any  { return fmt.Sprint("name", r.IntN(4)) }
 func maybe(r *rand.Rand) any { return []any{nil, ssn(r)}[r.IntN(2)] }
 
+func ssns(r *rand.Rand) any { // an array: NULL, empty, with a NULL in it, or of values
+	if r.IntN(6) == 0 {
+		return nil
+	}
+	out := []*string{}
+	for range r.IntN(4) {
+		s := ssn(r).(string)
+		out = append(out, []*string{&s, &s, nil}[r.IntN(3)])
+	}
+	return out
+}
+
 type args = []func(*rand.Rand) any
 
 var shapes = []shape{
@@ -162,6 +174,11 @@ var shapes = []shape{
 	{sql: `INSERT INTO "Odd Table" ("Key", "we""ird") VALUES (9, 'n')`},
 
 	// PostgreSQL alone.
+	{sql: "SELECT id, ssn FROM patients WHERE ssn = ANY ($1)", args: args{ssns}, only: PostgreSQL},
+	{sql: "SELECT id FROM patients WHERE (ssn = ANY ($1::text[])) IS NULL OR NOT ssn = ANY ($2::varchar[])", args: args{ssns, ssns}, only: PostgreSQL},
+	{sql: "SELECT id FROM patients WHERE ssn = ANY ('{s1,s2}') OR ssn = ANY ('{s3}'::text[])", only: PostgreSQL},
+	{sql: "UPDATE patients SET age = 8 WHERE ssn = ANY ($1) AND id = $2", args: args{ssns, id}, only: PostgreSQL},
+	{sql: "SELECT v.id, p.ssn = ANY ($1) AS a FROM visits v LEFT JOIN patients p ON p.id = v.patient_id AND p.ssn = ANY ($1)", args: args{ssns}, only: PostgreSQL},
 	{sql: "SELECT DISTINCT ON (ward) ward, id FROM visits ORDER BY ward, id", only: PostgreSQL},
 	{sql: "SELECT id FROM patients WHERE note ILIKE 'N1%' AND created > '2024-01-02'::timestamptz", only: PostgreSQL},
 	{sql: "SELECT id FROM patients WHERE id = ANY(ARRAY[1, 2, $1::bigint]) AND age::text <> '10'", args: args{id}, only: PostgreSQL},

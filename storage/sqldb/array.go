@@ -41,7 +41,7 @@ func (c Column) elements(v driver.Value) ([]driver.Value, error) {
 	if text, ok := v.(string); ok {
 		var items []*string
 		if err := pgtype.NewMap().Scan(pgtype.TextArrayOID, pgtype.TextFormatCode, []byte(text), &items); err != nil {
-			return nil, errors.New("the text is no PostgreSQL array of one dimension") // err would show it
+			return nil, errors.New("the text is no PostgreSQL array") // err would show it
 		}
 		elements := make([]driver.Value, len(items))
 		for i, item := range items {
