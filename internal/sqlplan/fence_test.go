@@ -8,7 +8,7 @@ import (
 // What is total goes unfenced, so that it may use indexes; anything else does not see a row before the tenant predicate.
 func TestFence(t *testing.T) {
 	for condition, fenced := range map[string]bool{
-		"id = $1": false, "id = $1::bigint": false, "id IN (1, 2) AND age BETWEEN 3 AND 4": false, "note LIKE 'a%'": false,
+		"id = $1": false, "id = $1::bigint": false, "id IN (1, 2) AND age BETWEEN 3 AND 4": false,
 		"lower(note) = $1": false, "created > now()": false, "note = note": false, "age = id": false, "ssn = $1": false,
 		"id IN (SELECT patient_id FROM visits)": false, "(SELECT count(*) FROM visits) > 1": false, "length(note) > 3": false,
 		"coalesce(note, '') = 'x'": false, "(id, age) > ($1, $2)": false, "note IS NULL OR age IS DISTINCT FROM 4": false,
