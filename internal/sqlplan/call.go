@@ -35,10 +35,9 @@ func (p *planner) call(f *pg.FuncCall, in ctx) {
 			"compute it in the application, or declare the function if it reads no tables")
 	}
 	p.callClauses(f, b, name, in)
-	// length(bytea, encoding) and random(low, high) fail for some arguments, and how long trimming given characters takes
-	// is for the caller to amplify.
-	one := contains("length ltrim rtrim btrim", builtinName) && len(f.Args) > 1 || builtinName == "random" && len(f.Args) > 0
-	if b.raises || one && !p.lite {
+	// How long a function of several values takes can depend on what they are, such as strpos of a long text in a short
+	// one, and so tell of rows that it must not see; length(bytea, encoding) and random(low, high) may fail too.
+	if b.raises || !b.aggregate && !b.window && len(f.Args) > 1 {
 		p.mayRaise(in)
 	}
 	if b.aggregate && name == "count" && len(f.Args) == 1 && !f.AggDistinct {

@@ -136,9 +136,8 @@ func (p *planner) onConflict(c *pg.OnConflictClause, r *relation, ctes *cte) {
 	sc := &scope{fragment: fragment{relations: []*relation{r, excluded}, columns: show(r).columns}, ctes: ctes}
 	in := ctx{scope: sc, final: true}
 	c.TargetList = p.assignments(r, c.TargetList, excluded, in)
-	if c.WhereClause != nil {
-		c.WhereClause = p.expr(c.WhereClause, in)
-	}
+	// The key includes the tenant column; the predicate holds should the database compare it otherwise than byte by byte.
+	c.WhereClause = p.condition(c.WhereClause, r, in)
 }
 
 // everyKeyScoped admits ON CONFLICT DO NOTHING without a key where no key can conflict with another tenant's row.

@@ -124,6 +124,7 @@ func (p *planner) like(e *pg.A_Expr, in ctx) {
 	if p.lite && e.Kind == pg.A_Expr_Kind_AEXPR_ILIKE {
 		refuse("unsupported in SQLite", "ILIKE", e.Location, "use LIKE, which ignores the case of ASCII letters in SQLite")
 	}
+	p.mayRaise(in) // it takes longer the further a value matches the pattern
 	e.Lexpr = p.expr(e.Lexpr, in)
 	pattern, escape := e.Rexpr, `\`
 	if call := pattern.GetFuncCall(); call != nil {
