@@ -213,7 +213,7 @@ func (r *pgReader) readColumns() error {
 
 func (r *pgReader) readIndexes() error {
 	return r.each(family+`
-		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL, f.oid = ANY ($1),
+		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL AND i.indimmediate, f.oid = ANY ($1),
 		       EXISTS (SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) AS k(attnum, coll, class)
 		               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname = $2
 		               LEFT JOIN pg_catalog.pg_collation l ON l.oid = k.coll
