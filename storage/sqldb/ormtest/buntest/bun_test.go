@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/storage/sqldb/ormtest/fixture"
@@ -30,6 +31,9 @@ func TestSelect(t *testing.T) {
 		n, err := db.NewSelect().Model(&all).Where("ssn IN (?)", bun.In([]string{own("1"), own("2")})).OrderExpr("id DESC").Limit(1).ScanAndCount(ctx)
 		fixture.OK(t, err)
 		fixture.Equal(t, "page and count", n == 2 && len(all) == 1 && all[0].Name == own("Björn"), true)
+		n, err = db.NewSelect().Model((*patient)(nil)).Where("ssn = ANY (?)", pgdialect.Array([]string{own("1"), own("3")})).Count(ctx)
+		fixture.OK(t, err)
+		fixture.Equal(t, "array", n, 1)
 		ok, err := db.NewSelect().Model((*patient)(nil)).Where("ssn = ?", "1 of "+own("")).Exists(ctx)
 		fixture.OK(t, err)
 		fixture.Equal(t, "exists", ok, false)
@@ -67,6 +71,8 @@ func TestRelations(t *testing.T) {
 		fixture.Equal(t, "many to many", len(all[0].Tags), 2)
 		var v visit
 		fixture.OK(t, db.NewSelect().Model(&v).Relation("Patient").Relation("Patient.Country").Where("patient.name = ?", own("anna")).Where("v.id = ?", 10).Scan(ctx))
+		fixture.OK(t, db.NewSelect().Model(&all).Distinct().Join("JOIN visits AS v ON v.patient_id = p.id").Scan(ctx))
+		fixture.Equal(t, "distinct rows", len(all) == 1 && all[0].Name == own("Anna"), true)
 		fixture.Equal(t, "nested", v.Patient.Name+v.Patient.Country.Title, own("Anna")+"Iceland")
 	})
 }
@@ -190,14 +196,11 @@ func TestRefused(t *testing.T) {
 			return db.NewSelect().Model(&[]patient{}).Where("name LIKE ?", "A%").Scan(ctx)
 		}},
 		{"distinct", "DISTINCT over a sealed column", func(ctx context.Context) error {
-			return db.NewSelect().Model(&[]patient{}).Distinct().Scan(ctx)
+			return db.NewSelect().Model((*patient)(nil)).Distinct().Column("name").Scan(ctx, &[]string{})
 		}},
 		{"bulk update of a sealed column", "sealed column set from an expression", func(ctx context.Context) error {
 			_, err := db.NewUpdate().Model(&two).Column("name").Bulk().Exec(ctx)
 			return err
-		}},
-		{"array", "array compared with a sealed column", func(ctx context.Context) error {
-			return db.NewSelect().Model(&[]patient{}).Where("ssn = ANY (?)", []string{"1"}).Scan(ctx)
 		}},
 		{"tenant column", "write to the tenant column", func(ctx context.Context) error {
 			_, err := db.NewUpdate().Model((*patient)(nil)).Set("tenant_id = ?", "Clinic").Where("id = 1").Exec(ctx)

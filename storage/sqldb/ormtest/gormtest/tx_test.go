@@ -2,6 +2,7 @@ package gormtest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"gorm.io/gorm"
@@ -70,4 +71,30 @@ func TestWithoutTenant(t *testing.T) {
 	err = db.Create(&Patient{Name: "Nobody"}).Error
 	fixture.Equal(t, "refused", errors.Is(err, tenant.ErrMissing), true)
 	fixture.Equal(t, "denials in the trail", len(c.Trail.Take()), 2)
+}
+
+// The database's errors reach GORM, which translates them; they tell no values.
+func TestErrors(t *testing.T) {
+	c, db := open(t, gorm.Config{TranslateError: true})
+	seed(t, db)
+	each(t, c, func(t *testing.T, id tenant.ID, own func(string) string) {
+		err := as(db, id).Create(&Patient{Name: "canary", SSN: ptr(own("1"))}).Error
+		fixture.Equal(t, "duplicate", errors.Is(err, gorm.ErrDuplicatedKey), true)
+		fixture.Equal(t, "value in the error", strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), own("1")), false)
+		err = as(db, id).Create(&Visit{PatientID: 4}).Error
+		fixture.Equal(t, "foreign key", errors.Is(err, gorm.ErrForeignKeyViolated), true)
+	})
+}
+
+// A foreign key cannot refer to another tenant's row, and says the same as for a row that is nowhere.
+func TestForeignKeyAcross(t *testing.T) {
+	c, db := open(t, gorm.Config{})
+	fixture.OK(t, as(db, fixture.A).Create(&Patient{ID: 7, Name: "Anna"}).Error)
+	c.Untouched(t, fixture.A, func() {
+		across := as(db, fixture.B).Create(&Visit{ID: 1, PatientID: 7}).Error
+		absent := as(db, fixture.B).Create(&Visit{ID: 1, PatientID: 8}).Error
+		if across == nil || absent == nil || across.Error() != absent.Error() {
+			t.Errorf("another tenant's row: %v\nno row: %v", across, absent)
+		}
+	})
 }

@@ -71,6 +71,9 @@ func TestRead(t *testing.T) {
 		either, err := q.FindByEither(ctx, clinicdb.FindByEitherParams{Name: own("Cleo"), Ssn1: text(own("2")), Ssn2: text("x")})
 		fixture.OK(t, err)
 		fixture.Equal(t, "either", len(either) == 2 && either[0].Name == own("Björn"), true)
+		anyOf, err := q.FindBySSNs(ctx, []string{own("2"), "x", own("1")})
+		fixture.OK(t, err)
+		fixture.Equal(t, "any of", len(anyOf) == 2 && anyOf[0].Name == own("Anna"), true)
 		list, err := q.ListPatients(ctx, clinicdb.ListPatientsParams{Ids: []int64{1, 2, 3, 4}, Limit: 2, Offset: 1})
 		fixture.OK(t, err)
 		fixture.Equal(t, "list", len(list) == 2 && list[1].Name == own("Anna") && list[1].Born == born, true)
@@ -159,7 +162,6 @@ func TestRefused(t *testing.T) {
 	}{
 		{"order", "ORDER BY a sealed column", func(ctx context.Context) error { _, err := q.PatientsByName(ctx); return err }},
 		{"LIKE", "comparison of a sealed column other than equality", func(ctx context.Context) error { _, err := q.PatientsLike(ctx, "A%"); return err }},
-		{"array", "array compared with a sealed column", func(ctx context.Context) error { _, err := q.FindBySSNs(ctx, []string{"1"}); return err }},
 		{"update from an expression", "sealed column set from an expression", func(ctx context.Context) error { return q.UpperNames(ctx) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
