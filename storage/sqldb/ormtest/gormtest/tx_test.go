@@ -47,6 +47,22 @@ func TestNestedTransactions(t *testing.T) {
 	})
 }
 
+// A refused statement was not sent: the transaction it stands in goes on.
+func TestRefusedInTransaction(t *testing.T) {
+	c, db := open(t, gorm.Config{})
+	seed(t, db)
+	each(t, c, func(t *testing.T, id tenant.ID, own func(string) string) {
+		fixture.OK(t, as(db, id).Transaction(func(tx *gorm.DB) error {
+			fixture.OK(t, tx.Create(&Patient{ID: 60, Name: own("Before")}).Error)
+			fixture.Refused(t, tx.Order("name").Find(&[]Patient{}).Error, "ORDER BY a sealed column")
+			return tx.Create(&Patient{ID: 61, Name: own("After")}).Error
+		}))
+		var n int64
+		fixture.OK(t, as(db, id).Model(&Patient{}).Where("name IN ?", []string{own("before"), own("after")}).Count(&n).Error)
+		fixture.Equal(t, "patients", n, 2)
+	})
+}
+
 // A transaction belongs to the tenant that began it.
 func TestTransactionOfAnotherTenant(t *testing.T) {
 	c, db := open(t, gorm.Config{})
