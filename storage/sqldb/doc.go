@@ -13,8 +13,10 @@
 // SQLite too, as far as SQLite shares it.
 //
 // A sealed column can be stored from a parameter or a literal, fetched, tested for NULL and, when searchable, compared
-// with =, <> and IN. It cannot be ordered by, grouped, computed with, matched or copied. The table and column are part
-// of what is sealed, so renaming either makes old values unreadable.
+// with =, <>, IN and = ANY. It cannot be ordered by, computed with, matched or copied, nor grouped by unless its row's
+// primary key is too. The table and column are part of what is sealed, so renaming either makes old values unreadable.
+//
+// ORMS.md, beside this file, tells what GORM, sqlx, bun, squirrel, sqlc, ent and migration tools need.
 //
 // # What is not hidden
 //
