@@ -18,18 +18,17 @@ type planner struct {
 	cat  *Catalog
 	lite bool // the dialect is SQLite
 
-	params    []Param
-	paramIDs  map[paramKey]int32
-	callers   map[int]int32 // the caller's parameters that were met, with a position
-	tables    map[string]bool
-	columns   map[string]bool
-	sealed    map[string]bool
-	names     map[string]bool // relation names given out, folded
-	marks     map[any]bool    // nodes that were visited or made
-	scoped    []*pg.SelectStmt
-	raises    bool // something that may fail stands where it could see a foreign row
-	locks     bool
-	nextQuery int
+	params   []Param
+	paramIDs map[paramKey]int32
+	callers  map[int]int32 // the caller's parameters that were met, with a position
+	tables   map[string]bool
+	columns  map[string]bool
+	sealed   map[string]bool
+	names    map[string]bool // relation names given out, folded
+	marks    map[any]bool    // nodes that were visited or made
+	scoped   []*pg.SelectStmt
+	raises   bool // something that may fail stands where it could see a foreign row
+	locks    bool
 }
 
 func newPlanner(cat *Catalog) *planner {
