@@ -26,7 +26,7 @@ import (
 )
 
 func allRows(end *ending) []Row {
-	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), blobRows())
+	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), auditRows(), blobRows())
 }
 
 // ending is what has to be done once all rows are measured, for what several of them share.

@@ -21,6 +21,8 @@ type Row struct {
 // Pair is the two sides of a comparison. Each function does n operations.
 type Pair struct {
 	Ours, Peer func(n int) error
+	// Each is how many operations count as n = 1, where they come in batches only; 0 means 1.
+	Each int
 	// Cleanup, if set, is called after measuring.
 	Cleanup func()
 	// Bytes, if set, is measured instead: the bytes that each side retains per item, by makers of items.
@@ -88,8 +90,13 @@ func (r *Result) timed(p *Pair) error {
 			}
 		}
 	}
+	each := float64(max(p.Each, 1))
+	for i := range ours {
+		ours[i], peer[i] = ours[i]/each, peer[i]/each
+	}
 	r.summarize(ours, peer)
 	r.Allocs, err = allocations(p.Ours, max(nOurs/10, 1))
+	r.Allocs /= each
 	return err
 }
 
