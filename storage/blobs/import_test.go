@@ -197,11 +197,27 @@ func TestImportConflicts(t *testing.T) {
 	write(from, t.Context(), "copy", "the source's other")
 	run(&ImportOptions{Prefix: "copy"}, 1, "map[failed:1]")
 	read("copy", "the source's")
+	write(from, t.Context(), "taken", "the source's, newer")
+	run(&ImportOptions{Prefix: "taken", Key: func(string) (string, bool) { return "copy", true }}, 1, "map[failed:1]")
+	read("copy", "the source's")
+	// The application takes a place while an object is on its way there.
+	slow := blob.NewBucket(&changing{bucketDriver: innerDriver(from), change: func(calls int, key string) {
+		if calls == 1 {
+			write(to, w.a, key, "the application's, meanwhile")
+		}
+	}})
+	write(from, t.Context(), "raced", "the source's")
+	r, err := Import(w.a, to, slow, &ImportOptions{Prefix: "raced", DeleteSource: true})
+	wantIs(t, err, ErrImportConflict)
+	if r.Deleted != 0 {
+		t.Errorf("got %+v", r)
+	}
+	read("raced", "the application's, meanwhile")
 	// Two sources for one place: one of them, and never both deleted.
 	from = memory()
 	write(from, t.Context(), "1", "one")
 	write(from, t.Context(), "2", "two")
-	r, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true, Key: func(string) (string, bool) { return "both", true }})
+	r, err = Import(w.a, to, from, &ImportOptions{DeleteSource: true, Key: func(string) (string, bool) { return "both", true }})
 	wantIs(t, err, ErrImportConflict)
 	left := rawNames(t, from)
 	if r.Deleted != 1 || len(left) != 1 {
@@ -406,7 +422,7 @@ func TestImportEnds(t *testing.T) {
 	_, err = Import(w.a, to, from, &ImportOptions{Concurrency: 1})
 	wantIs(t, err, audit.ErrUnavailable)
 	w.log.set(nil)
-	_, err = Import(w.a, to, from, &ImportOptions{Checkpoint: brokenCheckpoint{}})
+	_, err = Import(w.a, to, from, &ImportOptions{Concurrency: 1, Checkpoint: brokenCheckpoint{}})
 	wantIs(t, err, errCheckpoint)
 	ctx, cancel := context.WithCancel(w.b)
 	defer cancel()
