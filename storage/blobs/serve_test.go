@@ -98,9 +98,9 @@ func TestServe(t *testing.T) {
 	if absent.status != 404 || foreign.status != 404 || absent.body != foreign.body {
 		t.Errorf("absent: %d %q, foreign: %d %q", absent.status, absent.body, foreign.status, foreign.body)
 	}
-	for i := range w.errs {
-		if strings.Contains(w.errs[i].Error(), token) {
-			t.Errorf("%v has a token in it", w.errs[i])
+	for _, err := range w.failures() {
+		if strings.Contains(err.Error(), token) {
+			t.Errorf("%v has a token in it", err)
 		}
 	}
 }
@@ -144,7 +144,11 @@ func TestServeBreaksOff(t *testing.T) {
 		if alerts(w.log.take()) != 1 {
 			t.Errorf("encoding %q: no alert", encoding)
 		}
-		wantIs(t, w.errs[len(w.errs)-1], storage.ErrIsolation)
+		failed := w.failures()
+		if len(failed) == 0 {
+			t.Fatalf("encoding %q: nothing was reported", encoding)
+		}
+		wantIs(t, failed[len(failed)-1], storage.ErrIsolation)
 	}
 	object := getRaw(t, w.inner, alice.Segment()+"/k")
 	object.body[headersSize] ^= 1
