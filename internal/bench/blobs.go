@@ -15,6 +15,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/bench/blobstore"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/blobs"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -84,7 +85,7 @@ func blobPair(newPeer func() (sealer, error), size int, ours, theirs func(*blobB
 	if err != nil {
 		return nil, err
 	}
-	b := &blobBench{content: make([]byte, size), buf: make([]byte, chunk), theirs: blob.NewBucket(newBlobStore())}
+	b := &blobBench{content: make([]byte, size), buf: make([]byte, chunk), theirs: blob.NewBucket(blobstore.New())}
 	b.ctx = tenant.NewContext(context.Background(), tenant.Access{Tenant: f.ids[0], Actor: "bench", Purpose: "bench"})
 	for i := range b.content {
 		b.content[i] = byte(i * 7)
@@ -92,7 +93,7 @@ func blobPair(newPeer func() (sealer, error), size int, ours, theirs func(*blobB
 	if b.peer, err = newPeer(); err != nil {
 		return nil, err
 	}
-	b.ours, err = blobs.Wrap(blob.NewBucket(newBlobStore()), storage.Guard{Keys: ring, Audit: noRecorder{}}, &blobs.Options{Label: "bench"})
+	b.ours, err = blobs.Wrap(blob.NewBucket(blobstore.New()), storage.Guard{Keys: ring, Audit: noRecorder{}}, &blobs.Options{Label: "bench"})
 	if err != nil {
 		return nil, err
 	}

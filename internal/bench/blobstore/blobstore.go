@@ -1,4 +1,5 @@
-package main
+// Package blobstore is the bucket that the benchmarks of objects are over.
+package blobstore
 
 import (
 	"context"
@@ -11,37 +12,38 @@ import (
 	"gocloud.dev/gcerrors"
 )
 
-// blobStore is a bucket in memory without what gocloud.dev's own memory driver spends: an MD5 of each object, and
+// Store is a bucket in memory without what gocloud.dev's own memory driver spends: an MD5 of each object, and
 // buffers that grow by copying. What is measured over it is what is done above the store. A key's buffer is used
 // again for its next version, so no object may be read while it is written.
-type blobStore struct {
+type Store struct {
 	driver.Bucket // nil: what the rows do not use panics
 	mu            sync.Mutex
-	objects       map[string]*blobObject
+	objects       map[string]*object
 }
 
-type blobObject struct {
+type object struct {
 	body []byte
 	next []byte // a spare buffer
 	at   driver.Attributes
 }
 
-func newBlobStore() *blobStore { return &blobStore{objects: map[string]*blobObject{}} }
+// New returns an empty store.
+func New() *Store { return &Store{objects: map[string]*object{}} }
 
 var errNoObject = errors.New("no such object")
 
-func (s *blobStore) ErrorCode(err error) gcerrors.ErrorCode {
+func (s *Store) ErrorCode(err error) gcerrors.ErrorCode {
 	if errors.Is(err, errNoObject) {
 		return gcerrors.NotFound
 	}
 	return gcerrors.Unknown
 }
 
-func (s *blobStore) ErrorAs(error, any) bool { return false }
+func (s *Store) ErrorAs(error, any) bool { return false }
 
-func (s *blobStore) Close() error { return nil }
+func (s *Store) Close() error { return nil }
 
-func (s *blobStore) get(key string) (*blobObject, error) {
+func (s *Store) get(key string) (*object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o, ok := s.objects[key]; ok {
@@ -50,7 +52,7 @@ func (s *blobStore) get(key string) (*blobObject, error) {
 	return nil, errNoObject
 }
 
-func (s *blobStore) Attributes(_ context.Context, key string) (*driver.Attributes, error) {
+func (s *Store) Attributes(_ context.Context, key string) (*driver.Attributes, error) {
 	o, err := s.get(key)
 	if err != nil {
 		return nil, err
@@ -59,7 +61,7 @@ func (s *blobStore) Attributes(_ context.Context, key string) (*driver.Attribute
 	return &a, nil
 }
 
-func (s *blobStore) NewRangeReader(_ context.Context, key string, offset, length int64, _ *driver.ReaderOptions) (driver.Reader, error) {
+func (s *Store) NewRangeReader(_ context.Context, key string, offset, length int64, _ *driver.ReaderOptions) (driver.Reader, error) {
 	o, err := s.get(key)
 	if err != nil {
 		return nil, err
@@ -68,15 +70,15 @@ func (s *blobStore) NewRangeReader(_ context.Context, key string, offset, length
 	if length >= 0 && length < int64(len(body)) {
 		body = body[:length]
 	}
-	return &blobStoreReader{body, o}, nil
+	return &reader{body, o}, nil
 }
 
-type blobStoreReader struct {
+type reader struct {
 	left []byte
-	o    *blobObject
+	o    *object
 }
 
-func (r *blobStoreReader) Read(p []byte) (int, error) {
+func (r *reader) Read(p []byte) (int, error) {
 	if len(r.left) == 0 {
 		return 0, io.EOF
 	}
@@ -85,38 +87,38 @@ func (r *blobStoreReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (r *blobStoreReader) Close() error { return nil }
+func (r *reader) Close() error { return nil }
 
-func (r *blobStoreReader) As(any) bool { return false }
+func (r *reader) As(any) bool { return false }
 
-func (r *blobStoreReader) Attributes() *driver.ReaderAttributes {
+func (r *reader) Attributes() *driver.ReaderAttributes {
 	return &driver.ReaderAttributes{ContentType: r.o.at.ContentType, ModTime: r.o.at.ModTime, Size: r.o.at.Size}
 }
 
-func (s *blobStore) NewTypedWriter(_ context.Context, key, contentType string, opts *driver.WriterOptions) (driver.Writer, error) {
+func (s *Store) NewTypedWriter(_ context.Context, key, contentType string, opts *driver.WriterOptions) (driver.Writer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.objects[key]
 	if o == nil {
-		o = &blobObject{}
+		o = &object{}
 		s.objects[key] = o
 	}
-	return &blobStoreWriter{s, o, o.next[:0], driver.Attributes{ContentType: contentType, Metadata: opts.Metadata}}, nil
+	return &writer{s, o, o.next[:0], driver.Attributes{ContentType: contentType, Metadata: opts.Metadata}}, nil
 }
 
-type blobStoreWriter struct {
-	s    *blobStore
-	o    *blobObject
+type writer struct {
+	s    *Store
+	o    *object
 	body []byte
 	at   driver.Attributes
 }
 
-func (w *blobStoreWriter) Write(p []byte) (int, error) {
+func (w *writer) Write(p []byte) (int, error) {
 	w.body = append(w.body, p...)
 	return len(p), nil
 }
 
-func (w *blobStoreWriter) Close() error {
+func (w *writer) Close() error {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.at.Size, w.at.ModTime = int64(len(w.body)), time.Now()
