@@ -59,7 +59,7 @@ func (d *database) plan(text string, versions int) (*sqlplan.Plan, error) {
 	if p, ok := d.plans.Get(key); ok {
 		return p, nil
 	}
-	p, err := sqlplan.New(text, d.catalogs[versions-1])
+	p, err := newPlan(text, d.catalogs[versions-1])
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +67,17 @@ func (d *database) plan(text string, versions int) (*sqlplan.Plan, error) {
 		d.plans.Add(key, p)
 	}
 	return p, nil
+}
+
+// newPlan makes a plan. A defect of the planner's, which shows as a panic, refuses the statement: nothing was sent yet, and
+// a text that somebody made up must not take the process or the pool's connection with it.
+func newPlan(text string, cat *sqlplan.Catalog) (p *sqlplan.Plan, err error) {
+	defer func() {
+		if recover() != nil { // what it says may hold literals
+			p, err = nil, &RefusedError{Reason: "statement that the planner failed on", Position: -1, Hint: "write it in another form, and report it"}
+		}
+	}()
+	return sqlplan.New(text, cat)
 }
 
 // Connect implements driver.Connector.
