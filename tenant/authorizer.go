@@ -5,7 +5,8 @@ import "context"
 // Verb is what an operation does to the data.
 type Verb string
 
-// The verbs. A statement that reads and writes is a Write.
+// The verbs. A statement that reads and writes is a Write. One that inserts or updates and deletes as well, in its WITH or
+// by MERGE, is asked about twice: as a Write and as a Delete.
 const (
 	Read   Verb = "read"
 	Write  Verb = "write"

@@ -37,6 +37,8 @@ func New(ring *keys.Keyring, log audit.Recorder, auth tenant.Authorizer) (*Gate,
 type Op struct {
 	Code   audit.Code
 	Action tenant.Action
+	// AlsoDeletes asks the authorizer about the same action as a [tenant.Delete] too; both must be admitted.
+	AlsoDeletes bool
 	// SealedColumns, Statement and Fingerprint describe a SQL statement for the trail; Statement has no literals.
 	SealedColumns []string
 	Statement     string
@@ -115,11 +117,18 @@ func (g *Gate) admit(ctx context.Context, access tenant.Access, op *Op) error {
 	if g.auth == nil || op == nil {
 		return nil
 	}
-	action := op.Action
-	// The authorizer gets copies: a plan's slices are shared by every request that uses it.
-	action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
-	if err := g.auth.Authorize(ctx, access, action); err != nil {
-		return fmt.Errorf("%w: %w", tenant.ErrDenied, err)
+	verbs := []tenant.Verb{op.Action.Verb}
+	if op.AlsoDeletes {
+		verbs = append(verbs, tenant.Delete)
+	}
+	for _, verb := range verbs {
+		action := op.Action
+		action.Verb = verb
+		// The authorizer gets copies: a plan's slices are shared by every request that uses it.
+		action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
+		if err := g.auth.Authorize(ctx, access, action); err != nil {
+			return fmt.Errorf("%w: %w", tenant.ErrDenied, err)
+		}
 	}
 	return nil
 }

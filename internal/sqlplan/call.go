@@ -46,7 +46,16 @@ func (p *planner) call(f *pg.FuncCall, in ctx) {
 			return
 		}
 	}
-	p.exprs(f.Args, in)
+	for i, n := range f.Args {
+		if named := n.GetNamedArgExpr(); named != nil {
+			if p.lite {
+				refuse("unsupported in SQLite", "named argument", named.Location, "pass the arguments by position")
+			}
+			named.Arg = p.expr(named.Arg, in)
+			continue
+		}
+		f.Args[i] = p.expr(n, in)
+	}
 }
 
 // plainCall writes a call in SQL's own syntax, such as trim(both x from y), as SQLite's plain call of the same arguments.
@@ -61,10 +70,13 @@ func (p *planner) plainCall(f *pg.FuncCall, name string) string {
 
 // callClauses plans what only aggregates and window functions may have.
 func (p *planner) callClauses(f *pg.FuncCall, b builtin, name string, in ctx) {
-	if !b.aggregate && (f.AggStar || f.AggDistinct || f.AggFilter != nil || len(f.AggOrder) > 0) {
+	if !b.aggregate && !f.AggWithinGroup && (f.AggStar || f.AggDistinct || f.AggFilter != nil || len(f.AggOrder) > 0) {
 		refuse("aggregate's clause on a function that is none", name, f.Location, "use an aggregate function")
 	}
-	if (b.window && f.Over == nil) || (!b.window && !b.aggregate && f.Over != nil) {
+	if f.AggWithinGroup != b.ordered && (f.AggWithinGroup || !b.window) || f.AggWithinGroup && f.Over != nil {
+		refuse("WITHIN GROUP", name, f.Location, "use WITHIN GROUP with ordered-set aggregates such as percentile_cont, and only with them")
+	}
+	if (b.window && f.Over == nil && !f.AggWithinGroup) || (!b.window && !b.aggregate && f.Over != nil) {
 		refuse("OVER", name, f.Location, "use OVER with window and aggregate functions, and only with them")
 	}
 	if f.AggStar && name != "count" && name != "pg_catalog.count" {

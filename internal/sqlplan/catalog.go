@@ -18,6 +18,9 @@ type Catalog struct {
 	// Functions are the lower-case unqualified names of further functions that statements may call, beyond the
 	// built-in allowlist. They must read no tables.
 	Functions []string
+	// Types are the names of further types that casts may name, beyond the built-in allowlist: as they are written, with
+	// a schema or without. Their input and their constraints must read no tables.
+	Types []string
 	// IndexVersions is how many live index keys the executing tenant has, 1 to 8: a search compares with that many
 	// blind index values.
 	IndexVersions int

@@ -2,6 +2,7 @@ package sqlplan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ func checkPlan(plan *Plan, cat *Catalog) []string {
 	})
 	stmt := tree.Stmts[0].Stmt
 	safe := map[*pg.RangeVar]bool{}
-	c.writes(stmt, safe)
+	visitAll(stmt.ProtoReflect(), func(m protoreflect.Message) { c.writes(m, safe) })
 	visitAll(stmt.ProtoReflect(), func(m protoreflect.Message) { c.derived(m, safe) })
 	visitAll(stmt.ProtoReflect(), func(m protoreflect.Message) { c.node(m, safe) })
 	c.outputs(stmt)
@@ -105,7 +106,8 @@ func (c *checker) scoped(where *pg.Node, alias, column string) bool {
 	return len(fields) == 2 && fields[0].GetString_().GetSval() == alias && fields[1].GetString_().GetSval() == column && c.isTenant(e.Rexpr)
 }
 
-func (c *checker) writes(stmt *pg.Node, safe map[*pg.RangeVar]bool) {
+// writes checks the target of a statement that writes, wherever it stands.
+func (c *checker) writes(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 	check := func(rv *pg.RangeVar, ok func(t *Table, alias string) bool) {
 		t := c.table(rv)
 		switch {
@@ -118,48 +120,71 @@ func (c *checker) writes(stmt *pg.Node, safe map[*pg.RangeVar]bool) {
 			c.tables++
 		}
 	}
-	switch s := stmt.Node.(type) {
-	case *pg.Node_UpdateStmt:
-		check(s.UpdateStmt.Relation, func(t *Table, alias string) bool {
-			for _, set := range s.UpdateStmt.TargetList {
-				if set.GetResTarget().Name == t.TenantColumn {
-					return false
-				}
-			}
-			return c.scoped(s.UpdateStmt.WhereClause, alias, t.TenantColumn)
+	switch s := m.Interface().(type) {
+	case *pg.UpdateStmt:
+		check(s.Relation, func(t *Table, alias string) bool {
+			return !sets(s.TargetList, t.TenantColumn) && c.scoped(s.WhereClause, alias, t.TenantColumn)
 		})
-	case *pg.Node_DeleteStmt:
-		check(s.DeleteStmt.Relation, func(t *Table, alias string) bool { return c.scoped(s.DeleteStmt.WhereClause, alias, t.TenantColumn) })
-	case *pg.Node_InsertStmt:
-		check(s.InsertStmt.Relation, func(t *Table, _ string) bool { return c.inserts(s.InsertStmt, t) })
+	case *pg.DeleteStmt:
+		check(s.Relation, func(t *Table, alias string) bool { return c.scoped(s.WhereClause, alias, t.TenantColumn) })
+	case *pg.InsertStmt:
+		check(s.Relation, func(t *Table, _ string) bool { return c.inserts(s, t) })
+	case *pg.MergeStmt:
+		check(s.Relation, func(t *Table, alias string) bool { return c.merges(s, t, alias) })
 	}
 }
 
-func (c *checker) inserts(s *pg.InsertStmt, t *Table) bool {
-	at := slices.IndexFunc(s.Cols, func(n *pg.Node) bool { return n.GetResTarget().Name == t.TenantColumn })
-	if at < 0 {
-		return false
-	}
-	sel := s.SelectStmt.GetSelectStmt()
-	for _, row := range sel.GetValuesLists() {
-		if items := row.GetList().Items; len(items) != len(s.Cols) || !c.isTenant(items[at]) {
+// sets tells whether a list of assignments or columns names a column.
+func sets(targets []*pg.Node, column string) bool {
+	return slices.ContainsFunc(targets, func(n *pg.Node) bool { return n.GetResTarget().Name == column })
+}
+
+// merges checks the join, and each action by itself.
+func (c *checker) merges(s *pg.MergeStmt, t *Table, alias string) bool {
+	for _, n := range s.MergeWhenClauses {
+		when := n.GetMergeWhenClause()
+		ok := false
+		switch when.MatchKind {
+		case pg.MergeMatchKind_MERGE_WHEN_MATCHED:
+			ok = c.scoped(when.Condition, alias, t.TenantColumn) && !sets(when.TargetList, t.TenantColumn)
+		case pg.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_TARGET:
+			ok = when.CommandType == pg.CmdType_CMD_NOTHING || c.insertsRow(when.TargetList, when.Values, t)
+		}
+		if !ok {
 			return false
 		}
 	}
-	if len(sel.GetValuesLists()) == 0 && (len(sel.GetTargetList()) != len(s.Cols) || !c.isTenant(sel.TargetList[at].GetResTarget().Val)) {
-		return false
+	return c.scoped(s.JoinCondition, alias, t.TenantColumn)
+}
+
+// insertsRow tells whether the value for the tenant column is the tenant.
+func (c *checker) insertsRow(cols, values []*pg.Node, t *Table) bool {
+	at := slices.IndexFunc(cols, func(n *pg.Node) bool { return n.GetResTarget().Name == t.TenantColumn })
+	return at >= 0 && len(values) == len(cols) && c.isTenant(values[at])
+}
+
+func (c *checker) inserts(s *pg.InsertStmt, t *Table) bool {
+	sel := s.SelectStmt.GetSelectStmt()
+	for _, row := range sel.GetValuesLists() {
+		if !c.insertsRow(s.Cols, row.GetList().Items, t) {
+			return false
+		}
+	}
+	if len(sel.GetValuesLists()) == 0 {
+		var values []*pg.Node
+		for _, n := range sel.GetTargetList() {
+			values = append(values, n.GetResTarget().Val)
+		}
+		if sel.Op != pg.SetOperation_SETOP_NONE || !c.insertsRow(s.Cols, values, t) {
+			return false
+		}
 	}
 	if conflict := s.OnConflictClause; conflict != nil {
-		for _, set := range conflict.TargetList {
-			if set.GetResTarget().Name == t.TenantColumn {
-				return false
-			}
-		}
 		named := conflict.Infer == nil
 		for _, e := range conflict.Infer.GetIndexElems() {
 			named = named || e.GetIndexElem().Name == t.TenantColumn
 		}
-		return named && (conflict.Infer != nil || len(conflict.TargetList) == 0)
+		return !sets(conflict.TargetList, t.TenantColumn) && named && (conflict.Infer != nil || len(conflict.TargetList) == 0)
 	}
 	return true
 }
@@ -210,12 +235,12 @@ func (c *checker) node(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 			name = append(name, f.GetString_().Sval)
 		}
 		_, known := findBuiltin(name[len(name)-1], false)
-		known = known || contains(relationFunctions+" like_escape", name[len(name)-1])
-		if !(len(name) == 2 && name[0] == "pg_catalog" && known) && !(len(name) == 1 && slices.Contains(c.cat.Functions, name[0])) {
+		known = known || name[len(name)-1] == "like_escape" || slices.Contains(slices.Collect(maps.Keys(relationFunctions)), name[len(name)-1])
+		if !(len(name) == 2 && name[0] == "pg_catalog" && known) && !(len(name) == 1 && name[0] == "unnest" && len(n.Args) > 1) && !(len(name) == 1 && slices.Contains(c.cat.Functions, name[0])) {
 			c.problem("function %s", strings.Join(name, "."))
 		}
 	case *pg.TypeName:
-		if len(n.Names) != 2 && len(n.Names) != 1 || !contains(types, n.Names[len(n.Names)-1].GetString_().Sval) {
+		if len(n.Names) != 2 && len(n.Names) != 1 || !contains(types, n.Names[len(n.Names)-1].GetString_().Sval) && !(len(n.Names) == 1 && slices.Contains(c.cat.Types, n.Names[0].GetString_().Sval)) {
 			c.problem("type %v", n.Names)
 		}
 	case *pg.ColumnRef:
@@ -240,7 +265,7 @@ func (c *checker) node(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 // outputs checks that no index column is shown.
 func (c *checker) outputs(stmt *pg.Node) {
 	targets := slices.Concat(stmt.GetSelectStmt().GetTargetList(), stmt.GetInsertStmt().GetReturningList(),
-		stmt.GetUpdateStmt().GetReturningList(), stmt.GetDeleteStmt().GetReturningList())
+		stmt.GetUpdateStmt().GetReturningList(), stmt.GetDeleteStmt().GetReturningList(), stmt.GetMergeStmt().GetReturningList())
 	if c.plan.ReturnsRows && len(targets) > 0 && len(targets) != len(c.plan.Outputs) {
 		c.problem("%d outputs planned, %d written", len(c.plan.Outputs), len(targets))
 	}

@@ -2,6 +2,7 @@ package sqlplan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -115,6 +116,20 @@ func (p *planner) expr(n *pg.Node, in ctx) *pg.Node {
 	case *pg.Node_SqlvalueFunction:
 		p.sqlValue(e.SqlvalueFunction)
 		return n
+	case *pg.Node_AIndirection:
+		p.subscript(e.AIndirection, in)
+		return n
+	case *pg.Node_CollateClause:
+		p.collate(e.CollateClause, in)
+		return n
+	case *pg.Node_GroupingFunc:
+		if p.lite {
+			refuse("unsupported in SQLite", "GROUPING", e.GroupingFunc.Location, "send a statement for each grouping")
+		}
+		p.exprs(e.GroupingFunc.Args, in)
+		return n
+	case *pg.Node_MergeSupportFunc: // merge_action(), which the database admits in MERGE alone
+		return n
 	case *pg.Node_RowExpr:
 		refuse("row value", "ROW", e.RowExpr.Location, "compare rows with rows, such as (a, b) < ($1, $2); select columns one by one")
 	case *pg.Node_SetToDefault:
@@ -155,6 +170,42 @@ func (p *planner) sqlValue(f *pg.SQLValueFunction) {
 	refuse("function not in the allowlist", strings.TrimPrefix(f.Op.String(), "SVFOP_"), f.Location, "bind the value as a parameter")
 }
 
+// subscript plans a[1], a[1:2] and j['key'].
+func (p *planner) subscript(a *pg.A_Indirection, in ctx) {
+	if p.lite {
+		refuse("unsupported in SQLite", "subscript", -1, "use json_extract")
+	}
+	for _, n := range a.Indirection {
+		i := n.GetAIndices()
+		if i == nil {
+			refuse("field of a row", "(…).field", -1, "select the column by its name")
+		}
+		i.Lidx, i.Uidx = p.optional(i.Lidx, in), p.optional(i.Uidx, in)
+	}
+	p.mayRaise(in) // a subscript that is no int4
+	a.Arg = p.expr(a.Arg, in)
+}
+
+// collate plans COLLATE with a collation of pg_catalog, where PostgreSQL keeps its own. In SQLite C is BINARY.
+func (p *planner) collate(c *pg.CollateClause, in ctx) {
+	fields, ok := names(c.Collname)
+	if !ok || len(fields) > 2 || len(fields) == 2 && fields[0] != "pg_catalog" {
+		refuse("collation not in the allowlist", "COLLATE", c.Location, `use one of PostgreSQL's own, such as "C" or "de-x-icu"`)
+	}
+	name := fields[len(fields)-1]
+	p.mark(c)
+	switch {
+	case !p.lite:
+		c.Collname = strs("pg_catalog", name)
+	case contains("C POSIX ucs_basic", name):
+		c.Collname = strs("binary")
+	default:
+		refuse("unsupported in SQLite", "COLLATE "+name, c.Location, `use COLLATE "C"`)
+	}
+	p.mayRaise(in) // how long it takes depends on the texts
+	c.Arg = p.expr(c.Arg, in)
+}
+
 // cast plans a cast to one of the allowed types. A parameter under a cast gets the cast's type when the statement is
 // prepared, so that nothing can fail later; it becomes a parameter of its own for that.
 func (p *planner) cast(c *pg.TypeCast, in ctx) {
@@ -184,7 +235,10 @@ func (p *planner) typeName(t *pg.TypeName) string {
 	p.mark(t)
 	fields, ok := names(t.Names)
 	if !ok || len(fields) > 2 || len(fields) == 2 && fields[0] != "pg_catalog" || !contains(types, fields[len(fields)-1]) {
-		refuse("type not in the allowlist", strings.Join(fields, "."), t.Location, "use one of "+strings.ReplaceAll(types, " ", ", "))
+		if name := strings.Join(fields, "."); ok && len(t.Typmods) == 0 && slices.Contains(p.cat.Types, name) {
+			return name
+		}
+		refuse("type not in the allowlist", strings.Join(fields, "."), t.Location, "declare the type if its input reads no tables, or use one of "+strings.ReplaceAll(types, " ", ", "))
 	}
 	for _, m := range t.Typmods {
 		if c, ok := isConst(m); !ok || c.GetIval() == nil && c.Val != nil {

@@ -115,6 +115,12 @@ func (p *planner) family(n *pg.Node, s *scope) string {
 		if t := e.SubLink.SubLinkType; t == pg.SubLinkType_EXISTS_SUBLINK || t == pg.SubLinkType_ANY_SUBLINK || t == pg.SubLinkType_ALL_SUBLINK {
 			return "bool"
 		}
+	case *pg.Node_CollateClause:
+		return p.family(e.CollateClause.Arg, s)
+	case *pg.Node_GroupingFunc:
+		return "int"
+	case *pg.Node_MergeSupportFunc:
+		return "text"
 	case *pg.Node_CoalesceExpr:
 		return p.common(e.CoalesceExpr.Args, s)
 	case *pg.Node_MinMaxExpr:

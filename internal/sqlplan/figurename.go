@@ -53,6 +53,14 @@ func figureName(n *pg.Node) (string, int) {
 		return "case", 1
 	case *pg.Node_AArrayExpr:
 		return "array", 2
+	case *pg.Node_AIndirection: // the name of a field, which is refused, or of what is subscripted
+		return figureName(e.AIndirection.Arg)
+	case *pg.Node_CollateClause:
+		return figureName(e.CollateClause.Arg)
+	case *pg.Node_GroupingFunc:
+		return "grouping", 2
+	case *pg.Node_MergeSupportFunc:
+		return "merge_action", 2
 	case *pg.Node_CoalesceExpr:
 		return "coalesce", 2
 	case *pg.Node_MinMaxExpr:

@@ -88,7 +88,7 @@ func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
 func (p *planner) checkMarks(m protoreflect.Message) {
 	switch node := m.Interface().(type) {
 	case *pg.RangeVar, *pg.RangeSubselect, *pg.RangeFunction, *pg.JoinExpr, *pg.ColumnRef, *pg.ParamRef, *pg.FuncCall,
-		*pg.TypeName, *pg.TypeCast, *pg.A_Expr, *pg.SubLink, *pg.SQLValueFunction, *pg.RowExpr, *pg.SelectStmt:
+		*pg.TypeName, *pg.TypeCast, *pg.A_Expr, *pg.SubLink, *pg.SQLValueFunction, *pg.RowExpr, *pg.SelectStmt, *pg.CollateClause:
 		if !p.marks[node] {
 			refuse("construct that the planner did not visit", string(m.Descriptor().Name()), locationOf(m), "write the statement in another form")
 		}

@@ -1,6 +1,8 @@
 package sqlplan
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -67,6 +69,10 @@ func (p *planner) rangeVar(rv *pg.RangeVar, ctes *cte) (*pg.Node, fragment) {
 }
 
 func (p *planner) cteReference(rv *pg.RangeVar, c *cte) (*pg.Node, fragment) {
+	if c.pending != "" {
+		refuse(c.pending, c.name, rv.Location, pendingHints[c.pending])
+	}
+	c.used = true
 	r := &relation{name: c.name}
 	var colnames []string
 	if rv.Alias != nil {
@@ -127,41 +133,61 @@ func (p *planner) subquery(sub *pg.RangeSubselect, left fragment, outer *scope, 
 	return show(r)
 }
 
-// rangeFunction plans generate_series and unnest in FROM: one function, one column.
+// rangeFunction plans a function in FROM.
 func (p *planner) rangeFunction(f *pg.RangeFunction, left fragment, outer *scope, ctes *cte) fragment {
 	p.mark(f)
-	bad := func() {
-		refuse("function in FROM", "", -1, "only "+strings.ReplaceAll(relationFunctions, " ", " and ")+" with one column are supported")
+	if p.lite {
+		refuse("unsupported in SQLite", "function in FROM", -1, "use a join, or a recursive query of WITH")
 	}
-	if p.lite || len(f.Functions) != 1 {
-		bad()
+	if len(f.Functions) != 1 {
+		refuse("unsupported clause", "ROWS FROM", -1, "join the functions")
 	}
-	items := f.Functions[0].GetList().GetItems()
-	if len(items) == 0 || items[0].GetFuncCall() == nil {
-		bad()
-	}
+	items := f.Functions[0].GetList().GetItems() // the function and a list of columns, which only records need
 	call := items[0].GetFuncCall()
+	if call == nil {
+		refuse("unsupported item in FROM", kindOf(items[0]), -1, "use tables, subqueries, functions and joins")
+	}
 	fields, ok := names(call.Funcname)
-	if !ok || !contains(relationFunctions, fields[len(fields)-1]) || len(fields) == 2 && fields[0] != "pg_catalog" || len(fields) > 2 ||
-		call.Over != nil || call.AggStar || call.AggDistinct || call.AggFilter != nil || call.AggOrder != nil {
-		bad()
-	}
-	if len(call.Args) < 1 || len(call.Args) > 3 || fields[len(fields)-1] == "unnest" && len(call.Args) != 1 {
-		bad()
-	}
 	name := fields[len(fields)-1]
+	columns, known := relationFunctions[name]
+	if !ok || !known || len(fields) == 2 && fields[0] != "pg_catalog" || len(fields) > 2 {
+		refuse("function in FROM not in the allowlist", strings.Join(fields, "."), call.Location,
+			"use one of "+strings.Join(slices.Sorted(maps.Keys(relationFunctions)), ", "))
+	}
+	if call.Over != nil || call.AggStar || call.AggDistinct || call.AggFilter != nil || call.AggOrder != nil || call.AggWithinGroup || len(call.Args) == 0 {
+		refuse("aggregate's clause on a function that is none", name, call.Location, "leave it out")
+	}
 	call.Funcname = strs("pg_catalog", name)
+	if name == "unnest" && len(call.Args) > 1 {
+		call.Funcname = strs(name) // one of several arrays is a syntax of its own, of which no other function comes in the way
+	}
 	p.mark(call)
 	p.raises = true
-	in := ctx{scope: &scope{fragment: left, parent: outer, ctes: ctes}}
-	p.exprs(call.Args, in)
-	r := &relation{name: name, columns: []column{{name: name, family: unknown}}}
+	p.exprs(call.Args, ctx{scope: &scope{fragment: left, parent: outer, ctes: ctes}})
+	r := &relation{name: name}
+	for c := range strings.FieldsSeq(columns) {
+		r.columns = append(r.columns, column{name: c, family: unknown})
+	}
+	if columns == "" {
+		r.columns = []column{{name: name, family: unknown}}
+		if f.Alias != nil && (name != "unnest" || len(call.Args) == 1) {
+			r.columns[0].name = f.Alias.Aliasname
+		}
+	}
+	for name == "unnest" && len(r.columns) < len(call.Args) {
+		r.columns = append(r.columns, column{name: name, family: unknown})
+	}
+	if f.Ordinality {
+		r.columns = append(r.columns, column{name: "ordinality", family: "int"})
+	}
 	if f.Alias != nil {
 		r.name, r.aliased = f.Alias.Aliasname, true
-		r.columns[0].name = r.name
 		r.columns = p.renamed(r.columns, p.aliasColumns(f.Alias, -1), r.name, -1)
 	}
 	r.alias = p.unique(r.name)
-	f.Alias = &pg.Alias{Aliasname: r.alias, Colnames: strs(r.columns[0].name)}
+	f.Alias = &pg.Alias{Aliasname: r.alias}
+	for _, c := range r.columns {
+		f.Alias.Colnames = append(f.Alias.Colnames, str(c.name))
+	}
 	return show(r)
 }

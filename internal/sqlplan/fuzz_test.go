@@ -202,6 +202,12 @@ func TestCheckerFindsLeaks(t *testing.T) {
 		"INSERT INTO visits (id) VALUES (1) ON CONFLICT (id) DO NOTHING": {{"(id, tenant_id) DO", "(id) DO"}},
 		"SELECT lower(note) FROM patients":                               {{"pg_catalog.lower", "lower"}, {"pg_catalog.lower", "pg_catalog.pg_sleep"}},
 		"WITH c AS (SELECT 1 AS a) SELECT c.a FROM c":                    {{"FROM cte_c", "FROM patients"}},
+		"WITH d AS (DELETE FROM visits RETURNING id) SELECT d.id FROM d": {{" WHERE visits.tenant_id = $1", ""}, {"tenant_id = $1", "ward = $1"}},
+		"WITH d AS (INSERT INTO visits (id) VALUES (1)) SELECT 1":        {{"(1, $1)", "(1, 'b')"}},
+		"MERGE INTO patients p USING visits v ON p.id = v.id WHEN MATCHED THEN UPDATE SET age = 1 WHEN NOT MATCHED THEN INSERT (id) VALUES (v.id)": {
+			{"ON p.tenant_id = $1 AND ", "ON "}, {"MATCHED AND p.tenant_id = $1", "MATCHED"}, {"SET age = 1", "SET tenant_id = 'b'"}, {"(v.id, $1)", "(v.id, v.ward)"},
+			{"WHEN NOT MATCHED THEN", "WHEN NOT MATCHED BY SOURCE THEN DELETE WHEN NOT MATCHED THEN"}, {"v.tenant_id = $1", "v.tenant_id = $2"}},
+		"INSERT INTO visits (id) SELECT id FROM patients UNION SELECT id FROM visits": {{"part.column1 AS id, $1", "part.column1 AS id, part.column1"}},
 	} {
 		plan, err := New(sql, cat)
 		if err != nil {

@@ -6,23 +6,13 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
-// insert plans an INSERT in place.
-func (p *planner) insert(s *pg.InsertStmt) []column {
+// insert plans an INSERT in place. ctes are those of the statement around it.
+func (p *planner) insert(s *pg.InsertStmt, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation)
 	s.Relation = rv
-	ctes := p.with(s.WithClause, nil, nil)
+	ctes = p.with(s.WithClause, nil, ctes, kind)
 	t := r.base
-	var columns []*Column
-	seen := map[string]bool{}
-	for _, n := range s.Cols {
-		res := n.GetResTarget()
-		columns = append(columns, p.writable(t, res.Name, res.Location, seen))
-	}
-	for i := range t.Columns {
-		if c := &t.Columns[i]; c.Sealed && c.HasDefault && !seen[c.Name] {
-			refuse("default of a sealed column", t.Name+"."+c.Name, -1, "name the column and bind its value; remove the default from the table")
-		}
-	}
+	columns := p.insertTargets(t, s.Cols)
 	sel := s.SelectStmt.GetSelectStmt()
 	switch {
 	case sel == nil: // DEFAULT VALUES
@@ -31,12 +21,13 @@ func (p *planner) insert(s *pg.InsertStmt) []column {
 		refuse("INSERT without a list of columns", t.Name, -1, "name the columns")
 	case len(sel.ValuesLists) > 0:
 		p.plainValues(sel)
-		ctes = p.with(sel.WithClause, nil, ctes)
+		ctes = p.with(sel.WithClause, nil, ctes, readsAlone)
 		with := sel.WithClause
 		s.SelectStmt = p.rowsOf(t, columns, sel.ValuesLists, ctes)
 		s.SelectStmt.GetSelectStmt().WithClause = with
 	default:
-		p.insertSelect(t, columns, sel, ctes)
+		sel = p.insertSelect(t, columns, sel, ctes)
+		s.SelectStmt = selectNode(sel)
 		if p.lite && s.OnConflictClause != nil && sel.WhereClause == nil {
 			sel.WhereClause = boolConst(true) // or SQLite would read ON CONFLICT as a join's ON
 		}
@@ -46,6 +37,22 @@ func (p *planner) insert(s *pg.InsertStmt) []column {
 		p.onConflict(s.OnConflictClause, r, ctes)
 	}
 	return p.returning(&s.ReturningList, &scope{fragment: show(r), ctes: ctes}, r)
+}
+
+// insertTargets returns the columns that an INSERT names.
+func (p *planner) insertTargets(t *Table, items []*pg.Node) []*Column {
+	var columns []*Column
+	seen := map[string]bool{}
+	for _, n := range items {
+		res := n.GetResTarget()
+		columns = append(columns, p.writable(t, res.Name, res.Location, seen))
+	}
+	for i := range t.Columns {
+		if c := &t.Columns[i]; c.Sealed && c.HasDefault && !seen[c.Name] {
+			refuse("default of a sealed column", t.Name+"."+c.Name, -1, "name the column and bind its value; remove the default from the table")
+		}
+	}
+	return columns
 }
 
 // insertColumns is the plan's column list: each with its index column behind it, the tenant column last.
@@ -71,16 +78,7 @@ func (p *planner) rowsOf(t *Table, columns []*Column, rows []*pg.Node, ctes *cte
 	in := ctx{scope: &scope{ctes: ctes}, final: true}
 	for _, row := range rows {
 		l := row.GetList()
-		if len(l.Items) != len(columns) {
-			refuse("INSERT with a different number of values than columns", t.Name, -1, "give each column a value")
-		}
-		var values []*pg.Node
-		for i, c := range columns {
-			for _, s := range p.store(t, c, l.Items[i], in) {
-				values = append(values, s.value)
-			}
-		}
-		l.Items = append(values, p.tenant(t, true))
+		l.Items = p.row(t, columns, l.Items, in)
 	}
 	s := newSelect()
 	s.ValuesLists = rows
@@ -88,11 +86,24 @@ func (p *planner) rowsOf(t *Table, columns []*Column, rows []*pg.Node, ctes *cte
 	return selectNode(s)
 }
 
-// insertSelect plans INSERT … SELECT, which stores plain values in plain columns.
-func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, ctes *cte) {
-	if sel.Op != pg.SetOperation_SETOP_NONE || len(sel.DistinctClause) > 0 {
-		refuse("unsupported clause", "INSERT from a set operation or DISTINCT", -1, "put it into a subquery in FROM")
+// row plans one row of values for the columns that insertColumns names.
+func (p *planner) row(t *Table, columns []*Column, items []*pg.Node, in ctx) []*pg.Node {
+	if len(items) != len(columns) {
+		refuse("INSERT with a different number of values than columns", t.Name, -1, "give each column a value")
 	}
+	var values []*pg.Node
+	for i, c := range columns {
+		for _, s := range p.store(t, c, items[i], in) {
+			values = append(values, s.value)
+		}
+	}
+	return append(values, p.tenant(t, true))
+}
+
+// insertSelect plans INSERT … SELECT, which stores plain values in plain columns, and returns the query with the
+// tenant's value as a further column. A set operation, DISTINCT or grouping sets, whose rows that column must have no part in
+// telling apart, go into a subquery.
+func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, ctes *cte) *pg.SelectStmt {
 	out := p.selectStmt(sel, nil, ctes, true)
 	if len(out) != len(columns) {
 		refuse("INSERT with a different number of values than columns", t.Name, -1, "select a value for each column")
@@ -102,7 +113,11 @@ func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, 
 			refuse("copy between sealed columns", t.Name+"."+c.Name, -1, "fetch the values and insert them as parameters; they are sealed anew for their place")
 		}
 	}
+	if sel.Op != pg.SetOperation_SETOP_NONE || len(sel.DistinctClause) > 0 {
+		sel = p.wrapped(sel, out)
+	}
 	sel.TargetList = append(sel.TargetList, target("", p.tenant(t, true)))
+	return sel
 }
 
 // onConflict plans ON CONFLICT. The conflicting row is the tenant's own, because the key that conflicts includes the

@@ -391,7 +391,7 @@ func checkInterference(t *testing.T, e engine, rounds int) {
 	for round := range rounds {
 		r := rand.New(rand.NewPCG(uint64(round), 7))
 		w := e.world(t, randomData(r))
-		for _, s := range shapes {
+		for _, s := range slices.Concat(shapes, wideShapes) {
 			if s.only != 0 && s.only != e.dialect {
 				continue
 			}

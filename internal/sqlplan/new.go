@@ -45,22 +45,21 @@ func (p *planner) statement(stmt *pg.Node, plan *Plan) {
 	case *pg.Node_SelectStmt:
 		plan.Verb, plan.ReturnsRows = Read, true
 		out = p.selectStmt(s.SelectStmt, nil, nil, true)
-	case *pg.Node_InsertStmt:
-		plan.Verb, plan.ReturnsRows = Write, len(s.InsertStmt.ReturningList) > 0
-		out = p.insert(s.InsertStmt)
-	case *pg.Node_UpdateStmt:
-		plan.Verb, plan.ReturnsRows = Write, len(s.UpdateStmt.ReturningList) > 0
-		out = p.update(s.UpdateStmt)
-	case *pg.Node_DeleteStmt:
-		plan.Verb, plan.ReturnsRows = Delete, len(s.DeleteStmt.ReturningList) > 0
-		out = p.delete(s.DeleteStmt)
 	case *pg.Node_TransactionStmt:
 		plan.Verb = Savepoint
 		p.savepoint(s.TransactionStmt)
+		return
 	default:
-		refuse("unsupported statement", kindOf(stmt), -1, "use SELECT, INSERT, UPDATE or DELETE")
+		out = p.write(stmt, nil, writesToo)
+		plan.ReturnsRows = out != nil
 	}
-	plan.Locks = p.locks
+	switch {
+	case p.writes:
+		plan.Verb, plan.AlsoDeletes = Write, p.deletes
+	case p.deletes:
+		plan.Verb = Delete
+	}
+	plan.Locks, plan.WritesInWith = p.locks, p.nested
 	if !plan.ReturnsRows {
 		return
 	}

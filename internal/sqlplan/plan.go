@@ -3,7 +3,7 @@ package sqlplan
 // Verb is what a statement does.
 type Verb string
 
-// The verbs. A statement that deletes in one part and writes in another is a Write.
+// The verbs. A statement that deletes in one part and writes in another is a Write that [Plan.AlsoDeletes].
 const (
 	Read      Verb = "read"
 	Write     Verb = "write"
@@ -17,6 +17,11 @@ type Plan struct {
 	// for PostgreSQL and ?1, ?2, … for SQLite.
 	SQL  string
 	Verb Verb
+	// AlsoDeletes tells that a Write deletes rows too: in a query of its WITH, or by MERGE.
+	AlsoDeletes bool
+	// WritesInWith tells that a query of the WITH clause writes, so that neither the rows that the statement returns nor
+	// those that the database says it affected are all that it wrote.
+	WritesInWith bool
 	// ReturnsRows tells a statement with a result set (SELECT, RETURNING) from one without.
 	ReturnsRows bool
 	// Locks tells that a read takes row locks (FOR UPDATE and the like).

@@ -29,6 +29,9 @@ type planner struct {
 	scoped   []*pg.SelectStmt
 	raises   bool // something that may fail stands where it could see a foreign row
 	locks    bool
+	writes   bool // something inserts or updates
+	deletes  bool
+	nested   bool // something in WITH writes
 }
 
 func newPlanner(cat *Catalog) *planner {
@@ -117,7 +120,9 @@ func (p *planner) tenantType(name string) bool {
 func (p *planner) scopedTo(t *Table, alias string) *pg.Node {
 	value := p.tenant(t, false)
 	if p.lite { // a column may be declared with COLLATE NOCASE, which an explicit collation overrides
-		value = &pg.Node{Node: &pg.Node_CollateClause{CollateClause: &pg.CollateClause{Arg: value, Collname: strs("binary")}}}
+		collate := &pg.CollateClause{Arg: value, Collname: strs("binary")}
+		p.mark(collate)
+		value = &pg.Node{Node: &pg.Node_CollateClause{CollateClause: collate}}
 	}
 	return p.made(eq(p.columnRef(alias, t.TenantColumn), value))
 }

@@ -12,7 +12,9 @@ import (
 
 func openPostgres(t testing.TB, server *testenv.PostgresServer, schema string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("pgx", server.NewDatabase(t).OwnerURL)
+	// A statement that does not end, such as a recursive one that loops, fails.
+	url := server.NewDatabase(t).OwnerURL
+	db, err := sql.Open("pgx", url+map[bool]string{true: "&", false: "?"}[strings.Contains(url, "?")]+"statement_timeout=20000")
 	if err != nil {
 		t.Fatal(err)
 	}

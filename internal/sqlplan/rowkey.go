@@ -60,12 +60,11 @@ type groupedSealed struct {
 	position int32
 }
 
-// checkGrouped refuses sealed columns in GROUP BY without their row's key. All items are one grouping: grouping sets
-// would need the key in each.
+// checkGrouped refuses sealed columns in GROUP BY without their row's key, and with grouping sets, which may lack the key.
 func (q *selection) checkGrouped() {
 	keys := q.grouped()
 	for _, g := range q.sealedGroups {
-		if !q.byKey(g.node, keys) {
+		if q.sets || !q.byKey(g.node, keys) {
 			refuse("GROUP BY a sealed column", g.table+"."+g.column.column, g.position,
 				"equal values have different ciphertexts; group by the table's primary key, or by a plain column")
 		}

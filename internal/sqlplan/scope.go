@@ -60,23 +60,6 @@ type scope struct {
 	ctes   *cte
 }
 
-// cte is a common table expression; outer is the list of those visible before it.
-type cte struct {
-	outer   *cte
-	name    string
-	alias   string // what the plan calls it
-	columns []column
-}
-
-func (c *cte) find(name string) *cte {
-	for ; c != nil; c = c.outer {
-		if c.name == name {
-			return c
-		}
-	}
-	return nil
-}
-
 // show makes a fragment of one relation.
 func show(r *relation) fragment {
 	f := fragment{relations: []*relation{r}}

@@ -18,12 +18,12 @@ func (p *planner) query(n *pg.Node, outer *scope, ctes *cte) []column {
 // selectStmt plans a SELECT, VALUES or set operation in place. Top tells the statement itself from a nested query.
 func (p *planner) selectStmt(s *pg.SelectStmt, outer *scope, ctes *cte, top bool) []column {
 	p.mark(s)
-	ctes = p.with(s.WithClause, outer, ctes)
+	kind := readsAlone
+	if top && outer == nil {
+		kind = writesToo
+	}
+	ctes = p.with(s.WithClause, outer, ctes, kind)
 	switch {
-	case s.LimitOption == pg.LimitOption_LIMIT_OPTION_WITH_TIES:
-		refuse("unsupported clause", "WITH TIES", -1, "use LIMIT")
-	case s.GroupDistinct:
-		refuse("unsupported clause", "GROUP BY DISTINCT", -1, "use GROUP BY")
 	case s.Op != pg.SetOperation_SETOP_NONE:
 		return p.setOperation(s, outer, ctes, top)
 	case len(s.ValuesLists) > 0:
@@ -46,12 +46,18 @@ func (p *planner) selectStmt(s *pg.SelectStmt, outer *scope, ctes *cte, top bool
 
 // setOperation plans UNION, INTERSECT and EXCEPT.
 func (p *planner) setOperation(s *pg.SelectStmt, outer *scope, ctes *cte, top bool) []column {
-	op := s.Op.String()[len("SETOP_"):]
+	op := setOperator(s)
 	if p.lite && s.All && s.Op != pg.SetOperation_SETOP_UNION {
 		refuse("unsupported in SQLite", op+" ALL", -1, "leave out ALL")
 	}
 	left := p.selectStmt(s.Larg, outer, ctes, false)
 	right := p.selectStmt(s.Rarg, outer, ctes, false)
+	return p.combined(s, left, right, top)
+}
+
+// combined plans what a set operation makes of its two parts, which are planned.
+func (p *planner) combined(s *pg.SelectStmt, left, right []column, top bool) []column {
+	op := setOperator(s)
 	if p.lite {
 		s.Larg, s.Rarg = p.liteArm(s.Larg, left), p.liteArm(s.Rarg, right)
 	}
@@ -78,24 +84,36 @@ func (p *planner) setOperation(s *pg.SelectStmt, outer *scope, ctes *cte, top bo
 	return q.out
 }
 
+func setOperator(s *pg.SelectStmt) string { return s.Op.String()[len("SETOP_"):] }
+
 // liteArm puts an arm of a set operation that has clauses of its own or is a set operation into a subquery: SQLite has
 // no parentheses around arms, and no precedence among them.
 func (p *planner) liteArm(arm *pg.SelectStmt, columns []column) *pg.SelectStmt {
 	if arm.Op == pg.SetOperation_SETOP_NONE && len(arm.SortClause) == 0 && arm.LimitCount == nil && arm.LimitOffset == nil && arm.WithClause == nil {
 		return arm
 	}
-	alias := p.unique("arm")
-	s := newSelect()
-	p.mark(s)
+	return p.wrapped(arm, columns)
+}
+
+// wrapped returns a query of all columns of a planned query.
+func (p *planner) wrapped(query *pg.SelectStmt, columns []column) *pg.SelectStmt {
+	s, alias := newSelect(), &pg.Alias{Aliasname: p.unique("part")}
 	seen := map[string]bool{}
-	for _, c := range columns {
-		if seen[strings.ToLower(c.name)] {
-			refuse("ambiguous column", c.name, -1, "give the outputs of the set operation different names")
+	for i, c := range columns {
+		name := c.name
+		if p.lite { // which has no column aliases
+			if seen[strings.ToLower(name)] {
+				refuse("ambiguous column", name, -1, "give the outputs of the query different names")
+			}
+			seen[strings.ToLower(name)] = true
+		} else {
+			name = "column" + itoa(i+1)
+			alias.Colnames = append(alias.Colnames, str(name))
 		}
-		seen[strings.ToLower(c.name)] = true
-		s.TargetList = append(s.TargetList, target(c.name, p.columnRef(alias, c.name)))
+		s.TargetList = append(s.TargetList, p.named(c.name, p.columnRef(alias.Aliasname, name), 0))
 	}
-	sub := &pg.RangeSubselect{Subquery: selectNode(arm), Alias: &pg.Alias{Aliasname: alias}}
+	sub := &pg.RangeSubselect{Subquery: selectNode(query), Alias: alias}
+	p.mark(s)
 	p.mark(sub)
 	s.FromClause = []*pg.Node{{Node: &pg.Node_RangeSubselect{RangeSubselect: sub}}}
 	return s
@@ -152,9 +170,14 @@ func (p *planner) limits(s *pg.SelectStmt) {
 			s.LimitCount = intConst(-1) // SQLite has no OFFSET alone
 		}
 	}
-	if s.LimitCount != nil {
+	switch {
+	case s.LimitOption == pg.LimitOption_LIMIT_OPTION_WITH_TIES:
+		if p.lite {
+			refuse("unsupported in SQLite", "WITH TIES", -1, "use LIMIT")
+		}
+	case s.LimitCount != nil:
 		s.LimitOption = pg.LimitOption_LIMIT_OPTION_COUNT
-	} else if s.LimitOffset == nil {
+	case s.LimitOffset == nil:
 		s.LimitOption = pg.LimitOption_LIMIT_OPTION_DEFAULT
 	}
 }

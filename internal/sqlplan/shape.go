@@ -23,9 +23,12 @@ var fields = map[protoreflect.Name]string{
 	"RangeVar":         "schemaname relname inh relpersistence alias location",
 	"Alias":            "aliasname colnames",
 	"RangeSubselect":   "lateral subquery alias",
-	"RangeFunction":    "lateral functions alias",
+	"RangeFunction":    "lateral ordinality functions alias",
 	"JoinExpr":         "jointype larg rarg using_clause quals",
-	"WithClause":       "ctes location",
+	"MergeStmt":        "relation source_relation join_condition merge_when_clauses returning_list with_clause",
+	"MergeWhenClause":  "match_kind command_type condition target_list values",
+	"MergeSupportFunc": "msftype location",
+	"WithClause":       "ctes recursive location",
 	"CommonTableExpr":  "ctename aliascolnames ctematerialized ctequery location",
 	"LockingClause":    "locked_rels strength wait_policy",
 	"SortBy":           "node sortby_dir sortby_nulls location",
@@ -40,7 +43,13 @@ var fields = map[protoreflect.Name]string{
 	"NullTest":         "arg nulltesttype location",
 	"BooleanTest":      "arg booltesttype location",
 	"SubLink":          "sub_link_type testexpr oper_name subselect location",
-	"FuncCall":         "funcname args agg_order agg_filter over agg_star agg_distinct funcformat location",
+	"FuncCall":         "funcname args agg_order agg_filter agg_within_group over agg_star agg_distinct funcformat location",
+	"NamedArgExpr":     "arg name argnumber location",
+	"GroupingSet":      "kind content location",
+	"GroupingFunc":     "args location",
+	"CollateClause":    "arg collname location",
+	"A_Indirection":    "arg indirection",
+	"A_Indices":        "is_slice lidx uidx",
 	"WindowDef":        "name refname partition_clause order_clause frame_options start_offset end_offset location",
 	"TypeCast":         "arg type_name location",
 	"TypeName":         "names typmods typemod array_bounds location",
@@ -68,14 +77,12 @@ var hints = map[string]string{
 	"JoinExpr.is_natural":           "write JOIN … USING with the columns you mean",
 	"JoinExpr.join_using_alias":     "leave out the alias of USING",
 	"JoinExpr.alias":                "put the join into a subquery in FROM",
-	"WithClause.recursive":          "recursive queries are not supported; join as many levels as you need",
-	"RangeFunction.ordinality":      "use row_number() OVER ()",
 	"SortBy.use_op":                 "write ASC or DESC",
 	"InferClause.conname":           "name the key's columns: ON CONFLICT (column, …)",
 	"InferClause.where_clause":      "name a primary key or a unique constraint's columns; partial indexes are not supported",
-	"FuncCall.agg_within_group":     "ordered-set aggregates are not supported",
 	"FuncCall.func_variadic":        "write the arguments one by one",
 	"InsertStmt.override":           "leave identity columns to the database",
+	"CommonTableExpr.cycle_clause":  "keep the path in a column and test it, or write UNION without ALL",
 	"IndexElem.expr":                "name a primary key or a unique constraint's columns; expressions are not supported",
 	"A_Const.bsval":                 "bind the value as a parameter",
 	"CommonTableExpr.search_clause": "order by a column instead",
@@ -85,7 +92,6 @@ var hints = map[string]string{
 // statements are the hints for statements that are refused as a whole.
 var statements = map[protoreflect.Name]string{
 	"TransactionStmt": "use BeginTx, Commit and Rollback of database/sql",
-	"MergeStmt":       "write INSERT … ON CONFLICT, or UPDATE and INSERT",
 	"ExplainStmt":     "plans show other tenants' statistics; run EXPLAIN on a connection that is not guarded",
 	"VariableSetStmt": "make settings in the connection's parameters",
 	"PrepareStmt":     "use Prepare of database/sql",
@@ -110,7 +116,7 @@ func checkShape(m protoreflect.Message, position int32) {
 	if what, isStatement := strings.CutSuffix(string(name), "Stmt"); !ok && isStatement {
 		hint := statements[name]
 		if hint == "" {
-			hint = "use SELECT, INSERT, UPDATE or DELETE here, and anything else on a connection that is not guarded"
+			hint = "use SELECT, INSERT, UPDATE, DELETE or MERGE here, and anything else on a connection that is not guarded"
 		}
 		refuse("unsupported statement", what, position, hint)
 	}
@@ -143,7 +149,7 @@ func checkShape(m protoreflect.Message, position int32) {
 
 // isDefault admits values of fields that only say that a clause is absent.
 func isDefault(name protoreflect.Name, f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-	return name == "InsertStmt" && f.Name() == "override" && v.Enum() == protoreflect.EnumNumber(pg.OverridingKind_OVERRIDING_NOT_SET)
+	return (name == "InsertStmt" || name == "MergeWhenClause") && f.Name() == "override" && v.Enum() == protoreflect.EnumNumber(pg.OverridingKind_OVERRIDING_NOT_SET)
 }
 
 func contains(list, word string) bool {

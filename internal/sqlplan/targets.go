@@ -16,8 +16,9 @@ type selection struct {
 	out   []column
 	top   bool // the statement itself: its output is not read by another query
 	setop bool // ORDER BY sees the output alone
-	// sealedGroups are the sealed columns in GROUP BY.
+	// sealedGroups are the sealed columns in GROUP BY; sets tells that it has GROUPING SETS, ROLLUP or CUBE.
 	sealedGroups []groupedSealed
+	sets         bool
 }
 
 // in is the context of the selection's expressions. Those of the statement's own output see selected rows only;
@@ -151,10 +152,46 @@ func (q *selection) refuseSealed(reason string, c column, position int32) {
 
 // group plans GROUP BY.
 func (q *selection) group() {
-	for i, n := range q.s.GroupClause {
-		q.s.GroupClause[i] = q.item(n, "GROUP BY", true)
+	var items []*pg.Node
+	for _, n := range q.s.GroupClause {
+		if row := implicitRow(n); row != nil { // GROUP BY (a, b) is GROUP BY a, b
+			items = append(items, row.Args...)
+		} else {
+			items = append(items, n)
+		}
+	}
+	q.groupItems(items)
+	q.s.GroupClause = items
+	if q.s.GroupDistinct && q.p.lite {
+		refuse("unsupported in SQLite", "GROUP BY DISTINCT", -1, "use GROUP BY")
 	}
 	q.checkGrouped()
+}
+
+// groupItems plans items of GROUP BY or of a grouping set in place.
+func (q *selection) groupItems(items []*pg.Node) {
+	for i, n := range items {
+		if set := n.GetGroupingSet(); set != nil {
+			if q.p.lite {
+				refuse("unsupported in SQLite", "GROUPING SETS", set.Location, "send a statement for each grouping, or join them with UNION ALL")
+			}
+			q.sets = true
+			q.groupItems(set.Content)
+		} else if row := implicitRow(n); row != nil {
+			q.p.mark(row)
+			q.groupItems(row.Args)
+		} else {
+			items[i] = q.item(n, "GROUP BY", true)
+		}
+	}
+}
+
+// implicitRow returns the row that n is when it is written (a, b), without ROW.
+func implicitRow(n *pg.Node) *pg.RowExpr {
+	if row := n.GetRowExpr(); row != nil && row.RowFormat == pg.CoercionForm_COERCE_IMPLICIT_CAST {
+		return row
+	}
+	return nil
 }
 
 // order plans ORDER BY.
@@ -229,7 +266,7 @@ func (q *selection) output(name, clause string, position int32) int {
 // dependent adds to GROUP BY the columns that depend on a grouped primary key. The database knows the dependency for
 // a table, and no longer for the derived table that stands for it. The tenant column is constant and need not be named.
 func (q *selection) dependent() {
-	if len(q.s.GroupClause) == 0 {
+	if len(q.s.GroupClause) == 0 || q.sets { // a grouping set may lack the key
 		return
 	}
 	grouped := q.grouped()

@@ -10,7 +10,7 @@ func testCatalog(d Dialect) *Catalog {
 	}
 	tenant := Column{Name: "tenant_id", Type: text, NotNull: true}
 	id := Column{Name: "id", Type: bigint, NotNull: true}
-	return &Catalog{Dialect: d, IndexVersions: 1, Functions: []string{"own_function"}, Tables: map[string]*Table{
+	return &Catalog{Dialect: d, IndexVersions: 1, Functions: []string{"own_function"}, Types: []string{"own_mood"}, Tables: map[string]*Table{
 		"patients": {Schema: schema, Name: "patients", TenantColumn: "tenant_id",
 			Columns: []Column{id, tenant, {Name: "name", Type: bytea, Sealed: true},
 				{Name: "ssn", Type: bytea, Sealed: true, IndexColumn: "ssn_index"}, {Name: "ssn_index", Type: bytea, Index: true},

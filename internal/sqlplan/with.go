@@ -2,17 +2,56 @@ package sqlplan
 
 import pg "github.com/pganalyze/pg_query_go/v6"
 
-// with plans the queries of a WITH clause and returns what is visible after it. A query sees those before it.
+// cte is a common table expression; outer is the list of those visible before it.
+type cte struct {
+	outer   *cte
+	name    string
+	alias   string // what the plan calls it
+	columns []column
+	// pending says why the query cannot be referred to yet, or at all; empty where it can.
+	pending string
+	used    bool // it was referred to
+}
+
+const (
+	pendingOrder     = "reference to a query of WITH RECURSIVE that comes later"
+	pendingSelf      = "reference of a query to itself outside the second part of a UNION"
+	pendingReturning = "reference to a write in WITH that returns nothing"
+)
+
+var pendingHints = map[string]string{
+	pendingOrder:     "put the query before the one that reads it",
+	pendingSelf:      "write the query as first rows UNION [ALL] rows that follow from them, and name it in the second part alone",
+	pendingReturning: "add RETURNING to it",
+}
+
+func (c *cte) find(name string) *cte {
+	for ; c != nil; c = c.outer {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// withQueries says what the queries of a WITH clause may be.
+type withQueries bool
+
+const (
+	readsAlone withQueries = false
+	writesToo  withQueries = true // PostgreSQL takes writes in the WITH of the statement itself alone
+)
+
+// with plans the queries of a WITH clause and returns what is visible after it. A query sees those before it; after
+// RECURSIVE the names of all of them hide what is outside, and a query may read itself.
 //
 // Every common table expression gets a name of the planner's making, so that its name can never mean a table to the
 // database, nor a table's name a common table expression.
-func (p *planner) with(w *pg.WithClause, outer *scope, ctes *cte) *cte {
+func (p *planner) with(w *pg.WithClause, outer *scope, ctes *cte, kind withQueries) *cte {
 	if w == nil {
 		return ctes
 	}
-	if w.Recursive {
-		refuse("unsupported clause", "WITH RECURSIVE", w.Location, hints["WithClause.recursive"])
-	}
+	var all []*cte
 	seen := map[string]bool{}
 	for _, n := range w.Ctes {
 		e := n.GetCommonTableExpr()
@@ -20,20 +59,72 @@ func (p *planner) with(w *pg.WithClause, outer *scope, ctes *cte) *cte {
 			refuse("query named twice in WITH", e.GetCtename(), w.Location, "give each query its own name")
 		}
 		seen[e.Ctename] = true
-		if e.Ctequery.GetSelectStmt() == nil {
-			refuse("write inside WITH", e.Ctename, e.Location, "send the write as a statement of its own")
+		all = append(all, &cte{name: e.Ctename, pending: pendingOrder})
+	}
+	if w.Recursive {
+		for _, c := range all {
+			c.outer, ctes = ctes, c
 		}
-		columns := p.query(e.Ctequery, outer, ctes)
+	}
+	for i, n := range w.Ctes {
+		e, c := n.GetCommonTableExpr(), all[i]
+		c.alias = p.unique("cte_" + e.Ctename)
+		if w.Recursive {
+			c.pending = pendingSelf
+		}
 		colnames, ok := names(e.Aliascolnames)
 		if !ok {
 			refuse("unsupported column alias", e.Ctename, e.Location, "name the columns plainly")
 		}
+		columns := p.withQuery(e, c, colnames, outer, ctes, kind)
 		if p.lite && len(colnames) > 0 && len(colnames) != len(columns) {
 			refuse("column aliases", e.Ctename, e.Location, "name all columns or none")
 		}
-		columns = p.renamed(columns, colnames, e.Ctename, e.Location)
-		ctes = &cte{outer: ctes, name: e.Ctename, alias: p.unique("cte_" + e.Ctename), columns: columns}
-		e.Ctename = ctes.alias
+		c.columns, c.pending = p.renamed(columns, colnames, e.Ctename, e.Location), ""
+		if columns == nil {
+			c.pending = pendingReturning
+		}
+		if !w.Recursive {
+			c.outer, ctes = ctes, c
+		}
+		e.Ctename = c.alias
 	}
 	return ctes
+}
+
+// withQuery plans one query of a WITH clause. Its columns are nil where it returns none.
+func (p *planner) withQuery(e *pg.CommonTableExpr, c *cte, colnames []string, outer *scope, ctes *cte, kind withQueries) []column {
+	s := e.Ctequery.GetSelectStmt()
+	if s != nil {
+		if c.pending == pendingSelf && s.Op == pg.SetOperation_SETOP_UNION {
+			return p.recursive(s, c, colnames, outer, ctes)
+		}
+		return p.selectStmt(s, outer, ctes, false)
+	}
+	switch {
+	case p.lite:
+		refuse("unsupported in SQLite", "write inside WITH", e.Location, "send the write as a statement of its own")
+	case kind != writesToo:
+		refuse("write inside the WITH of a subquery", e.Ctename, e.Location, "move it to the WITH of the statement itself")
+	}
+	p.nested = true
+	return p.write(e.Ctequery, ctes, readsAlone)
+}
+
+// recursive plans a UNION whose second part may read the query itself, by its name. What is read that way has the names
+// and types of the first part's columns, and the database reports no origin for it.
+func (p *planner) recursive(s *pg.SelectStmt, self *cte, colnames []string, outer *scope, ctes *cte) []column {
+	p.mark(s)
+	ctes = p.with(s.WithClause, outer, ctes, readsAlone)
+	left := p.selectStmt(s.Larg, outer, ctes, false)
+	for _, c := range p.renamed(left, colnames, self.name, -1) {
+		self.columns = append(self.columns, column{name: c.name, hidden: true, sealed: c.sealed, table: c.table, column: c.column, family: c.family})
+	}
+	self.pending = ""
+	right := p.selectStmt(s.Rarg, outer, ctes, false)
+	self.pending = pendingSelf // for ORDER BY and LIMIT
+	if self.used && (len(s.SortClause) > 0 || s.LimitCount != nil || s.LimitOffset != nil) {
+		refuse("unsupported clause", "ORDER BY or LIMIT of a recursive query", -1, "put it into the query that reads it")
+	}
+	return p.combined(s, left, right, false)
 }

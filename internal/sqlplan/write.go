@@ -165,14 +165,33 @@ func (p *planner) condition(n *pg.Node, r *relation, in ctx) *pg.Node {
 	return and(predicate, n)
 }
 
+// write plans a statement that writes, which is the statement itself or stands in its WITH, and notes what it does.
+func (p *planner) write(n *pg.Node, ctes *cte, kind withQueries) []column {
+	switch s := n.GetNode().(type) {
+	case *pg.Node_InsertStmt:
+		p.writes = true
+		return p.insert(s.InsertStmt, ctes, kind)
+	case *pg.Node_UpdateStmt:
+		p.writes = true
+		return p.update(s.UpdateStmt, ctes, kind)
+	case *pg.Node_DeleteStmt:
+		p.deletes = true
+		return p.delete(s.DeleteStmt, ctes, kind)
+	case *pg.Node_MergeStmt:
+		return p.merge(s.MergeStmt, ctes, kind)
+	}
+	refuse("unsupported statement", kindOf(n), -1, "use SELECT, INSERT, UPDATE, DELETE or MERGE")
+	return nil
+}
+
 // update plans an UPDATE in place.
-func (p *planner) update(s *pg.UpdateStmt) []column {
+func (p *planner) update(s *pg.UpdateStmt, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
 	if p.lite {
 		rv.Alias = nil // the deparser leaves out AS, which SQLite wants here
 	}
 	s.Relation = rv
-	ctes := p.with(s.WithClause, nil, nil)
+	ctes = p.with(s.WithClause, nil, ctes, kind)
 	all := p.combine(show(r), p.from(s.FromClause, nil, ctes))
 	sc := &scope{fragment: all, ctes: ctes}
 	s.TargetList = p.assignments(r, s.TargetList, nil, ctx{scope: sc, final: true})
@@ -181,13 +200,13 @@ func (p *planner) update(s *pg.UpdateStmt) []column {
 }
 
 // delete plans a DELETE in place.
-func (p *planner) delete(s *pg.DeleteStmt) []column {
+func (p *planner) delete(s *pg.DeleteStmt, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
 	if p.lite {
 		rv.Alias = nil // the deparser leaves out AS, which SQLite wants here
 	}
 	s.Relation = rv
-	ctes := p.with(s.WithClause, nil, nil)
+	ctes = p.with(s.WithClause, nil, ctes, kind)
 	if len(s.UsingClause) > 0 && p.lite {
 		refuse("unsupported in SQLite", "DELETE … USING", -1, "use WHERE … IN (SELECT …)")
 	}

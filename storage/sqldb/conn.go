@@ -85,7 +85,15 @@ func (c *conn) run(ctx context.Context, a *access) (int64, error) {
 		return 0, a.failed(ctx, err)
 	}
 	c.wrote(a)
-	return n, a.pass.Leave(ctx, gate.Result{Rows: n, Bytes: -1})
+	return n, a.pass.Leave(ctx, gate.Result{Rows: a.recorded(n), Bytes: -1})
+}
+
+// recorded is what the trail says of the number of rows: nothing where a write in WITH is not in that number.
+func (a *access) recorded(rows int64) int64 {
+	if a.plan.WritesInWith {
+		return -1
+	}
+	return rows
 }
 
 // drain counts the rows of a result that nobody wants to see. Their values stay sealed.
@@ -197,6 +205,7 @@ func (d *database) op(p *sqlplan.Plan, tx *transaction) *gate.Op {
 			Verb: tenant.Write, Store: d.store, Name: d.engine.name(),
 			Tables: p.Tables, Columns: p.Columns,
 		},
+		AlsoDeletes:   p.AlsoDeletes,
 		SealedColumns: p.SealedColumns, Statement: p.Statement, Fingerprint: p.Fingerprint,
 	}
 	switch p.Verb {

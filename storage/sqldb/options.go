@@ -18,6 +18,10 @@ type Options struct {
 	// built-in allowlist. Such a function must read no table and must not raise errors that show its arguments: it
 	// may be called with other tenants' values before the tenant predicate discards them.
 	Functions []string
+	// Types are the names of further types that casts may name, such as an enumeration or a domain of the application's:
+	// as statements write them, with a schema or without. Their input functions and constraints must read no table and
+	// must not raise errors that show the value. PostgreSQL only.
+	Types []string
 	// PlanCacheSize bounds how many statements' plans are kept. Default [DefaultPlanCacheSize].
 	PlanCacheSize int
 	// TransactionPooler tells that connections go through a pooler such as PgBouncer in transaction mode, where the

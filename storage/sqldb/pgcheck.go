@@ -33,7 +33,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 			return nil, nil, fmt.Errorf("sqldb: reading %s from PostgreSQL's catalog failed: %w", step.what, redact(err))
 		}
 	}
-	cat := &sqlplan.Catalog{Dialect: sqlplan.PostgreSQL, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions}
+	cat := &sqlplan.Catalog{Dialect: sqlplan.PostgreSQL, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions, Types: o.Types}
 	for name, t := range r.tables {
 		cat.Tables[name] = t.plan
 	}

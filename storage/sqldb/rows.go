@@ -148,7 +148,7 @@ func (r *rows) Close() error {
 	if cerr := r.cursor.close(); err == nil {
 		err = cerr
 	}
-	res := gate.Result{Rows: r.count, Bytes: -1, Err: r.failed}
+	res := gate.Result{Rows: r.access.recorded(r.count), Bytes: -1, Err: r.failed}
 	if res.Err == nil {
 		res.Err = err
 	}

@@ -12,10 +12,11 @@ import (
 type File struct {
 	// Dialect is "postgresql" or "sqlite".
 	Dialect string `json:"dialect"`
-	// TenantColumn, Schema and Functions are as in sqldb.Options, with the same defaults.
+	// TenantColumn, Schema, Functions and Types are as in sqldb.Options, with the same defaults.
 	TenantColumn string   `json:"tenantColumn"`
 	Schema       string   `json:"schema"`
 	Functions    []string `json:"functions"`
+	Types        []string `json:"types"`
 	// Tables by name, undeclared ones included.
 	Tables map[string]FileTable `json:"tables"`
 }
@@ -62,7 +63,7 @@ func readFile(path string) (*File, error) {
 
 // merge adds the file's knowledge to what the program declares.
 func (f *File) merge(declared *schemas) *schemas {
-	base := schema{Opened: true, TenantColumn: f.TenantColumn, Schema: f.Schema, Functions: f.Functions, Dialect: f.Dialect}
+	base := schema{Opened: true, TenantColumn: f.TenantColumn, Schema: f.Schema, Functions: f.Functions, Types: f.Types, Dialect: f.Dialect}
 	merged := &schemas{}
 	for _, d := range declared.All {
 		if d.Tables == nil {

@@ -2,6 +2,7 @@ package sqldblint
 
 import (
 	"slices"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -17,6 +18,7 @@ type mentions struct {
 	tables      []string
 	qualifiers  []string // schemas
 	functions   []string
+	types       []string   // as they are written
 	keys        [][]string // the columns of ON CONFLICT
 	star        bool
 }
@@ -71,6 +73,12 @@ func (m *mentions) walk(msg protoreflect.Message) {
 		if len(n.Funcname) == 1 {
 			once(&m.functions, n.Funcname[0].GetString_().GetSval())
 		}
+	case *pg.TypeName:
+		var name []string
+		for _, part := range n.Names {
+			name = append(name, part.GetString_().GetSval())
+		}
+		once(&m.types, strings.Join(name, "."))
 	}
 	msg.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {

@@ -59,7 +59,7 @@ func (s schema) String() string {
 		words = append(words, name)
 	}
 	if s.Opened {
-		for _, f := range append([]string{s.TenantColumn}, s.Functions...) {
+		for _, f := range slices.Concat([]string{s.TenantColumn}, s.Functions, s.Types) {
 			words = append(words, "+"+f)
 		}
 	}
@@ -85,11 +85,12 @@ func (s *schemas) add(more *schemas) {
 type schema struct {
 	// Tables by name; nil where they are not constant.
 	Tables map[string]table
-	// Opened tells that the options are known: TenantColumn, Schema and Functions.
+	// Opened tells that the options are known: TenantColumn, Schema, Functions and Types.
 	Opened       bool
 	TenantColumn string
 	Schema       string
 	Functions    []string
+	Types        []string
 	// Dialect is "postgresql", "sqlite", or empty where it may be either.
 	Dialect string
 }
@@ -356,6 +357,8 @@ func (x *index) options(e ast.Expr, s *schema) bool {
 			s.Schema, ok = x.constant(kv.Value)
 		case "Functions":
 			s.Functions, ok = x.strings(kv.Value)
+		case "Types":
+			s.Types, ok = x.strings(kv.Value)
 		}
 		if !ok {
 			return false

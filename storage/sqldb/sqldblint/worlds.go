@@ -101,9 +101,9 @@ func (w *worlds) all() iter.Seq[*sqlplan.Catalog] {
 }
 
 func (w *worlds) catalog(qualifier, tenant, typ string, first bool, absent int) *sqlplan.Catalog {
-	cat := &sqlplan.Catalog{Dialect: w.dialect, IndexVersions: 1, Tables: map[string]*sqlplan.Table{}, Functions: w.schema.Functions}
+	cat := &sqlplan.Catalog{Dialect: w.dialect, IndexVersions: 1, Tables: map[string]*sqlplan.Table{}, Functions: w.schema.Functions, Types: w.schema.Types}
 	if !w.schema.Opened {
-		cat.Functions = w.m.functions // any of them may be declared
+		cat.Functions, cat.Types = w.m.functions, w.m.types // any of them may be declared
 	}
 	if w.dialect == sqlplan.SQLite {
 		qualifier = ""

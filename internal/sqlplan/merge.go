@@ -1,0 +1,75 @@
+package sqlplan
+
+import (
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// merge plans a MERGE in place. The tenant predicate stands in the join, so that a foreign row matches nothing, and
+// again in the condition of each WHEN MATCHED. WHEN NOT MATCHED BY SOURCE is refused: it is about all rows that the join
+// did not find, so the database would read the rows of every tenant.
+func (p *planner) merge(s *pg.MergeStmt, ctes *cte, kind withQueries) []column {
+	if p.lite {
+		refuse("unsupported in SQLite", "MERGE", -1, "write INSERT … ON CONFLICT, or UPDATE and INSERT")
+	}
+	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
+	s.Relation = rv
+	ctes = p.with(s.WithClause, nil, ctes, kind)
+	var source fragment
+	s.SourceRelation, source = p.fromItem(s.SourceRelation, fragment{}, nil, ctes)
+	both := &scope{fragment: p.combine(source, show(r)), ctes: ctes} // in the order of *
+	s.JoinCondition = p.condition(s.JoinCondition, r, ctx{scope: both})
+	for _, n := range s.MergeWhenClauses {
+		when := n.GetMergeWhenClause()
+		switch when.MatchKind {
+		case pg.MergeMatchKind_MERGE_WHEN_MATCHED:
+			p.whenMatched(when, r, ctx{scope: both, final: true})
+		case pg.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_TARGET:
+			p.whenNotMatched(when, r.base, ctx{scope: &scope{fragment: source, ctes: ctes}, final: true})
+		default:
+			refuse("unsupported clause", "WHEN NOT MATCHED BY SOURCE", -1, "write UPDATE or DELETE … WHERE NOT EXISTS (SELECT … FROM the source)")
+		}
+	}
+	if !p.deletes {
+		p.writes = true // DO NOTHING alone counts as a write too
+	}
+	if len(s.ReturningList) == 0 {
+		return nil
+	}
+	var out []column
+	s.ReturningList, out = p.targets(s.ReturningList, ctx{scope: both, final: true})
+	return out
+}
+
+// whenMatched plans what is done to a row of the target.
+func (p *planner) whenMatched(when *pg.MergeWhenClause, r *relation, in ctx) {
+	when.Condition = p.condition(when.Condition, r, in)
+	switch when.CommandType {
+	case pg.CmdType_CMD_UPDATE:
+		p.writes = true
+		when.TargetList = p.assignments(r, when.TargetList, nil, in)
+	case pg.CmdType_CMD_DELETE:
+		p.deletes = true
+	case pg.CmdType_CMD_NOTHING:
+	default:
+		refuse("unsupported clause", "WHEN MATCHED THEN "+when.CommandType.String(), -1, "use UPDATE, DELETE or DO NOTHING")
+	}
+}
+
+// whenNotMatched plans what is done for a row of the source, which is all that it sees.
+func (p *planner) whenNotMatched(when *pg.MergeWhenClause, t *Table, in ctx) {
+	when.Condition = p.optional(when.Condition, in)
+	switch when.CommandType {
+	case pg.CmdType_CMD_INSERT:
+	case pg.CmdType_CMD_NOTHING:
+		return
+	default:
+		refuse("unsupported clause", "WHEN NOT MATCHED THEN "+when.CommandType.String(), -1, "use INSERT or DO NOTHING")
+	}
+	p.writes = true
+	columns := p.insertTargets(t, when.TargetList)
+	if len(when.Values) > 0 && len(columns) == 0 {
+		refuse("INSERT without a list of columns", t.Name, -1, "name the columns")
+	}
+	when.Values = p.row(t, columns, when.Values, in)
+	when.TargetList = p.insertColumns(t, columns)
+}
