@@ -118,6 +118,7 @@ func bindPlan(plan *Plan, tenant string, args []any) []any {
 type result struct {
 	rows     []string
 	affected int64
+	names    []string // of the columns
 }
 
 func run(tx *sql.Tx, query string, args []any, outputs []Output, returnsRows bool) (result, error) {
@@ -169,7 +170,7 @@ func run(tx *sql.Tx, query string, args []any, outputs []Output, returnsRows boo
 		out = append(out, line.String())
 	}
 	slices.Sort(out)
-	return result{rows: out}, rows.Err()
+	return result{rows: out, names: columns}, rows.Err()
 }
 
 // data is the content of the tables, by tenant.

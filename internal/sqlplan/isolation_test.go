@@ -2,14 +2,11 @@ package sqlplan
 
 import (
 	"database/sql"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Isolation without an oracle: whatever a statement is, its plan gives the same rows, the same error and the same
@@ -73,15 +70,6 @@ func checkIsolation(t *testing.T, e isolated, statements int) {
 	if succeeded < statements/20 {
 		t.Errorf("only %d of %d statements succeeded: the test says little", succeeded, statements)
 	}
-}
-
-// errorCode is an error without its text, which may name the row that failed first.
-func errorCode(err error) string {
-	var pgError *pgconn.PgError
-	if errors.As(err, &pgError) {
-		return pgError.Code
-	}
-	return fmt.Sprint(err)
 }
 
 func otherRows(t *testing.T, tx *sql.Tx, dialect Dialect) []string {

@@ -14,7 +14,7 @@ func openPostgres(t testing.TB, server *testenv.PostgresServer, schema string) *
 	t.Helper()
 	// A statement that does not end, such as a recursive one that loops, fails.
 	url := server.NewDatabase(t).OwnerURL
-	db, err := sql.Open("pgx", url+map[bool]string{true: "&", false: "?"}[strings.Contains(url, "?")]+"statement_timeout=20000")
+	db, err := sql.Open("pgx", url+map[bool]string{true: "&", false: "?"}[strings.Contains(url, "?")]+"statement_timeout=20000&jit=off")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +41,8 @@ CREATE TABLE visits (id bigint NOT NULL, tenant_id text NOT NULL DEFAULT 'TENANT
 	double_cost bigint GENERATED ALWAYS AS (cost * 2) STORED, report text, PRIMARY KEY (id));
 CREATE TABLE "Odd Table" ("Key" bigint NOT NULL, "Tenant.Id" text NOT NULL DEFAULT 'TENANT', "we""ird" text, "größe" text, PRIMARY KEY ("Key"));
 CREATE TABLE countries (code text PRIMARY KEY, title text);`
+
+func postgresServer(t testing.TB) *testenv.PostgresServer { return testenv.Postgres(t) }
 
 func postgresEngine(t testing.TB) engine {
 	server := testenv.Postgres(t)

@@ -107,13 +107,14 @@ func (p *planner) assignments(r *relation, items []*pg.Node, excluded *relation,
 		res := n.GetResTarget()
 		c := p.writable(t, res.Name, res.Location, seen)
 		var values []stored
-		if v := p.copied(res.Val, c, r, excluded, in); v != nil {
+		val := assigned(res.Val, res.Location)
+		if v := p.copied(val, c, r, excluded, in); v != nil {
 			values = c.both(p.use(v), nil)
 			if c.IndexColumn != "" {
 				values[1].value = p.columnRef(v.rel.alias, c.IndexColumn)
 			}
 		} else {
-			values = p.store(t, c, assigned(res.Val, res.Location), in)
+			values = p.store(t, c, val, in)
 		}
 		for _, s := range values {
 			out = append(out, target(s.column, s.value))

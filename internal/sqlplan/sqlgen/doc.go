@@ -1,0 +1,9 @@
+// Package sqlgen makes random schemas, data and statements for the tests that hold a guarded database against plain ones.
+// It knows SQL and nothing of the planner: what it writes is what an application would write for a database of its
+// own, with no tenant in sight.
+//
+// Every statement is deterministic: its rows, taken as a multiset, and its effects follow from the data alone, whatever
+// order the database meets the rows in. So there is LIMIT only under an order of all outputs, UPDATE … FROM and MERGE
+// only with sources that match a row at most once, and no value is assigned to a column of a key, which could fail or
+// not according to the order. And none divides, or does anything else that fails for some values.
+package sqlgen
