@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/proto"
 )
 
 func itoa(i int) string { return strconv.Itoa(i) }
@@ -254,6 +255,9 @@ func (q *selection) output(name, clause string, position int32) int {
 	for i, c := range q.out {
 		if c.name != name {
 			continue
+		}
+		if ordinal > 0 && !q.setop && proto.Equal(q.s.TargetList[ordinal-1], q.s.TargetList[i]) {
+			continue // the same twice
 		}
 		if ordinal > 0 {
 			refuse("ambiguous column", clause+" "+name, position, "give the outputs different names, or use an ordinal")

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -125,6 +126,30 @@ func (c *pgCursor) close() error {
 	}
 	return redact(err)
 }
+
+// binaryTypes are what pgx's database/sql driver asks for in binary form; all others it takes as the server's text.
+var binaryTypes = []uint32{
+	pgtype.BoolOID, pgtype.ByteaOID, pgtype.CIDOID, pgtype.DateOID, pgtype.Float4OID, pgtype.Float8OID, pgtype.Int2OID, pgtype.Int4OID,
+	pgtype.Int8OID, pgtype.OIDOID, pgtype.TimestampOID, pgtype.TimestamptzOID, pgtype.XIDOID,
+}
+
+// lastBuiltin is past the OIDs of PostgreSQL's own types that pgx knows.
+const lastBuiltin = 10000
+
+// likeDatabaseSQL has values come as they do from pgx's own database/sql driver: the binary form of an array is no value
+// that an application could use, and that of a numeric is decoded without the digits that are zero. A batch has no
+// setting for it, so it is made in the types.
+func likeDatabaseSQL(m *pgtype.Map) {
+	for oid := range uint32(lastBuiltin) {
+		if t, ok := m.TypeForOID(oid); ok && !slices.Contains(binaryTypes, oid) && t.Codec.PreferredFormat() != pgtype.TextFormatCode {
+			m.RegisterType(&pgtype.Type{Name: t.Name, OID: oid, Codec: textCodec{t.Codec}})
+		}
+	}
+}
+
+type textCodec struct{ pgtype.Codec }
+
+func (textCodec) PreferredFormat() int16 { return pgtype.TextFormatCode }
 
 // decoder returns how a column's wire format becomes a driver.Value, copied from the connection's buffer.
 func decoder(m *pgtype.Map, oid uint32, format int16) func([]byte) (driver.Value, error) {

@@ -100,6 +100,7 @@ func (p *postgres) dial(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqldb: connecting to PostgreSQL database %q at %s failed: %w", p.config.Database, p.config.Host, redact(err))
 	}
+	likeDatabaseSQL(conn.TypeMap())
 	for setting, want := range map[string]string{"standard_conforming_strings": "on", "client_encoding": "UTF8", "server_encoding": "UTF8"} {
 		if got := conn.PgConn().ParameterStatus(setting); got != want {
 			conn.Close(ctx)

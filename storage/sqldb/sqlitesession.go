@@ -144,6 +144,7 @@ type sqliteCursor struct {
 	session *sqliteSession
 	rows    driver.Rows
 	stmt    *sqliteStmt
+	ended   bool // the last row was read: SQLite would begin the statement again, a write too
 	closed  bool
 }
 
@@ -163,7 +164,14 @@ func (c *sqliteCursor) databaseType(i int) string {
 	return ""
 }
 
-func (c *sqliteCursor) next(dest []driver.Value) error { return c.session.note(c.rows.Next(dest)) }
+func (c *sqliteCursor) next(dest []driver.Value) error {
+	if c.ended {
+		return io.EOF
+	}
+	err := c.rows.Next(dest)
+	c.ended = err != nil
+	return c.session.note(err)
+}
 
 func (c *sqliteCursor) close() error {
 	if c.closed {

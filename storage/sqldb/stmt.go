@@ -88,6 +88,8 @@ func plainList(value any) (any, bool) {
 		return nil, true
 	}
 	switch elem := v.Type().Elem(); {
+	case elem.Kind() == reflect.Pointer:
+		return plainPointers(v, elem.Elem())
 	case elem.Kind() == reflect.Uint8:
 		return plain(v, func(e reflect.Value) byte { return byte(e.Uint()) }), true
 	case elem.Kind() == reflect.String:
@@ -104,6 +106,33 @@ func plainList(value any) (any, bool) {
 		return plain(v, func(e reflect.Value) []byte { return bytes.Clone(e.Bytes()) }), true
 	}
 	return nil, false
+}
+
+// plainPointers is plainList for pointers, of which nil is NULL.
+func plainPointers(v reflect.Value, elem reflect.Type) (any, bool) {
+	switch {
+	case elem.Kind() == reflect.String:
+		return plain(v, pointer(reflect.Value.String)), true
+	case elem.Kind() == reflect.Bool:
+		return plain(v, pointer(reflect.Value.Bool)), true
+	case elem.Kind() >= reflect.Int && elem.Kind() <= reflect.Int64:
+		return plain(v, pointer(reflect.Value.Int)), true
+	case elem.Kind() == reflect.Float32 || elem.Kind() == reflect.Float64:
+		return plain(v, pointer(reflect.Value.Float)), true
+	case elem == reflect.TypeFor[time.Time]():
+		return plain(v, pointer(func(e reflect.Value) time.Time { return e.Interface().(time.Time) })), true
+	}
+	return nil, false
+}
+
+func pointer[T any](get func(reflect.Value) T) func(reflect.Value) *T {
+	return func(v reflect.Value) *T {
+		if v.IsNil() {
+			return nil
+		}
+		value := get(v.Elem())
+		return &value
+	}
 }
 
 func plain[T any](v reflect.Value, get func(reflect.Value) T) []T {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
@@ -149,5 +151,57 @@ func TestOwnTypes(t *testing.T) {
 	var refused *sqldb.RefusedError
 	if _, err := e.tryRows(as(tenantA), `SELECT 'calm'::other`); !errors.As(err, &refused) {
 		t.Errorf("an undeclared type: %v", err)
+	}
+}
+
+// TestReturningWritesOnce reads a write's rows to their end and then closes them, which asks SQLite for one row more than
+// there is.
+func TestReturningWritesOnce(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, e *env) {
+		fill(t, e)
+		got := e.rows(t, tenantA, `INSERT INTO patients (id, ward) SELECT max(id) + 1, 'new' FROM patients RETURNING id`)
+		if fmt.Sprint(got) != "[[4]]" {
+			t.Errorf("returned %v", got)
+		}
+		if got := e.rows(t, tenantA, `UPDATE patients SET ward = ward || '!' WHERE id = 4 RETURNING ward`); fmt.Sprint(got) != "[[new!]]" {
+			t.Errorf("returned %v", got)
+		}
+		if got := e.rows(t, tenantA, `SELECT id, ward FROM patients WHERE ward <> 'west' ORDER BY id`); fmt.Sprint(got) != "[[4 new!]]" {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
+// TestValuesAsPgxHasThem reads values of many types through the guard and through pgx alone.
+func TestValuesAsPgxHasThem(t *testing.T) {
+	e := newEnv(t, sqldb.PostgreSQL, nil)
+	for _, value := range []string{
+		"1.50::numeric", "'NaN'::numeric", "ARRAY[2.0::numeric, NULL]", "ARRAY[1, NULL, 3]", `ARRAY['a b', NULL, 'c"d']`, "ARRAY[true]",
+		"ARRAY[[1, 2], [3, 4]]", "ARRAY[timestamptz '2024-01-02 03:04:05+00']", `ARRAY['\x00ff'::bytea]`, "ARRAY[1.5::float8]", "int8range(1, 5)", "numrange(1.0, 2.50)",
+		"'{a,b}'::text[]", "interval '1 day 2 hours'", "'10.0.0.1/8'::inet", "'10.0.0.0/8'::cidr", "'b1a5c6d0-0000-4000-8000-000000000001'::uuid",
+		"date '2024-02-29'", "time '12:30'", "timestamp '2024-02-29 01:02:03.5'", "1::int2", "1.5::float4", "true", `'\x01'::bytea`, "'a'::varchar(3)", "'a'::bpchar",
+		"to_tsvector('simple', 'a b')", "NULL::int8range", "'{}'::text[]",
+	} {
+		got := e.rows(t, tenantA, "SELECT "+value)[0][0]
+		var want any
+		if err := e.raw.QueryRow("SELECT " + value).Scan(&want); err != nil {
+			t.Fatal(err)
+		}
+		if gotTime, ok := got.(time.Time); ok && gotTime.Equal(want.(time.Time)) {
+			continue
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %T %v, pgx has %T %v", value, got, got, want, want)
+		}
+	}
+}
+
+// TestArraysWithNULL passes slices of pointers.
+func TestArraysWithNULL(t *testing.T) {
+	e := newEnv(t, sqldb.PostgreSQL, nil)
+	fill(t, e)
+	one, ssn, west := int64(1), "ssn-2", "west"
+	if got := e.rows(t, tenantA, `SELECT id FROM patients WHERE (id = ANY ($1) OR ssn = ANY ($2)) AND ward = ANY ($3) ORDER BY id`, []*int64{&one, nil}, []*string{nil, &ssn}, []*string{&west}); fmt.Sprint(got) != "[[1] [2]]" {
+		t.Error(got)
 	}
 }

@@ -50,13 +50,14 @@ func (g *gen) from(sc *scope) string {
 			sql += fmt.Sprintf(" %s %s USING (%s)", join, item, Quote(using))
 		default:
 			on, ok := g.equality(&scope{rels: before}, right)
-			g.joining = g.s.Lite
+			joining := g.joining
+			g.joining = joining || g.s.Lite
 			if !ok || g.chance(1, 4) {
 				on = g.cond(sc, 1)
 			} else if g.chance(1, 3) {
 				on += " AND " + g.cond(sc, 0)
 			}
-			g.joining = false
+			g.joining = joining
 			sql += fmt.Sprintf(" %s %s ON %s", join, item, on)
 		}
 	}
@@ -145,6 +146,22 @@ func relOf(t *Table, alias string) rel {
 	return r
 }
 
+// taken tells which aliases a relation of the query cannot have. In SQLite they are those of the queries around it too: it
+// looks for the relations that ON names in what is joined later as well, before it looks further out.
+func (g *gen) taken(sc *scope) func(string) bool {
+	return func(name string) bool {
+		for s := sc; s != nil; s = s.parent {
+			if s.has(name) {
+				return true
+			}
+			if !g.s.Lite {
+				break
+			}
+		}
+		return false
+	}
+}
+
 // item writes one item of FROM. around is what a LATERAL one sees.
 func (g *gen) item(sc, around *scope) (rel, string) {
 	tables := g.tables()
@@ -153,8 +170,8 @@ func (g *gen) item(sc, around *scope) (rel, string) {
 	case len(ctes) > 0 && (n < 3 || len(tables) == 0):
 		c := ctes[g.IntN(len(ctes))]
 		r, sql := rel{alias: c.alias, cols: c.cols}, Quote(c.alias)
-		if sc.has(c.alias) || g.chance(1, 2) {
-			r.alias = g.fresh(sc.has)
+		if g.taken(sc)(c.alias) || g.chance(1, 2) {
+			r.alias = g.fresh(g.taken(sc))
 			sql += " AS " + Quote(r.alias)
 		}
 		return r, sql
@@ -168,15 +185,15 @@ func (g *gen) item(sc, around *scope) (rel, string) {
 			outer = sc.parent
 		}
 		sql, cols := g.selectStmt(outer, options{})
-		r := rel{alias: g.fresh(sc.has), cols: cols}
+		r := rel{alias: g.fresh(g.taken(sc)), cols: cols}
 		return r, fmt.Sprintf("%s(%s) AS %s", lateral, sql, Quote(r.alias))
 	case n == 4 && !g.s.Lite:
 		return g.rows(sc)
 	}
 	t := tables[g.IntN(len(tables))]
 	alias, sql := t.Name, Quote(t.Name)
-	if sc.has(alias) || g.chance(1, 2) {
-		alias = g.fresh(sc.has)
+	if g.taken(sc)(alias) || g.chance(1, 2) {
+		alias = g.fresh(g.taken(sc))
 		sql += " AS " + Quote(alias)
 	}
 	return relOf(t, alias), sql
@@ -184,7 +201,7 @@ func (g *gen) item(sc, around *scope) (rel, string) {
 
 // rows writes an item of FROM that reads no table.
 func (g *gen) rows(sc *scope) (rel, string) {
-	r := rel{alias: g.fresh(sc.has), cols: []col{{name: "v", kind: Int}}}
+	r := rel{alias: g.fresh(g.taken(sc)), cols: []col{{name: "v", kind: Int}}}
 	as := Quote(r.alias) + ` ("v"`
 	switch g.IntN(4) {
 	case 0:

@@ -71,7 +71,7 @@ type Schema struct {
 }
 
 var (
-	tableNames  = []string{"patients", "visits", "Odd Table", "user", "größen", `qu"ote`, "a.b", "order"}
+	tableNames  = []string{"patients", "visits", "Odd Table", "user", "größen", `qu"ote`, "A B", "order"}
 	columnNames = []string{"id", "note", "Key", "we\"ird", "größe", "group", "value", "x y", "ward", "name", "a.b", "mandate"}
 	tenantNames = []string{"tenant_id", "Tenant", "tenant.id", "mandant"}
 )

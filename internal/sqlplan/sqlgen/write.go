@@ -79,9 +79,10 @@ func (g *gen) returned(r rel, top bool) []output {
 		if g.s.Lite {
 			o.sql = Quote(c.name)
 		} else if g.chance(1, 4) {
+			joining := g.joining
 			g.joining = true
 			o = output{g.expr(Int, &scope{rels: []rel{r}}, 1), col{kind: Int}}
-			g.joining = false
+			g.joining = joining
 		}
 		o.name = fmt.Sprintf("c%d", i+1)
 		if top && g.chance(1, 3) && !g.s.Lite {

@@ -1,0 +1,319 @@
+package sqldb_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlgen"
+	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Non-interference, as internal/sqlplan has it for plans, through everything: real keys, row-level security, a pool of
+// connections, prepared statements that all tenants use, transactions that are committed and rolled back. What a tenant
+// gets and stores is what it would get and store in a database of its own.
+
+var generated = flag.Int("generated", 600, "how many generated statements to run on each engine")
+
+// genWorld is a generated schema with its data, guarded and shared, and plain for each tenant.
+type genWorld struct {
+	*rand.Rand
+	schema  *sqlgen.Schema
+	guarded *sql.DB
+	plain   map[tenant.ID]*sql.DB
+	ran     int
+	failed  int
+}
+
+var genTenants = []tenant.ID{tenantA, tenantB, tenantC}
+
+func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storage.Guard) *genWorld {
+	t.Helper()
+	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, dialect == sqldb.SQLite), plain: map[tenant.ID]*sql.DB{}}
+	declared, opts := sqldb.Schema{}, &sqldb.Options{}
+	for _, table := range w.schema.Tables {
+		sealed := sqldb.Columns{}
+		for _, c := range table.Columns {
+			if !c.Sealed {
+				continue
+			}
+			column := sqldb.Text()
+			if c.Kind == sqlgen.Int {
+				column = sqldb.Int()
+			}
+			if c.Searchable {
+				column = column.Searchable(c.Index())
+			}
+			sealed[c.Name] = column
+		}
+		declared[table.Name] = sqldb.Table{Shared: table.Shared(), Sealed: sealed}
+		if !table.Shared() {
+			opts.TenantColumn = table.Tenant
+		}
+	}
+	raw, dsn := newRaw(t, dialect)
+	for _, create := range w.schema.Shared() {
+		mustExec(t, raw, create)
+	}
+	if dialect == sqldb.PostgreSQL {
+		ddl, err := declared.DDL(dialect, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, raw, ddl)
+	}
+	var err error
+	if w.guarded, err = sqldb.Open(context.Background(), dsn, declared, guard, opts); err != nil {
+		t.Fatal(err)
+	}
+	w.guarded.SetMaxOpenConns(3)
+	t.Cleanup(func() { w.guarded.Close() })
+	for _, id := range genTenants {
+		w.plain[id], _ = newRaw(t, dialect)
+		for _, create := range w.schema.Plain(id.String()) {
+			mustExec(t, w.plain[id], create)
+		}
+	}
+	for _, table := range w.schema.Tables {
+		if table.Shared() {
+			rows := table.Rows(r)
+			for _, db := range append([]*sql.DB{raw}, w.plain[tenantA], w.plain[tenantB], w.plain[tenantC]) {
+				w.fill(t, context.Background(), db, db != w.guarded, table, rows)
+			}
+			continue
+		}
+		for _, id := range genTenants {
+			rows := table.Rows(r)
+			w.fill(t, as(id), w.guarded, false, table, rows)
+			w.fill(t, context.Background(), w.plain[id], true, table, rows)
+		}
+	}
+	return w
+}
+
+func (w *genWorld) fill(t *testing.T, ctx context.Context, db *sql.DB, plain bool, table *sqlgen.Table, rows [][]any) {
+	t.Helper()
+	for _, row := range rows {
+		var names, marks []string
+		for i, c := range table.Stored() {
+			names, marks = append(names, sqlgen.Quote(c.Name)), append(marks, fmt.Sprintf("$%d", i+1))
+		}
+		query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", sqlgen.Quote(table.Name), strings.Join(names, ", "), strings.Join(marks, ", "))
+		if _, err := db.ExecContext(ctx, w.text(query, plain), row...); err != nil {
+			t.Fatalf("%s %v: %v", query, row, err)
+		}
+	}
+}
+
+// genUnwritable are refusals of what the parser's library cannot read or write.
+var genUnwritable = regexp.MustCompile("over the limit of depth|cannot be described without its literals|has no canonical text")
+
+var genParameters = regexp.MustCompile(`\$(\d+)`)
+
+// text is a statement as a database takes it: the guard PostgreSQL's, plain SQLite its own parameters.
+func (w *genWorld) text(query string, plain bool) string {
+	if plain && w.schema.Lite {
+		return genParameters.ReplaceAllString(query, "?$1")
+	}
+	return query
+}
+
+// runner is a *sql.DB, *sql.Tx or, with the text left out, a *sql.Stmt.
+type runner interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+type prepared struct{ *sql.Stmt }
+
+func (p prepared) QueryContext(ctx context.Context, _ string, args ...any) (*sql.Rows, error) {
+	return p.Stmt.QueryContext(ctx, args...)
+}
+
+func (p prepared) ExecContext(ctx context.Context, _ string, args ...any) (sql.Result, error) {
+	return p.Stmt.ExecContext(ctx, args...)
+}
+
+// outcome is what a statement returned, as sorted texts.
+func outcome(ctx context.Context, db runner, query string, st sqlgen.Statement) (string, error) {
+	if !st.Reads && !strings.Contains(query, "RETURNING") {
+		res, err := db.ExecContext(ctx, query, st.Args...)
+		if err != nil {
+			return "", err
+		}
+		n, err := res.RowsAffected()
+		return fmt.Sprint(n), err
+	}
+	rows, err := db.QueryContext(ctx, query, st.Args...)
+	if err != nil {
+		return "", err
+	}
+	values, err := collect(rows)
+	var lines []string
+	for _, row := range values {
+		for i, v := range row {
+			switch v := v.(type) {
+			case time.Time:
+				row[i] = v.UTC().Format(time.RFC3339Nano)
+			case []byte:
+				row[i] = string(v)
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%q", fmt.Sprint(row...)))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n"), err
+}
+
+// class is what two databases have in common whose keys differ by the tenant column.
+func class(err error) string {
+	var pg *pgconn.PgError
+	var lite interface{ Code() int }
+	switch {
+	case errors.As(err, &pg) && strings.HasPrefix(pg.Code, "23"):
+		return "integrity constraint violation"
+	case errors.As(err, &pg):
+		return pg.Code
+	case errors.As(err, &lite):
+		return fmt.Sprint(lite.Code() & 0xff)
+	}
+	return fmt.Sprint(err)
+}
+
+// check runs one statement on both sides and reports how they differ. It returns false where both failed.
+func (w *genWorld) check(t *testing.T, id tenant.ID, guarded, plain runner, st sqlgen.Statement) bool {
+	t.Helper()
+	got, gotErr := outcome(as(id), guarded, w.text(st.SQL, false), st)
+	var refused *sqldb.RefusedError
+	if errors.As(gotErr, &refused) {
+		if !genUnwritable.MatchString(refused.Reason) {
+			t.Errorf("%s\n%v", st.SQL, gotErr)
+		}
+		return true
+	}
+	want, wantErr := outcome(context.Background(), plain, w.text(st.SQL, true), st)
+	w.ran++
+	if class(gotErr) != class(wantErr) || gotErr == nil && got != want {
+		t.Errorf("tenant %s: %s %v\nguarded: %v\n%s\nplain: %v\n%s", id, st.SQL, st.Args, gotErr, got, wantErr, want)
+	}
+	if gotErr != nil {
+		w.failed++
+	}
+	return gotErr == nil
+}
+
+// same compares all that a tenant has.
+func (w *genWorld) same(t *testing.T, id tenant.ID, guarded, plain runner) {
+	t.Helper()
+	for _, table := range w.schema.Tables {
+		all := sqlgen.Statement{SQL: "SELECT * FROM " + sqlgen.Quote(table.Name), Reads: true}
+		if w.check(t, id, guarded, plain, all) {
+			w.ran--
+		}
+	}
+}
+
+// transaction runs some statements in one transaction, and commits or rolls back.
+func (w *genWorld) transaction(t *testing.T, id tenant.ID) {
+	t.Helper()
+	guarded, err := w.guarded.BeginTx(as(id), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := w.plain[id].BeginTx(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok := true
+	for range w.IntN(4) + 1 {
+		if ok = w.check(t, id, guarded, plain, w.schema.Random(w.Rand)); !ok {
+			break
+		}
+	}
+	if ok {
+		w.same(t, id, guarded, plain)
+	}
+	if ok && w.IntN(2) == 0 {
+		if err := errors.Join(guarded.Commit(), plain.Commit()); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if err := errors.Join(guarded.Rollback(), plain.Rollback()); err != nil {
+		t.Error(err)
+	}
+}
+
+// shared prepares a statement once and runs it for all tenants, some more than once.
+func (w *genWorld) shared(t *testing.T) {
+	t.Helper()
+	st := w.schema.Random(w.Rand)
+	guarded, err := w.guarded.PrepareContext(as(tenantA), w.text(st.SQL, false))
+	if err != nil {
+		w.check(t, tenantA, w.guarded, w.plain[tenantA], st) // says why
+		return
+	}
+	defer guarded.Close()
+	for _, i := range append(w.Perm(3), w.Perm(3)...) {
+		id := genTenants[i]
+		w.check(t, id, prepared{guarded}, w.plain[id], st)
+	}
+}
+
+func testGenerated(t *testing.T, dialect sqldb.Dialect) {
+	guard := storage.Guard{Keys: newRing(t, genTenants...), Audit: &recorder{}}
+	ran, failed := 0, 0
+	for round := uint64(0); ran < *generated && !t.Failed(); round++ {
+		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), dialect, guard)
+		for i := 0; i < 100 && !t.Failed(); i++ {
+			id := genTenants[w.IntN(3)]
+			switch w.IntN(5) {
+			case 0:
+				w.transaction(t, id)
+			case 1:
+				w.shared(t)
+			default:
+				w.check(t, id, w.guarded, w.plain[id], w.schema.Random(w.Rand))
+			}
+			if i%5 == 4 {
+				for _, id := range genTenants {
+					w.same(t, id, w.guarded, w.plain[id])
+				}
+			}
+		}
+		if t.Failed() {
+			t.Logf("seed %d, round %d", *generatedSeed, round)
+		}
+		ran, failed = ran+w.ran, failed+w.failed
+		w.guarded.Close()
+		for _, db := range w.plain {
+			db.Close()
+		}
+	}
+	t.Logf("%d statements ran, %d failed alike", ran, failed)
+	if failed > ran/2 {
+		t.Error("the statements say little")
+	}
+}
+
+var generatedSeed = flag.Uint64("seed", 23, "the seed of generated statements")
+
+func TestGeneratedPostgreSQL(t *testing.T) {
+	testenv.Postgres(t)
+	testGenerated(t, sqldb.PostgreSQL)
+}
+
+func TestGeneratedSQLite(t *testing.T) { testGenerated(t, sqldb.SQLite) }
