@@ -13,6 +13,10 @@ type shape struct {
 	only Dialect // 0 for both
 	// lite is what stands for sql in the plain SQLite database, where SQLite reads sql differently or not at all.
 	lite string
+	// open tells that the statement leaves its result open, so that only other tenants' rows are looked at.
+	open bool
+	// mistyped tells that the arguments may be of types that the plain column does not take, and the test's sealing does.
+	mistyped bool
 }
 
 func id(r *rand.Rand) any    { return r.IntN(6) }

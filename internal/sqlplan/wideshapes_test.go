@@ -41,6 +41,7 @@ var wideShapes = []shape{
 	{only: PostgreSQL, sql: "SELECT ward, patient_id, count(*), grouping(ward, patient_id) FROM visits GROUP BY ROLLUP (ward, patient_id)"},
 	{only: PostgreSQL, sql: "SELECT ward, patient_id, sum(cost) FROM visits GROUP BY CUBE (ward, patient_id) HAVING grouping(ward) = 0"},
 	{only: PostgreSQL, sql: "SELECT v.ward AS w, p.age, count(*) FROM visits v JOIN patients p ON p.id = v.patient_id GROUP BY GROUPING SETS ((w, 2), (v.ward), ()) ORDER BY 1, 2, 3"},
+	{only: PostgreSQL, sql: "SELECT tenant_id, age, count(*) FROM patients GROUP BY CUBE (tenant_id, age) ORDER BY 1, 2, 3 LIMIT 2"},
 	{only: PostgreSQL, sql: "SELECT age, count(name) FROM patients GROUP BY DISTINCT ROLLUP (age), ROLLUP (age)"},
 	{only: PostgreSQL, sql: "SELECT ward, cost, count(*) FROM visits GROUP BY (ward, cost)"},
 	{only: PostgreSQL, sql: "INSERT INTO visits (id, cost) SELECT coalesce(patient_id, 88) + 60, sum(cost) FROM visits GROUP BY ROLLUP (patient_id) HAVING coalesce(patient_id, 88) = 88 AND grouping(patient_id) = 1"},

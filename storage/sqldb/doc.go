@@ -12,6 +12,12 @@
 // began it. A prepared statement runs for whoever executes it. Applications write PostgreSQL's SQL with $1, $2, … for
 // SQLite too, as far as SQLite shares it.
 //
+// Statements are SELECT, INSERT, UPDATE, DELETE, MERGE and savepoints, with nearly all that PostgreSQL has for them: joins,
+// LATERAL, subqueries, WITH (recursive, and with writes in it), set operations, window functions, grouping sets, ordered-set
+// aggregates, upserts, RETURNING, row locks. Functions and types come from an allowlist, which [Options] extends. Refused, each
+// with what to write instead, are other statements, undeclared relations, whole rows, system columns, NATURAL, TABLESAMPLE,
+// WHEN NOT MATCHED BY SOURCE, and FROM functions, SQL/JSON and XML constructors that are not in the list.
+//
 // A sealed column can be stored from a parameter or a literal, fetched, tested for NULL and, when searchable, compared
 // with =, <>, IN and = ANY. It cannot be ordered by, computed with, matched or copied, nor grouped by unless its row's
 // primary key is too. The table and column are part of what is sealed, so renaming either makes old values unreadable.

@@ -72,7 +72,7 @@ type Schema struct {
 
 var (
 	tableNames  = []string{"patients", "visits", "Odd Table", "user", "größen", `qu"ote`, "A B", "order"}
-	columnNames = []string{"id", "note", "Key", "we\"ird", "größe", "group", "value", "x y", "ward", "name", "a.b", "mandate"}
+	columnNames = []string{"id", "note", "Key", "we\"ird", "größe", "group", "value", "x y", "ward", "name", "A;b", "mandate"}
 	tenantNames = []string{"tenant_id", "Tenant", "tenant.id", "mandant"}
 )
 
