@@ -46,6 +46,10 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 		if p.lite {
 			refuse("unsupported in SQLite", "ANY or ALL of an array", e.Location, "use IN (…)")
 		}
+		if fields, _ := names(e.Name); len(fields) == 1 && contains("~~ !~~ ~~* !~~*", fields[0]) {
+			p.likeAny(e, in)
+			return n
+		}
 		if op := p.operatorName(e.Name, e.Location, in); contains(regexOperators, op) {
 			refuse("operator not in the allowlist", op+" ANY or ALL", e.Location, "compare with one regular expression")
 		}
@@ -144,6 +148,19 @@ func (p *planner) like(e *pg.A_Expr, in ctx) {
 		}
 	}
 	e.Rexpr = p.pattern(pattern, escape, e.Location, in)
+}
+
+// likeAny plans LIKE ANY and LIKE ALL, with the patterns written one by one.
+func (p *planner) likeAny(e *pg.A_Expr, in ctx) {
+	array := e.Rexpr.GetAArrayExpr()
+	if array == nil || len(array.Elements) == 0 {
+		refuse("LIKE ANY of an array that is not written out", "", e.Location, "write LIKE ANY (ARRAY[$1, $2, …])")
+	}
+	p.mayRaise(in)
+	e.Lexpr = p.expr(e.Lexpr, in)
+	for i, pattern := range array.Elements {
+		array.Elements[i] = p.pattern(pattern, `\`, e.Location, in)
+	}
 }
 
 // pattern plans a LIKE pattern: a literal, a parameter, or those joined by ||, lower() or upper().

@@ -48,6 +48,8 @@ var wideShapes = []shape{
 	{only: PostgreSQL, sql: "SELECT ward, percentile_cont(0.5) WITHIN GROUP (ORDER BY cost), percentile_disc(0.5) WITHIN GROUP (ORDER BY cost DESC) FILTER (WHERE cost > $1) FROM visits GROUP BY ward", args: args{age}},
 	{only: PostgreSQL, sql: "SELECT mode() WITHIN GROUP (ORDER BY age), rank(10) WITHIN GROUP (ORDER BY age), percentile_disc(ARRAY[0.1, 0.9]) WITHIN GROUP (ORDER BY id) FROM patients"},
 
+	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE note LIKE ANY (ARRAY['n1%', $1 || '_', $1]) OR note NOT ILIKE ALL (ARRAY['N%'])", args: args{note}},
+
 	// Subscripts, collations, named arguments, functions in FROM, INSERT from other queries.
 	{only: PostgreSQL, sql: "SELECT (ARRAY[id, age])[2], (string_to_array(note, '1'))[1:1] FROM patients WHERE (ARRAY[id, age])[1] = $1", args: args{id}},
 	{only: PostgreSQL, sql: "SELECT ward, (array_agg(id ORDER BY id))[1] FROM visits GROUP BY ward"},

@@ -26,7 +26,7 @@ import (
 // connections, prepared statements that all tenants use, transactions that are committed and rolled back. What a tenant
 // gets and stores is what it would get and store in a database of its own.
 
-var generated = flag.Int("generated", 600, "how many generated statements to run on each engine")
+var generated = flag.Int("generated", 300, "how many generated statements to run on each engine")
 
 // genWorld is a generated schema with its data, guarded and shared, and plain for each tenant.
 type genWorld struct {
