@@ -51,7 +51,8 @@ var wideShapes = []shape{
 	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE note LIKE ANY (ARRAY['n1%', $1 || '_', $1]) OR note NOT ILIKE ALL (ARRAY['N%'])", args: args{note}},
 
 	// Subscripts, collations, named arguments, functions in FROM, INSERT from other queries.
-	{only: PostgreSQL, sql: "SELECT (ARRAY[id, age])[2], (string_to_array(note, '1'))[1:1] FROM patients WHERE (ARRAY[id, age])[1] = $1", args: args{id}},
+	{only: PostgreSQL, sql: "SELECT (ARRAY[id, age])[2], (string_to_array(note, '1'))[1] FROM patients WHERE (ARRAY[id, age])[1] = $1", args: args{id}},
+	{only: PostgreSQL, sql: "SELECT (string_to_array(note, '1'))[1:1], (ARRAY[id, 2])[:1] FROM patients"},
 	{only: PostgreSQL, sql: "SELECT ward, (array_agg(id ORDER BY id))[1] FROM visits GROUP BY ward"},
 	{sql: `SELECT id FROM patients WHERE note COLLATE "C" > $1 ORDER BY note COLLATE "C"`, args: args{note}, lite: "SELECT id FROM patients WHERE note > $1"},
 	{only: PostgreSQL, sql: `SELECT note COLLATE "POSIX", max(note COLLATE pg_catalog."C") FROM patients GROUP BY note`},
