@@ -259,7 +259,7 @@ func (q *selection) output(name, clause string, position int32) int {
 		if c.name != name {
 			continue
 		}
-		if ordinal > 0 && !q.setop && proto.Equal(q.s.TargetList[ordinal-1], q.s.TargetList[i]) {
+		if ordinal > 0 && !q.setop && proto.Equal(q.s.TargetList[ordinal-1].GetResTarget().Val, q.s.TargetList[i].GetResTarget().Val) {
 			continue // the same twice
 		}
 		if ordinal > 0 {
