@@ -57,7 +57,7 @@ func mistyped(err error) bool {
 // data, and of time.
 func undefined(errs ...error) bool {
 	for _, err := range errs {
-		if code := errorCode(err); err != nil && (strings.HasPrefix(code, "22") || code == "57014" || code == "21000") {
+		if code := errorCode(err); err != nil && (strings.HasPrefix(code, "22") || code == timedOut || code == "21000") {
 			return true
 		}
 	}

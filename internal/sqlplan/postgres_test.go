@@ -14,7 +14,7 @@ func openPostgres(t testing.TB, server *testenv.PostgresServer, schema string) *
 	t.Helper()
 	// A statement that does not end, such as a recursive one that loops, fails.
 	url := server.NewDatabase(t).OwnerURL
-	db, err := sql.Open("pgx", url+map[bool]string{true: "&", false: "?"}[strings.Contains(url, "?")]+"statement_timeout=20000&jit=off")
+	db, err := sql.Open("pgx", url+map[bool]string{true: "&", false: "?"}[strings.Contains(url, "?")]+"statement_timeout=5000&jit=off")
 	if err != nil {
 		t.Fatal(err)
 	}

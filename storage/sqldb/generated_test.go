@@ -278,7 +278,7 @@ func testGenerated(t *testing.T, dialect sqldb.Dialect) {
 	ran, failed := 0, 0
 	for round := uint64(0); ran < *generated && !t.Failed(); round++ {
 		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), dialect, guard)
-		for i := 0; i < 100 && !t.Failed(); i++ {
+		for i := 0; i < 300 && !t.Failed() && ran+w.ran < *generated; i++ {
 			id := genTenants[w.IntN(3)]
 			switch w.IntN(5) {
 			case 0:
