@@ -37,7 +37,7 @@ func newPgCursor(s *pgSession, rows pgx.Rows, pending *pendingBatch) (cursor, er
 	c.ahead, c.more = true, rows.Next()
 	if err := rows.Err(); err != nil {
 		c.close()
-		return nil, badConn(err)
+		return nil, s.badConn(err)
 	}
 	fields := rows.FieldDescriptions()
 	c.decode = make([]func([]byte) (driver.Value, error), len(fields))
@@ -89,7 +89,7 @@ func (c *pgCursor) next(dest []driver.Value) error {
 	}
 	if !more {
 		if err := c.rows.Err(); err != nil {
-			return redact(err)
+			return c.session.lost(err)
 		}
 		return io.EOF
 	}
@@ -123,7 +123,7 @@ func (c *pgCursor) close() error {
 			c.session.remember(c.pending.id)
 		}
 	}
-	return redact(err)
+	return c.session.lost(err)
 }
 
 // decoder returns how a column's wire format becomes a driver.Value, copied from the connection's buffer.
