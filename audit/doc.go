@@ -50,7 +50,7 @@
 //
 // A line is an event of OCSF 1.8.0: Datastore Activity (6005), Entity Management (3004) or Event Log Activity (1008).
 // metadata.sequence counts each tenant's events from 1, and the log's own; what OCSF has no attribute for is in unmapped.
-// status_code tells denied from failure. An audit.head event of a tenant states how many of its events stand before it
+// status_code tells denied from failure; status_id 0 is an operation whose answer was lost. An audit.head event of a tenant states how many of its events stand before it
 // and the root of the RFC 6962 tree over just those lines: with it, a tenant can be shown its own events, and that none
 // is missing, without being shown anybody else's. Head leaves have no sequence number and are in no tenant's tree.
 //

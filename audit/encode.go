@@ -100,8 +100,8 @@ func checkEvent(e *Event) error {
 	switch {
 	case e.Phase != Single && e.Phase != Intent && e.Phase != Outcome:
 		what = "Phase is not one of Single, Intent and Outcome"
-	case e.Status != Success && e.Status != Failure && e.Status != Denied:
-		what = "Status is not one of Success, Failure and Denied"
+	case e.Status != Success && e.Status != Failure && e.Status != Denied && e.Status != Unknown:
+		what = "Status is not one of Success, Failure, Denied and Unknown"
 	case e.Correlation != "" && uuid.Validate(e.Correlation) != nil:
 		what = "Correlation is not a UUID"
 	case e.Rows < -1 || e.Bytes < -1:
@@ -137,9 +137,12 @@ func (n *encoder) head(dst []byte, e *Event, k kind) []byte {
 	dst = strconv.AppendInt(dst, int64(sev), 10)
 	dst = append(dst, `,"severity":"`...)
 	dst = append(dst, caption...)
-	if e.Status == Success {
+	switch e.Status {
+	case Success:
 		dst = append(dst, `","status_id":1,"status":"Success","status_code":"`...)
-	} else {
+	case Unknown:
+		dst = append(dst, `","status_id":0,"status":"Unknown","status_code":"`...)
+	default:
 		dst = append(dst, `","status_id":2,"status":"Failure","status_code":"`...)
 	}
 	dst = append(append(dst, e.Status...), '"')

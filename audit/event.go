@@ -61,6 +61,7 @@ const (
 	Success Status = "success"
 	Failure Status = "failure" // admitted, and failed
 	Denied  Status = "denied"  // not admitted
+	Unknown Status = "unknown" // admitted and sent, and the answer was lost: it may have taken place
 )
 
 // Sealer makes the personal parts of an event unreadable without the tenant's keys. The keys package implements it

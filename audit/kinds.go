@@ -65,14 +65,14 @@ func kindOf(c Code) (k kind, ok bool) {
 }
 
 // severity returns the OCSF severity_id and its caption: an alert is high, a denial or an act that ends a tenant's
-// access is medium, a failure low.
+// access is medium, a failure or an unknown end low.
 func severity(e *Event) (id int, caption string) {
 	switch {
 	case e.Code == CodeIsolation, e.Code == CodeLogStopping && e.Status != Success:
 		return 4, "High"
 	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
 		return 3, "Medium"
-	case e.Status == Failure:
+	case e.Status == Failure, e.Status == Unknown:
 		return 2, "Low"
 	default:
 		return 1, "Informational"

@@ -248,7 +248,7 @@ func TestOCSF(t *testing.T) {
 			continue // recorded by the log itself, below
 		}
 		for _, phase := range []Phase{Single, Intent, Outcome} {
-			for _, status := range []Status{Success, Failure, Denied} {
+			for _, status := range []Status{Success, Failure, Denied, Unknown} {
 				for _, store := range []string{"postgresql", "sqlite", "blob", ""} {
 					full := query(acme, "r")
 					full.Code, full.Phase, full.Status, full.Store = code, phase, status, store

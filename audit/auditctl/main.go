@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -134,10 +135,10 @@ func query(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags.Func("tenant", "only events of this tenant", func(s string) error { return filter.Tenant.UnmarshalText([]byte(s)) })
 	flags.Func("code", `only this event code, or a kind of them: "sql.query", "sql.", "key."`,
 		func(s string) error { filter.Code = audit.Code(s); return nil })
-	flags.Func("status", "only success, failure or denied", func(s string) error {
+	flags.Func("status", "only success, failure, denied or unknown", func(s string) error {
 		filter.Status = audit.Status(s)
-		if filter.Status != audit.Success && filter.Status != audit.Failure && filter.Status != audit.Denied {
-			return errors.New("use success, failure or denied")
+		if !slices.Contains([]audit.Status{audit.Success, audit.Failure, audit.Denied, audit.Unknown}, filter.Status) {
+			return errors.New("use success, failure, denied or unknown")
 		}
 		return nil
 	})

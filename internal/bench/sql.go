@@ -34,22 +34,31 @@ func sqlRows(end *ending) []Row {
 			return b.pair(s)
 		}}
 	}
-	rls := point
-	rls.ours, rls.schema, rls.opts = strings.ReplaceAll(point.ours, "visits", "visits_rls"), rlsSchema, nil
-	rls.anyTenant = true
+	const noRLS = inClear + ", no RLS"
 	written, durable := point, point
 	written.goroutines, durable.goroutines = 16, 16
 	written.log, durable.log = &audit.Options{Durability: audit.Written}, &audit.Options{}
 	return []Row{
 		row("sql.point.plain", byHand, postgres, point),
-		row("sql.join.plain", byHand, postgres, join),
-		row("sql.page.50", byHand, postgres, page),
 		row("sql.point.sealed", inClear, postgres, sealedPoint),
-		row("sql.point.rls", byHand+", no RLS", postgres, rls),
+		row("sql.point.rls", byHand+", no RLS", postgres, behindRLS(point)),
+		row("sql.point.full", noRLS, postgres, behindRLS(sealedPoint)),
+		row("sql.point.new", byHand+", a text never seen", postgres, unseen(point)),
+		row("sql.join.plain", byHand, postgres, join),
+		row("sql.join3.plain", byHand, postgres, join3("patients_plain")),
+		row("sql.join3.sealed", inClear, postgres, join3("patients")),
+		row("sql.join3.full", noRLS, postgres, behindRLS(join3("patients"))),
+		row("sql.page.50", byHand, postgres, page),
+		row("sql.page.50.sealed", inClear, postgres, sealedPage),
+		row("sql.page.50.full", noRLS, postgres, behindRLS(sealedPage)),
 		row("sql.point.written.16", byHand+", no trail", postgres, written),
 		row("sql.point.durable.16", byHand+", no trail", postgres, durable),
 		row("sql.insert.1", byHand, postgres, insertion(1)),
+		row("sql.insert.1.sealed", inClear, postgres, sealedInsertion(1)),
+		row("sql.insert.1.full", noRLS, postgres, behindRLS(sealedInsertion(1))),
 		row("sql.insert.100", byHand, postgres, insertion(100)),
+		row("sql.insert.100.sealed", inClear, postgres, sealedInsertion(100)),
+		row("sql.insert.100.full", noRLS, postgres, behindRLS(sealedInsertion(100))),
 		row("sqlite.point.plain", "modernc SQLite, predicate by hand", sqlite, point),
 		row("sqlite.point.sealed", "modernc SQLite, in the clear, predicate by hand", sqlite, sealedPoint),
 		{"sql.plan.miss", "libpg_query: parse and deparse", planMiss},
@@ -66,6 +75,7 @@ type shape struct {
 	log        *audit.Options // nil: nothing is recorded
 	goroutines int            // 0 means 1
 	anyTenant  bool           // a tenant chosen at random each time, or the first one always
+	unseen     *atomic.Int64  // counts texts that nobody sent before; nil: the text is the same each time
 }
 
 func anyID() []any { return []any{mrand.IntN(sqlRowsPer)} }
@@ -93,10 +103,59 @@ var (
 	}
 )
 
+var sealedPage = shape{
+	ours: "SELECT id, name, ssn, ward FROM patients WHERE id > $1 ORDER BY id LIMIT 50",
+	peer: "SELECT id, name, ssn, ward FROM patients_plain WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT 50",
+	args: page.args, columns: 4, schema: sqlSchema, opts: withoutRLS,
+}
+
+// join3 joins three tables, of which the last is sealed or in the clear.
+func join3(patients string) shape {
+	return shape{
+		ours: "SELECT p.id, v.cost, t.name, t.ssn FROM people p JOIN visits v ON v.person_id = p.id JOIN " + patients + " t ON t.id = p.id WHERE p.id = $1 AND v.id = $1",
+		peer: "SELECT p.id, v.cost, t.name, t.ssn FROM people p JOIN visits v ON v.tenant_id = p.tenant_id AND v.person_id = p.id" +
+			" JOIN patients_plain t ON t.tenant_id = p.tenant_id AND t.id = p.id WHERE p.tenant_id = $1 AND p.id = $2 AND v.id = $2",
+		args: anyID, columns: 4, schema: sqlSchema, opts: withoutRLS,
+	}
+}
+
+// behindRLS is the same on tables with row-level security, for a tenant chosen at random each time, so that nearly every
+// statement sets the session's tenant as well.
+func behindRLS(s shape) shape {
+	s.ours = strings.NewReplacer("people", "people_rls", "visits", "visits_rls", "patients", "patients_rls").Replace(s.ours)
+	s.schema, s.opts, s.anyTenant = rlsSchema, nil, true
+	return s
+}
+
+// unseen has a text that nobody sent before, each time: the guard plans it, and the alternative's driver prepares it.
+func unseen(s shape) shape {
+	s.unseen = new(atomic.Int64)
+	return s
+}
+
+// sealedInsertion inserts rows with two sealed columns and a blind index.
+func sealedInsertion(rows int) shape {
+	s := insertion(rows)
+	s.ours = strings.Replace(s.ours, "visits (id, person_id, ward, cost)", "patients (id, name, ssn, ward)", 1)
+	s.peer = strings.Replace(s.peer, "visits (tenant_id, id, person_id, ward, cost)", "patients_plain (tenant_id, id, name, ssn, ward)", 1)
+	ids := s.args
+	s.args = func() []any {
+		args := ids()
+		for i := 0; i < len(args); i += 4 {
+			args[i+1], args[i+2], args[i+3] = fmt.Sprint("Patient number ", args[i]), fmt.Sprint("ssn ", args[i]), "ward"
+		}
+		return args
+	}
+	return s
+}
+
+// insertions numbers the rows that are inserted: each has ids of its own.
+var insertions atomic.Int64
+
 // insertion inserts rows with ids that nobody had before.
 func insertion(rows int) shape {
 	var next atomic.Int64
-	next.Store(int64(rows) << 40) // rows of different sizes insert into one table
+	next.Store(insertions.Add(1) << 40)
 	var ours, peer []string
 	for i := range rows {
 		n := 4 * i
@@ -163,6 +222,9 @@ func (b *sqlBench) pair(s shape) (*Pair, error) {
 }
 
 func (s *shape) run(ctx context.Context, db *sql.DB, query string, args []any) error {
+	if s.unseen != nil {
+		query = fmt.Sprintf("%s /* %d */", query, s.unseen.Add(1))
+	}
 	if s.columns == 0 {
 		_, err := db.ExecContext(ctx, query, args...)
 		return err

@@ -33,21 +33,22 @@ type silence struct{}
 func (silence) Record(context.Context, *audit.Event) error { return nil }
 
 // tables are what both engines hold: people and visits in the clear, patients sealed and, for the alternative, in the
-// clear, and on PostgreSQL visits once more behind row-level security.
+// clear, and what the guard uses once more, on PostgreSQL behind row-level security.
 var tables = []string{
 	`CREATE TABLE people (tenant_id TENANT NOT NULL, id bigint NOT NULL, ward text NOT NULL, PRIMARY KEY (tenant_id, id))`,
 	`CREATE TABLE visits (tenant_id TENANT NOT NULL, id bigint NOT NULL, person_id bigint NOT NULL, ward text NOT NULL, cost bigint NOT NULL, PRIMARY KEY (tenant_id, id))`,
 	`CREATE TABLE visits_rls (tenant_id TENANT NOT NULL, id bigint NOT NULL, person_id bigint NOT NULL, ward text NOT NULL, cost bigint NOT NULL, PRIMARY KEY (tenant_id, id))`,
+	`CREATE TABLE people_rls (tenant_id TENANT NOT NULL, id bigint NOT NULL, ward text NOT NULL, PRIMARY KEY (tenant_id, id))`,
 	`CREATE TABLE patients (tenant_id TENANT NOT NULL, id bigint NOT NULL, name BLOB, ssn BLOB, ssn_index BLOB, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
+	`CREATE TABLE patients_rls (tenant_id TENANT NOT NULL, id bigint NOT NULL, name BLOB, ssn BLOB, ssn_index BLOB, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
 	`CREATE TABLE patients_plain (tenant_id TENANT NOT NULL, id bigint NOT NULL, name text, ssn text, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn))`,
 }
 
 var (
-	sqlSchema = sqldb.Schema{
-		"people": {}, "visits": {},
-		"patients": {Sealed: sqldb.Columns{"name": sqldb.Text(), "ssn": sqldb.Text().Searchable("ssn_index")}},
-	}
-	rlsSchema = sqldb.Schema{"visits_rls": {}}
+	sealedTable = sqldb.Table{Sealed: sqldb.Columns{"name": sqldb.Text(), "ssn": sqldb.Text().Searchable("ssn_index")}}
+	sqlSchema   = sqldb.Schema{"people": {}, "visits": {}, "patients": sealedTable, "patients_plain": {}}
+	rlsSchema   = sqldb.Schema{"people_rls": {}, "visits_rls": {}, "patients_rls": sealedTable}
+	fillSchema  = sqldb.Schema{"patients": sealedTable, "patients_rls": sealedTable}
 )
 
 // sqlBench is a filled database: the handle of somebody who writes the predicates by hand, and how to open guarded ones.
@@ -99,13 +100,13 @@ func (b *sqlBench) fill(owner *sql.DB, tenantType, blob string, opts *sqldb.Opti
 			visits = append(visits, fmt.Sprintf("('%s', %d, %d, 'ward %d', %d)", id, i, i, i%10, t*i))
 			plain = append(plain, fmt.Sprintf("('%s', %d, 'Patient number %d', '%s', 'ward %d')", id, i, i, ssn(i), i%10))
 		}
-		for table, values := range map[string][]string{"people": people, "visits": visits, "visits_rls": visits, "patients_plain": plain} {
+		for table, values := range map[string][]string{"people": people, "people_rls": people, "visits": visits, "visits_rls": visits, "patients_plain": plain} {
 			if _, err := owner.ExecContext(ctx, "INSERT INTO "+table+" VALUES "+strings.Join(values, ", ")); err != nil {
 				return err
 			}
 		}
 	}
-	db, err := b.open(sqlSchema, silence{}, opts)
+	db, err := b.open(fillSchema, silence{}, opts)
 	if err != nil {
 		return err
 	}
@@ -118,8 +119,10 @@ func (b *sqlBench) fill(owner *sql.DB, tenantType, blob string, opts *sqldb.Opti
 			rows = append(rows, fmt.Sprintf("($%d, $%d, $%d, $%d)", n+1, n+2, n+3, n+4))
 			args = append(args, i, fmt.Sprintf("Patient number %d", i), ssn(i), fmt.Sprintf("ward %d", i%10))
 		}
-		if _, err := db.ExecContext(ctx, "INSERT INTO patients (id, name, ssn, ward) VALUES "+strings.Join(rows, ", "), args...); err != nil {
-			return err
+		for table := range fillSchema {
+			if _, err := db.ExecContext(ctx, "INSERT INTO "+table+" (id, name, ssn, ward) VALUES "+strings.Join(rows, ", "), args...); err != nil {
+				return err
+			}
 		}
 	}
 	_, err = owner.ExecContext(ctx, "ANALYZE")

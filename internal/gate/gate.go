@@ -180,7 +180,7 @@ func unavailable(err error) error {
 
 // Note records a single event about something that touches no further data, such as the end of a transaction, and how
 // it went. It returns an error only where the event could not be recorded.
-func (g *Gate) Note(ctx context.Context, op *Op, outcome error) error {
+func (g *Gate) Note(ctx context.Context, op *Op, r Result) error {
 	ctx = context.WithoutCancel(ctx)
 	access, err := tenant.FromContext(ctx)
 	if err != nil {
@@ -189,11 +189,8 @@ func (g *Gate) Note(ctx context.Context, op *Op, outcome error) error {
 	e := &audit.Event{
 		Code: op.Code, Phase: audit.Single, Status: audit.Success,
 		Tenant: access.Tenant, Actor: access.Actor, Purpose: access.Purpose, Request: access.Request,
-		Rows: -1, Bytes: -1,
 	}
-	if outcome != nil {
-		e.Status, e.Reason = audit.Failure, reason(outcome)
-	}
+	r.describe(e)
 	op.describe(e)
 	if sealer, err := g.ring.AuditSealer(ctx, access.Tenant); err == nil {
 		e.Sealer = sealer

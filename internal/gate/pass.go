@@ -24,16 +24,26 @@ type Result struct {
 	Rows  int64
 	Bytes int64
 	Err   error
+	// Unknown tells that Err came in the place of the store's answer: what was asked for may have taken place.
+	Unknown bool
+}
+
+// describe writes how it went into an event.
+func (r Result) describe(e *audit.Event) {
+	e.Rows, e.Bytes = r.Rows, r.Bytes
+	switch {
+	case r.Unknown:
+		e.Status, e.Reason = audit.Unknown, reason(r.Err)
+	case r.Err != nil:
+		e.Status, e.Reason = audit.Failure, reason(r.Err)
+	}
 }
 
 // Leave records how the operation went. It does not end when ctx does: an access that happened is recorded although
 // its caller has gone. Call it once.
 func (p *Pass) Leave(ctx context.Context, r Result) error {
 	e := p.event(audit.Outcome, audit.Success)
-	e.Rows, e.Bytes = r.Rows, r.Bytes
-	if r.Err != nil {
-		e.Status, e.Reason = audit.Failure, reason(r.Err)
-	}
+	r.describe(e)
 	if err := p.gate.log.Record(context.WithoutCancel(ctx), e); err != nil {
 		return fmt.Errorf("the operation took place but its outcome could not be recorded: %w", unavailable(err))
 	}

@@ -2,6 +2,8 @@ package sqldb_test
 
 import (
 	"context"
+	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // The tests in this file are of defects that were found by attack: each failed before its defence was built.
@@ -156,12 +159,68 @@ func (r rewriter) RewriteQuery(ctx context.Context, c *pgx.Conn, sql string, arg
 	return r.sql, nil, nil
 }
 
+// disguised passes for a value with database/sql, which asks for the methods of a decimal and not for a type.
+type disguised struct{ rewriter }
+
+func (disguised) Decompose([]byte) (form byte, negative bool, coefficient []byte, exponent int32) {
+	return 0, false, nil, 0
+}
+
+// TestRawTakesNoOptions: who calls the connection of (*sql.Conn).Raw passes by database/sql's conversion of arguments.
+func TestRawTakesNoOptions(t *testing.T) {
+	e := newEnv(t, sqldb.PostgreSQL, nil)
+	fill(t, e)
+	c, err := e.db.Conn(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const steal = `SELECT set_config('strongroom.tenant', 'Clinic', false) AS name`
+	err = c.Raw(func(raw any) error {
+		for _, arg := range []any{
+			rewriter{steal}, &rewriter{steal}, disguised{rewriter{steal}}, pgx.NamedArgs{"a": 1}, pgx.QueryResultFormatsByOID{25: 1},
+			[]any{rewriter{steal}}, struct{}{}, json.Number("1"), pgx.QueryExecModeSimpleProtocol, pgx.QueryResultFormats{1},
+		} {
+			args := []driver.NamedValue{{Ordinal: 1, Value: arg}}
+			rows, err := raw.(driver.QueryerContext).QueryContext(as(tenantA), `SELECT $1 AS name FROM countries`, args)
+			if err == nil {
+				got := make([]driver.Value, 1)
+				if err := rows.Next(got); err == nil && got[0] == "Clinic" {
+					t.Errorf("%T replaced the statement", arg)
+				}
+				rows.Close()
+			}
+			st, err := raw.(driver.ConnPrepareContext).PrepareContext(as(tenantA), `UPDATE patients SET ward = $1 WHERE id = 1`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.(driver.StmtExecContext).ExecContext(as(tenantA), []driver.NamedValue{{Ordinal: 1, Value: rewriter{steal}}}); err == nil {
+				t.Error("a statement's argument was taken for an option")
+			}
+		}
+		// A transaction that is begun here and not ended goes with the connection.
+		_, err := raw.(driver.ConnBeginTx).BeginTx(as(tenantA), driver.TxOptions{})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	e.db.SetMaxOpenConns(1)
+	for _, id := range []tenant.ID{tenantB, tenantA} {
+		if got := e.rows(t, id, `SELECT name FROM patients WHERE id = 1`); len(got) != 1 || got[0][0] != "Þóra 1 of "+id.String() {
+			t.Errorf("afterwards %s reads %v", id, got)
+		}
+	}
+}
+
 // TestArgumentsAreNoOptions: pgx takes some types of arguments for options, one of which replaces the statement.
 func TestArgumentsAreNoOptions(t *testing.T) {
 	e := newEnv(t, sqldb.PostgreSQL, nil)
 	fill(t, e)
 	for _, arg := range []any{
-		rewriter{`SELECT set_config('strongroom.tenant', 'Clinic', false)`}, &rewriter{`SELECT 'x'`}, pgx.NamedArgs{"a": 1}, pgx.StrictNamedArgs{"a": 1},
+		rewriter{`SELECT set_config('strongroom.tenant', 'Clinic', false)`}, disguised{rewriter{`SELECT 'x'`}}, &disguised{rewriter{`SELECT 'x'`}},
+		&rewriter{`SELECT 'x'`}, pgx.NamedArgs{"a": 1}, pgx.StrictNamedArgs{"a": 1},
 		pgx.QueryResultFormatsByOID{25: 1},
 	} {
 		if got, err := e.tryRows(as(tenantA), `SELECT $1::text AS name`, arg); err == nil || !strings.Contains(err.Error(), "cannot be converted") {

@@ -124,6 +124,7 @@ type access struct {
 	id     tenant.ID
 	pass   *gate.Pass // nil for a savepoint, which touches no data
 	values []driver.Value
+	inTx   bool
 }
 
 // enter plans the statement, passes the gate and binds the arguments.
@@ -137,6 +138,9 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 	}
 	if len(args) != plan.NumInput {
 		return nil, fmt.Errorf("sqldb: the statement takes %d parameters and was given %d", plan.NumInput, len(args))
+	}
+	if err := c.checkArgs(args); err != nil {
+		return nil, err
 	}
 	if plan.Verb == sqlplan.Savepoint {
 		if c.tx == nil {
@@ -153,7 +157,7 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 	if err != nil {
 		return nil, err
 	}
-	a := &access{plan: plan, id: pass.Tenant(), pass: pass}
+	a := &access{plan: plan, id: pass.Tenant(), pass: pass, inTx: c.tx != nil}
 	if versions := len(pass.Keys().IndexKeyIDs()); versions > 1 {
 		// The tenant's index key is being rotated: search under every live version.
 		if a.plan, err = c.db.plan(query, versions); err != nil {
@@ -191,10 +195,22 @@ func (c *conn) refuse(ctx context.Context, why error) error {
 
 // failed records that an admitted statement failed, and returns why.
 func (a *access) failed(ctx context.Context, why error) error {
-	if err := a.pass.Leave(ctx, gate.Result{Rows: -1, Bytes: -1, Err: why}); err != nil {
-		return errors.Join(why, err)
+	r := a.result(-1, why)
+	if err := a.pass.Leave(ctx, r); err != nil {
+		return errors.Join(r.Err, err)
 	}
-	return why
+	return r.Err
+}
+
+// result is how the statement went. A write by itself may stand although its answer was lost; one in a transaction goes
+// with its connection.
+func (a *access) result(rows int64, err error) gate.Result {
+	var lost *noAnswerError
+	r := gate.Result{Rows: a.recorded(rows), Bytes: -1, Err: err, Unknown: a.plan.Verb != sqlplan.Read && !a.inTx && errors.As(err, &lost)}
+	if r.Unknown && !errors.Is(err, ErrOutcomeUnknown) {
+		r.Err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return r
 }
 
 // op describes a planned statement to the gate.

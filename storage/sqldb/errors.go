@@ -17,6 +17,10 @@ var ErrTxTenant = errors.New("sqldb: the transaction belongs to another tenant; 
 // changed under the running process.
 var ErrSchemaChanged = errors.New("sqldb: the database's schema has changed since it was opened; open it again")
 
+// ErrOutcomeUnknown means that a write outside a transaction, or a commit, was sent and that the connection or the context
+// ended before the answer came. It may have taken place: read before you try again. The audit trail says "unknown" too.
+var ErrOutcomeUnknown = errors.New("sqldb: the write may have taken place, as no answer to it came; read before you try again")
+
 var errTxTenant = ErrTxTenant
 
 // errCommitRolledBack is PostgreSQL's answer to COMMIT in a transaction that had failed.

@@ -89,6 +89,7 @@ type env struct {
 	db      *sql.DB
 	raw     *sql.DB
 	dsn     string
+	super   string // PostgreSQL's superuser, of this database
 	ring    *keys.Keyring
 	log     *recorder
 	guard   storage.Guard
@@ -132,7 +133,7 @@ func onBoth(t *testing.T, opts *sqldb.Options, test func(*testing.T, *env)) {
 func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
 	t.Helper()
 	e := &env{dialect: dialect, log: &recorder{}}
-	e.raw, e.dsn = newRaw(t, dialect)
+	e.raw, e.dsn, e.super = newRaw(t, dialect)
 	for _, ddl := range clinicTables[dialect] {
 		mustExec(t, e.raw, ddl)
 	}
@@ -154,21 +155,22 @@ func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
 	return e
 }
 
-// newRaw returns the owner's handle of an empty database, and the application's connection string.
-func newRaw(t *testing.T, dialect sqldb.Dialect) (*sql.DB, string) {
+// newRaw returns the owner's handle of an empty database, the application's connection string, and the superuser's.
+func newRaw(t *testing.T, dialect sqldb.Dialect) (raw *sql.DB, dsn, super string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.db")
-	driver, url, dsn := "sqlite", "file:"+path+"?_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)", "sqlite:"+path
+	driver, url := "sqlite", "file:"+path+"?_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)"
+	dsn = "sqlite:" + path
 	if dialect == sqldb.PostgreSQL {
 		database := testenv.Postgres(t).NewDatabase(t)
-		driver, url, dsn = "pgx", database.OwnerURL, database.AppURL
+		driver, url, dsn, super = "pgx", database.OwnerURL, database.AppURL, database.SuperURL
 	}
 	raw, err := sql.Open(driver, url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { raw.Close() })
-	return raw, dsn
+	return raw, dsn, super
 }
 
 func newRing(t *testing.T, ids ...tenant.ID) *keys.Keyring {

@@ -64,7 +64,7 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 			opts.TenantColumn = table.Tenant
 		}
 	}
-	raw, dsn := newRaw(t, dialect)
+	raw, dsn, _ := newRaw(t, dialect)
 	for _, create := range w.schema.Shared() {
 		mustExec(t, raw, create)
 	}
@@ -82,7 +82,7 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 	w.guarded.SetMaxOpenConns(3)
 	t.Cleanup(func() { w.guarded.Close() })
 	for _, id := range genTenants {
-		w.plain[id], _ = newRaw(t, dialect)
+		w.plain[id], _, _ = newRaw(t, dialect)
 		for _, create := range w.schema.Plain(id.String()) {
 			mustExec(t, w.plain[id], create)
 		}

@@ -133,7 +133,7 @@ func TestOpenChecksTheTables(t *testing.T) {
 	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
 		for _, m := range append(mistakes, perEngine[dialect]...) {
 			t.Run(string(dialect)+"/"+m.what, func(t *testing.T) {
-				raw, dsn := newRaw(t, dialect)
+				raw, dsn, _ := newRaw(t, dialect)
 				blob := map[sqldb.Dialect]string{sqldb.SQLite: "BLOB", sqldb.PostgreSQL: "bytea"}[dialect]
 				ddl := strings.ReplaceAll(m.ddl, "BLOBTYPE", blob)
 				if strings.Contains(ddl, "GOODPOLICY") {
@@ -185,7 +185,7 @@ func TestDDLMakesTablesFit(t *testing.T) {
 	schema := sqldb.Schema{`Odd "name"`: {Sealed: sqldb.Columns{"s": sqldb.Text().Searchable("s_index")}}}
 	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
 		t.Run(string(dialect), func(t *testing.T) {
-			raw, dsn := newRaw(t, dialect)
+			raw, dsn, _ := newRaw(t, dialect)
 			mustExec(t, raw, `CREATE TABLE "Odd ""name""" (id bigint NOT NULL)`)
 			ddl, err := schema.DDL(dialect, nil)
 			if err != nil {

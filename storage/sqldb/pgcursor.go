@@ -38,7 +38,7 @@ func newPgCursor(s *pgSession, rows pgx.Rows, pending *pendingBatch) (cursor, er
 	c.ahead, c.more = true, rows.Next()
 	if err := rows.Err(); err != nil {
 		c.close()
-		return nil, badConn(err)
+		return nil, s.badConn(err)
 	}
 	fields := rows.FieldDescriptions()
 	c.decode = make([]func([]byte) (driver.Value, error), len(fields))
@@ -90,7 +90,7 @@ func (c *pgCursor) next(dest []driver.Value) error {
 	}
 	if !more {
 		if err := c.rows.Err(); err != nil {
-			return redact(err)
+			return c.session.lost(err)
 		}
 		return io.EOF
 	}
@@ -124,7 +124,7 @@ func (c *pgCursor) close() error {
 			c.session.remember(c.pending.id)
 		}
 	}
-	return redact(err)
+	return c.session.lost(err)
 }
 
 // binaryTypes are what pgx's database/sql driver asks for in binary form; all others it takes as the server's text.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -91,7 +92,7 @@ func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []
 	if !s.switching(id) {
 		rows, err := s.conn.Query(ctx, sql, anys(args)...)
 		if err != nil {
-			return nil, badConn(err)
+			return nil, s.badConn(err)
 		}
 		return newPgCursor(s, rows, nil)
 	}
@@ -102,12 +103,12 @@ func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []
 	results := s.conn.SendBatch(ctx, batch)
 	if _, err := results.Exec(); err != nil {
 		results.Close()
-		return nil, badConn(err)
+		return nil, s.badConn(err)
 	}
 	rows, err := results.Query()
 	if err != nil {
 		results.Close()
-		return nil, badConn(err)
+		return nil, s.badConn(err)
 	}
 	// The setting counts once the whole batch has succeeded: see pgCursor.close.
 	return newPgCursor(s, rows, &pendingBatch{results: results, id: id})
@@ -120,7 +121,7 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 	if !s.switching(id) {
 		tag, err := s.conn.Exec(ctx, sql, anys(args)...)
 		if err != nil {
-			return 0, badConn(err)
+			return 0, s.badConn(err)
 		}
 		return tag.RowsAffected(), nil
 	}
@@ -130,14 +131,14 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 	results := s.conn.SendBatch(ctx, s.batch(id, sql, args))
 	if _, err := results.Exec(); err != nil {
 		results.Close()
-		return 0, badConn(err)
+		return 0, s.badConn(err)
 	}
 	tag, err := results.Exec()
 	if cerr := results.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
-		return 0, badConn(err)
+		return 0, s.badConn(err)
 	}
 	s.remember(id)
 	return tag.RowsAffected(), nil
@@ -173,12 +174,12 @@ func (s *pgSession) begin(ctx context.Context, id tenant.ID, opts driver.TxOptio
 		// Before BEGIN: inside the transaction a ROLLBACK would bring back the tenant before.
 		s.current = tenant.ID{}
 		if _, err := s.conn.Exec(ctx, setTenant, id.String()); err != nil {
-			return badConn(err)
+			return s.badConn(err)
 		}
 		s.current = id
 	}
 	if _, err := s.conn.Exec(ctx, text); err != nil {
-		return badConn(err)
+		return s.badConn(err)
 	}
 	s.inTx = true
 	if s.switching(id) {
@@ -220,9 +221,17 @@ func beginText(opts driver.TxOptions) (string, error) {
 
 func (s *pgSession) commit(ctx context.Context) error {
 	s.ended()
+	sent := ctx.Err() == nil && !s.conn.IsClosed()
 	tag, err := s.conn.Exec(ctx, "COMMIT")
 	if err != nil {
-		return redact(err)
+		var pg *pgconn.PgError
+		// For a connection that breaks after a statement without parameters was sent pgx says that nothing was.
+		unheard := sent && s.conn.IsClosed() && !errors.As(err, &pg)
+		s.mustBeIdle()
+		if unheard {
+			return &noAnswerError{redact(err)}
+		}
+		return s.lost(err)
 	}
 	if tag.String() == "ROLLBACK" {
 		return errCommitRolledBack
@@ -230,10 +239,25 @@ func (s *pgSession) commit(ctx context.Context) error {
 	return nil
 }
 
+// rollback ends the transaction. Where the connection is gone, so is the transaction.
 func (s *pgSession) rollback(ctx context.Context) error {
 	s.ended()
+	if s.conn.IsClosed() {
+		return nil
+	}
 	_, err := s.conn.Exec(ctx, "ROLLBACK")
+	if err != nil {
+		s.mustBeIdle()
+	}
 	return redact(err)
+}
+
+// mustBeIdle closes a connection whose transaction did not end, as when its COMMIT was never sent: who holds it would go
+// on, maybe as another tenant, in a transaction that nobody knows of and nobody commits.
+func (s *pgSession) mustBeIdle() {
+	if !s.usable() {
+		s.close()
+	}
 }
 
 func (s *pgSession) ping(ctx context.Context) error {

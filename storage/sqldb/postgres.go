@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 )
@@ -108,49 +106,6 @@ func (p *postgres) dial(ctx context.Context) (*pgx.Conn, error) {
 		}
 	}
 	return conn, nil
-}
-
-// redact removes from a server's error what can hold values: the detail ("Key (ssn)=(…) already exists"), the context,
-// and, for data exceptions (SQLSTATE class 22), what the message quotes.
-func redact(err error) error {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		if err != nil && strings.Contains(err.Error(), "encode args[") {
-			// pgx prints the argument.
-			return errors.New("sqldb: a parameter cannot be encoded as the type that the database wants; pass a value of that type")
-		}
-		return err
-	}
-	c := *pg
-	c.Detail, c.Where, c.InternalQuery = "", "", ""
-	switch {
-	case strings.HasPrefix(c.Code, "23"): // constraints: they are named, and the values are in the detail
-	case c.Code == "42P01" || c.Code == "42703": // an unknown table or column
-	default:
-		c.Message = redactQuoted(c.Message)
-	}
-	return &c
-}
-
-func redactQuoted(s string) string {
-	open := strings.IndexByte(s, '"')
-	if open < 0 {
-		return s
-	}
-	// To the last quote: a quoted value can hold quotes itself.
-	end := strings.LastIndexByte(s, '"')
-	if end == open {
-		end = len(s) - 1
-	}
-	return s[:open] + `"…"` + s[end+1:]
-}
-
-// badConn tells database/sql to try another connection where pgx knows that nothing was sent.
-func badConn(err error) error {
-	if pgconn.SafeToRetry(err) {
-		return driver.ErrBadConn
-	}
-	return redact(err)
 }
 
 var errClosed = fmt.Errorf("sqldb: result set is closed: %w", io.ErrClosedPipe)

@@ -9,7 +9,6 @@ import (
 	"reflect"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
-	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/storage"
 )
@@ -95,6 +94,7 @@ func (r *rows) Next(dest []driver.Value) error {
 		// Nothing of a row that did not open reaches the caller.
 		clear(dest)
 		if !errors.Is(err, io.EOF) {
+			err = r.access.result(-1, err).Err
 			r.failed = err
 		}
 		return err
@@ -148,14 +148,15 @@ func (r *rows) Close() error {
 	if cerr := r.cursor.close(); err == nil {
 		err = cerr
 	}
-	res := gate.Result{Rows: r.access.recorded(r.count), Bytes: -1, Err: r.failed}
-	if res.Err == nil {
-		res.Err = err
-	}
 	if err == nil {
 		r.conn.wrote(r.access)
 	}
-	if lerr := r.access.pass.Leave(r.ctx, res); lerr != nil {
+	err = r.access.result(-1, err).Err
+	why := r.failed
+	if why == nil {
+		why = err
+	}
+	if lerr := r.access.pass.Leave(r.ctx, r.access.result(r.count, why)); lerr != nil {
 		return errors.Join(err, lerr)
 	}
 	return err

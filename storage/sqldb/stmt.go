@@ -63,7 +63,11 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 		return fmt.Errorf("sqldb: named parameters are not supported; use $%d for the one at that place", v.Ordinal)
 	}
 	converted, err := driver.DefaultParameterConverter.ConvertValue(v.Value)
-	if err == nil {
+	if valuer, ok := converted.(driver.Valuer); ok && err == nil && !isBasic(converted) {
+		// A type with the methods of a decimal comes back as it was, whatever other methods it has.
+		converted, err = valuer.Value()
+	}
+	if err == nil && isBasic(converted) {
 		v.Value = converted
 		return nil
 	}
@@ -74,6 +78,38 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 		}
 	}
 	return fmt.Errorf("sqldb: parameter $%d of type %T cannot be converted to a database value", v.Ordinal, v.Value)
+}
+
+// checkArgs has every argument converted. Database/sql has done so already; who calls the connection that (*sql.Conn).Raw
+// hands out has not, and could pass what pgx takes for an option.
+func (c *conn) checkArgs(args []driver.NamedValue) error {
+	for i := range args {
+		if isPlain(args[i].Value) && args[i].Name == "" {
+			continue
+		}
+		if err := c.CheckNamedValue(&args[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isPlain tells whether a value is of a type that CheckNamedValue makes.
+func isPlain(v driver.Value) bool {
+	switch v.(type) {
+	case []string, []bool, []int64, []float64, []time.Time, [][]byte, []*string, []*bool, []*int64, []*float64, []*time.Time:
+		return true
+	}
+	return isBasic(v)
+}
+
+// isBasic is driver.IsValue without the decimals, which are of any type that has their methods.
+func isBasic(v driver.Value) bool {
+	switch v.(type) {
+	case nil, int64, float64, bool, []byte, string, time.Time:
+		return true
+	}
+	return false
 }
 
 // plainList returns a copy of a slice or array of basic values, for PostgreSQL's arrays, or of bytes. The copy has none of

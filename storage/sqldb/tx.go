@@ -59,24 +59,29 @@ func (t *transaction) Commit() error {
 	}
 	t.conn.tx = nil
 	err := t.conn.session.commit(t.ctx)
-	return t.record(audit.CodeCommit, err)
+	var lost *noAnswerError
+	unknown := t.wrote && errors.As(err, &lost)
+	if unknown {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return t.record(audit.CodeCommit, gate.Result{Rows: -1, Bytes: -1, Err: err, Unknown: unknown})
 }
 
 // Rollback implements driver.Tx. It does not end with the context: a cancelled request is rolled back too.
 func (t *transaction) Rollback() error {
 	t.conn.tx = nil
 	err := t.conn.session.rollback(context.WithoutCancel(t.ctx))
-	return t.record(audit.CodeRollback, err)
+	return t.record(audit.CodeRollback, gate.Result{Rows: -1, Bytes: -1, Err: err})
 }
 
-func (t *transaction) record(code audit.Code, err error) error {
+func (t *transaction) record(code audit.Code, r gate.Result) error {
 	if !t.wrote {
-		return err
+		return r.Err
 	}
-	if rerr := t.conn.db.gate.Note(t.ctx, t.op(code), err); rerr != nil {
-		return errors.Join(err, rerr)
+	if err := t.conn.db.gate.Note(t.ctx, t.op(code), r); err != nil {
+		return errors.Join(r.Err, err)
 	}
-	return err
+	return r.Err
 }
 
 func (t *transaction) op(code audit.Code) *gate.Op {

@@ -28,7 +28,7 @@ func typed(t *testing.T, dialect sqldb.Dialect) (*sql.DB, *recorder) {
 		columns[name] = c.Searchable(name + "_index")
 	}
 	schema := sqldb.Schema{"typed": {Sealed: columns}}
-	raw, dsn := newRaw(t, dialect)
+	raw, dsn, _ := newRaw(t, dialect)
 	mustExec(t, raw, `CREATE TABLE typed (id bigint NOT NULL)`)
 	ddl, err := schema.DDL(dialect, nil)
 	if err != nil {

@@ -124,7 +124,7 @@ func TestDeletesAreAuthorizedAsDeletes(t *testing.T) {
 
 // TestOwnTypes casts to a type that the options name, and to one that they do not.
 func TestOwnTypes(t *testing.T) {
-	raw, dsn := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
 	for _, ddl := range []string{
 		`CREATE TYPE mood AS ENUM ('calm', 'worried')`, `CREATE TYPE other AS ENUM ('calm')`,
 		`CREATE TABLE visits (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, mood mood, PRIMARY KEY (tenant_id, id))`,
