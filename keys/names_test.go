@@ -176,15 +176,15 @@ func TestNamesCannotBeStripped(t *testing.T) {
 	}
 	of := func(rec envelope.Record, f envelope.Format) envelope.Record { rec.Format = f; return rec }
 	for name, rec := range map[string]envelope.Record{
-		"stripped":                            without(whole, "names"),
-		"stripped, and called earlier":        of(without(whole, "names"), envelope.Separate),
-		"called earlier":                      of(whole, envelope.Separate),
-		"earlier, called later":               of(earlier, envelope.Bound),
-		"another tenant's names":              with(whole, "names", others),
-		"an earlier data keyset":              with(whole, "data", earlier),
-		"earlier, with names":                 with(earlier, "names", whole),
-		"earlier, with names, called later":   of(with(earlier, "names", whole), envelope.Bound),
-		"an earlier index keyset":            with(whole, "index", earlier),
+		"stripped":                          without(whole, "names"),
+		"stripped, and called earlier":      of(without(whole, "names"), envelope.Separate),
+		"called earlier":                    of(whole, envelope.Separate),
+		"earlier, called later":             of(earlier, envelope.Bound),
+		"another tenant's names":            with(whole, "names", others),
+		"an earlier data keyset":            with(whole, "data", earlier),
+		"earlier, with names":               with(earlier, "names", whole),
+		"earlier, with names, called later": of(with(earlier, "names", whole), envelope.Bound),
+		"an earlier index keyset":           with(whole, "index", earlier),
 	} {
 		edit(t, r, idA, func(to *envelope.Record) { *to = rec })
 		fresh := openRing(t, l.kek, l.store, nil)

@@ -17,7 +17,9 @@ import (
 )
 
 // What a PUT stores is what was sent, sealed, with the content type it came with, recorded with its bytes.
-func TestAccept(t *testing.T) {
+func TestAccept(t *testing.T) { eachNaming(t, testAccept) }
+
+func testAccept(t *testing.T) {
 	w := newWeb(t, nil)
 	content := pattern(3*plainSegmentSize + 1)
 	for _, c := range []struct {

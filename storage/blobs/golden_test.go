@@ -95,7 +95,7 @@ func TestGolden(t *testing.T) {
 	k, err := w.ring.Tenant(w.a, tenant.MustParse(v.Tenant))
 	must(t, err)
 	for _, x := range g.Pages {
-		token, err := openPageToken(k, x.Label, &driver.ListOptions{Prefix: x.Prefix, Delimiter: x.Delimiter, PageToken: x.Sealed})
+		token, err := openPageToken(k, pageAD(k, x.Label, false), &driver.ListOptions{Prefix: x.Prefix, Delimiter: x.Delimiter, PageToken: x.Sealed})
 		if err != nil || !bytes.Equal(token, x.Token) {
 			t.Errorf("page token: %x, %v; want %x", token, err, x.Token)
 		}
@@ -186,7 +186,7 @@ func makeGolden(t *testing.T) {
 		g.Attributes = append(g.Attributes, golden.BlobAttributes{File: o.File, Label: o.Label, Key: o.Key, JSON: strings.TrimSpace(text.String()), Sealed: sealed[attributesName]})
 	}
 	page := golden.BlobPage{Label: "scans", Prefix: "2024/", Delimiter: "/", Token: []byte("t-_41cme-1/2024/ct.dcm")}
-	page.Sealed, err = sealPageToken(k, page.Label, &driver.ListOptions{Prefix: page.Prefix, Delimiter: page.Delimiter}, page.Token)
+	page.Sealed, err = sealPageToken(k, pageAD(k, page.Label, false), &driver.ListOptions{Prefix: page.Prefix, Delimiter: page.Delimiter}, page.Token)
 	must(t, err)
 	g.Pages = append(g.Pages, page)
 	for _, key := range []string{"a", "a/b", ".", "..", "../a", "a//b", "/a", "a/", "a/./b", ".!", ".~/", "ü"} {
