@@ -106,7 +106,7 @@ var errEnough = errors.New("enough")
 // each calls f for the names and directories directly below a prefix, until it returns an error.
 func (b *bucket) each(ctx context.Context, prefix string, f func(name string) error) error {
 	for token := blob.FirstPageToken; len(token) > 0; {
-		found, next, err := b.inner.ListPage(ctx, token, 100, &blob.ListOptions{Prefix: prefix, Delimiter: "/"})
+		found, next, err := b.storePage(ctx, token, 100, &blob.ListOptions{Prefix: prefix, Delimiter: "/"})
 		if err != nil {
 			return fromStore(err)
 		}
@@ -123,6 +123,18 @@ func (b *bucket) each(ctx context.Context, prefix string, f func(name string) er
 		token = next
 	}
 	return nil
+}
+
+// storePage is a page of the store's own listing. A store of files answers that something is not found where a file
+// that it was about to list has just been renamed or deleted; then it is asked again.
+func (b *bucket) storePage(ctx context.Context, token []byte, size int, opts *blob.ListOptions) (found []*blob.ListObject, next []byte, err error) {
+	for range 4 {
+		found, next, err = b.inner.ListPage(ctx, token, size, opts)
+		if gcerrors.Code(err) != gcerrors.NotFound {
+			break
+		}
+	}
+	return found, next, err
 }
 
 // absent returns err, or where it says that there is no object and that may be for the other naming, why.

@@ -73,7 +73,7 @@ func (b *bucket) scan(ctx context.Context, s *sealedScope, prefix string, opts *
 	}
 	o := opener{sealedScope: s}
 	for token := blob.FirstPageToken; len(token) > 0; {
-		found, next, err := b.inner.ListPage(ctx, token, defaultPageSize, storeOpts)
+		found, next, err := b.storePage(ctx, token, defaultPageSize, storeOpts)
 		if err != nil {
 			return fromStore(err)
 		}
