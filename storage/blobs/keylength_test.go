@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // segmented is a key of n bytes in path segments of at most 200.
@@ -98,6 +99,16 @@ func TestSealedKeyLengths(t *testing.T) {
 		wantCode(t, tryKey(t, w, b, k(whole+1)), gcerrors.InvalidArgument)
 		_, err := b.List(&blob.ListOptions{Prefix: k(whole+1) + "/"}).Next(w.a)
 		wantCode(t, err, gcerrors.InvalidArgument)
+	}
+	acme := tenant.MustParse("acme")
+	for n, key := range map[int]func(n int) string{
+		609: k,
+		543: func(n int) string { return strings.Repeat(k(135)+"/", 3) + k(n-408) },
+	} {
+		must(t, checkSealed(acme, key(n)))
+		if err := checkSealed(acme, key(n+1)); (&bucket{}).ErrorCode(err) != gcerrors.InvalidArgument {
+			t.Errorf("a key of %d bytes: %v", n+1, err)
+		}
 	}
 	t.Run("memory", func(t *testing.T) {
 		w := sealedWorld(t)

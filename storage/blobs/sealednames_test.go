@@ -483,3 +483,34 @@ func FuzzSmallest(f *testing.F) {
 		}
 	})
 }
+
+// The way from plain names to sealed ones, over another prefix of the same store: import, and delete the source.
+func TestImportSealsNames(t *testing.T) {
+	w := newWorld(t)
+	store := memory()
+	plain := w.wrap(t, store, "records")
+	want := []string{"a/../odd", "c4nary/1", "c4nary/2", "top"}
+	for _, key := range want {
+		must(t, plain.WriteAll(w.a, key, []byte("content"), &blob.WriterOptions{ContentType: "text/x-note"}))
+	}
+	must(t, plain.WriteAll(w.b, "c4nary/bobs", []byte("content"), nil))
+	w.sealNames = true
+	sealed := w.wrap(t, blob.PrefixedBucket(store, "sealed/"), "records")
+	report, err := Import(w.a, sealed, plain, &ImportOptions{DeleteSource: true})
+	must(t, err)
+	if report.Actions[ImportNew] != int64(len(want)) || report.Deleted != int64(len(want)) {
+		t.Errorf("imported %v, deleted %d", report.Actions, report.Deleted)
+	}
+	if got := listing(t, sealed, w.a, 100, blob.ListOptions{}); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	a, err := sealed.Attributes(w.a, "c4nary/1")
+	if err != nil || a.ContentType != "text/x-note" {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	for _, name := range rawNames(t, store) {
+		if strings.Contains(name, "c4nary") && name != bob.Segment()+"/c4nary/bobs" {
+			t.Errorf("the store has %q", name)
+		}
+	}
+}
