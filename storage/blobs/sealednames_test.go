@@ -495,7 +495,7 @@ func TestImportSealsNames(t *testing.T) {
 	}
 	must(t, plain.WriteAll(w.b, "c4nary/bobs", []byte("content"), nil))
 	w.sealNames = true
-	sealed := w.wrap(t, blob.PrefixedBucket(store, "sealed/"), "records")
+	sealed := w.wrap(t, blob.PrefixedBucket(blob.NewBucket(innerDriver(store)), "sealed/"), "records")
 	report, err := Import(w.a, sealed, plain, &ImportOptions{DeleteSource: true})
 	must(t, err)
 	if report.Actions[ImportNew] != int64(len(want)) || report.Deleted != int64(len(want)) {
