@@ -23,6 +23,7 @@ type bucket struct {
 	limit  int     // Options.AttributesLimit
 	signer *Signer // Options.Signer, may be nil
 
+	buffers   *buffers
 	sealNames bool                            // Options.SealNames
 	checked   *lru.Cache[tenant.ID, struct{}] // whose names are all of one kind: see oneNaming
 }

@@ -118,7 +118,7 @@ func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, erro
 	if limit == 0 {
 		limit = DefaultAttributesLimit
 	}
-	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit, signer: o.Signer, sealNames: o.SealNames, checked: checked}, nil
+	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked}, nil
 }
 
 // checkGuard tells what is wrong with the guard before anything is opened.
