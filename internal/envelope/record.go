@@ -3,6 +3,7 @@ package envelope
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -58,7 +59,7 @@ type Keyset struct {
 
 // KeysetAD appends the associated data of the record's keyset of a purpose.
 func (r *Record) KeysetAD(dst []byte, purpose string) []byte {
-	dst = KeysetAD(dst, r.Tenant, purpose)
+	dst = KeysetAD(slices.Grow(dst, 192), r.Tenant, purpose)
 	if r.Format == Bound {
 		for _, k := range r.Keysets {
 			dst = component(dst, k.Purpose)

@@ -40,9 +40,10 @@
 //
 // # Sealed names
 //
-// A sealed name hides what a segment says, and shows that it is there: how many segments a key has, how long each is,
-// which objects share a directory, and that an object which comes back is called as it was before. A segment in one
-// directory looks nothing like the same one in another, or of another tenant or bucket.
+// A sealed name hides what a segment says, and shows that it is there: whose it is, how many segments a key has, how long
+// each is, which objects share a directory, and that an object which comes back is called as it was before. A segment
+// in one directory looks nothing like the same one in another, or of another tenant or bucket. The key that seals names
+// is not rotated: objects are looked up by it.
 //
 // Listings are in the order of keys, as everywhere in gocloud.dev, with any prefix and any delimiter. The store has another
 // order, so each page reads all names of the directory that the prefix ends in (without the delimiter "/", of all

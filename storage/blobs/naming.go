@@ -129,6 +129,9 @@ func (b *bucket) each(ctx context.Context, prefix string, f func(name string) er
 // that it was about to list has just been renamed or deleted; then it is asked again.
 func (b *bucket) storePage(ctx context.Context, token []byte, size int, opts *blob.ListOptions) (found []*blob.ListObject, next []byte, err error) {
 	for range 4 {
+		if err = ctx.Err(); err != nil { // memory and files do not look
+			break
+		}
 		found, next, err = b.inner.ListPage(ctx, token, size, opts)
 		if gcerrors.Code(err) != gcerrors.NotFound {
 			break

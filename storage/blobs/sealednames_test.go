@@ -2,6 +2,7 @@ package blobs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -170,10 +171,14 @@ func TestSealedListingsAreThoseOfPlainBuckets(t *testing.T) {
 type listCounter struct {
 	bucketDriver
 	asked []driver.ListOptions
+	then  func() // called after each, if not nil
 }
 
 func (c *listCounter) ListPaged(ctx contextT, o *driver.ListOptions) (*driver.ListPage, error) {
 	c.asked = append(c.asked, *o)
+	if c.then != nil {
+		defer c.then()
+	}
 	return c.bucketDriver.ListPaged(ctx, o)
 }
 
@@ -445,6 +450,22 @@ func TestStoreListsOtherSealedNames(t *testing.T) {
 	it := b.List(&blob.ListOptions{Prefix: "a/"})
 	if o, err := it.Next(w.a); err == io.EOF || !errors.Is(err, storage.ErrIsolation) {
 		t.Errorf("got %v, %v", o, err)
+	}
+}
+
+// A listing that reads many pages of the store ends with its context.
+func TestSealedListingIsCancelled(t *testing.T) {
+	w := sealedWorld(t)
+	inner := &listCounter{bucketDriver: innerDriver(memory())}
+	b := w.wrap(t, blob.NewBucket(inner), "records")
+	for i := range defaultPageSize + 1 {
+		must(t, b.WriteAll(w.a, fmt.Sprint(i), nil, &blob.WriterOptions{ContentType: "x/y"}))
+	}
+	ctx, cancel := context.WithCancel(w.a)
+	inner.asked, inner.then = nil, cancel
+	page, _, err := b.ListPage(ctx, blob.FirstPageToken, 1, nil)
+	if !errors.Is(err, context.Canceled) || len(page) > 0 || len(inner.asked) != 1 {
+		t.Errorf("%d objects after %d pages, %v", len(page), len(inner.asked), err)
 	}
 }
 
