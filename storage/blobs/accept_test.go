@@ -43,8 +43,9 @@ func testAccept(t *testing.T) {
 		if c.contentType != "" {
 			header = []string{"Content-Type", c.contentType}
 		}
+		token := w.sign(t, w.a, c.grant)
 		w.log.take()
-		got := do(t, "PUT", w.url, w.sign(t, w.a, c.grant), string(c.body), header...)
+		got := do(t, "PUT", w.url, token, string(c.body), header...)
 		events := w.log.take()
 		stored, err := w.bucket.ReadAll(w.a, c.grant.Key)
 		must(t, err)
@@ -111,8 +112,9 @@ func TestAcceptRefuses(t *testing.T) {
 		t.Errorf("to replace an object with a token to create it: %d", got.status)
 	}
 	unchanged(t, w, "create only")
+	token = w.sign(t, w.a, Grant{Method: "PUT", Key: "absent"})
 	w.log.set(func(*audit.Event) bool { return true })
-	if got := do(t, "PUT", w.url, w.sign(t, w.a, Grant{Method: "PUT", Key: "absent"}), "x"); got.status != 503 {
+	if got := do(t, "PUT", w.url, token, "x"); got.status != 503 {
 		t.Errorf("without a log: %d", got.status)
 	}
 	w.log.set(nil)

@@ -2,6 +2,8 @@ package blobs
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"gocloud.dev/blob"
@@ -130,7 +132,18 @@ func (b *bucket) sign(ctx context.Context, s *signing, key string, opts *driver.
 	if err := hook(opts.BeforeSign); err != nil {
 		return "", err
 	}
-	return s.signer.issue(access, b.label, key, s.grant)
+	token, issued, err := s.signer.issue(access, b.label, key, s.grant)
+	if err != nil {
+		return "", err
+	}
+	// The event names the token as its uses do, so that each can be led back to who asked for it.
+	op := b.op(audit.CodeBlobGrant, b.opOf(issued.Method, key).Action.Verb, key)
+	op.Details["grant"], op.Details["method"] = grantName(issued), s.grant.Method
+	op.Details["expires"] = time.Unix(issued.Expires, 0).UTC().Format(time.RFC3339)
+	if err := b.gate.Note(ctx, op, nil); err != nil {
+		return "", fmt.Errorf("blobs: no token is issued that is not recorded: %w", err)
+	}
+	return token, nil
 }
 
 // opOf is the operation that a token is for.

@@ -99,7 +99,8 @@
 // # HTTP
 //
 // A token of [Signer.Sign] stands for one access that the access in its context may make: one method, one object, until
-// it expires. What it opens is guarded and recorded as any access is, in the name of who asked for it, so that a
+// it expires. That it was issued is recorded, and what it opens is guarded and recorded as any access is, in the name of who
+// asked for it, so that a
 // suspended tenant's tokens stop working at once, and so do those of an actor whom the authorizer refuses. A handler
 // keeps what it serves out of shared caches, and browsers from running it.
 //

@@ -276,7 +276,7 @@ func makeGoldenGrants(t *testing.T, g *golden.Blobs, id tenant.ID) {
 		{Method: "GET", Key: "2024/ct.dcm", Lifetime: time.Minute},
 		{Method: "PUT", Key: "new", MaxBytes: 1000, ContentType: "image/png", CreateOnly: true},
 	} {
-		token, err := signer.issue(access, "scans", grant.Key, &grant)
+		token, _, err := signer.issue(access, "scans", grant.Key, &grant)
 		must(t, err)
 		x, err := signer.open("scans", token)
 		must(t, err)

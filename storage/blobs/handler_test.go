@@ -513,3 +513,45 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// Issuing a token is in the trail under the name that its uses have there, and without a log there is no token.
+func TestIssuedTokensAreInTheTrail(t *testing.T) {
+	w := newWeb(t, nil)
+	signer, err := NewSigner(w.handle, &SignerOptions{URL: w.url})
+	must(t, err)
+	links, err := Wrap(w.inner, w.guard, &Options{Label: "records", Signer: signer})
+	must(t, err)
+	for name, issue := range map[string]func() (string, error){
+		"Sign":      func() (string, error) { return w.signer.Sign(w.a, w.bucket, Grant{Method: "GET", Key: "k"}) },
+		"SignedURL": func() (string, error) { return links.SignedURL(w.a, "k", nil) },
+	} {
+		w.log.take()
+		issued, err := issue()
+		must(t, err)
+		events := w.log.take()
+		if len(events) != 1 {
+			t.Fatalf("%s: recorded %+v", name, events)
+		}
+		e := events[0]
+		if e.Code != audit.CodeBlobGrant || e.Phase != audit.Single || e.Status != audit.Success || e.Tenant != alice || e.Actor != "nurse@alice" || e.Sealer == nil ||
+			e.Name != "records" || e.Details["key"] != "k" || e.Details["method"] != "GET" || e.Details["expires"] == "" {
+			t.Errorf("%s: recorded %+v", name, e)
+		}
+		token := issued[strings.LastIndexByte(issued, '=')+1:]
+		g, err := w.signer.open("records", token)
+		must(t, err)
+		if want := accessOfGrant(g).Request; e.Details["grant"] == "" || e.Details["grant"] != want {
+			t.Errorf("%s: the token is called %q where it is issued and %q where it is used", name, e.Details["grant"], want)
+		}
+		w.log.set(func(*audit.Event) bool { return true })
+		if issued, err := issue(); issued != "" || !errors.Is(err, audit.ErrUnavailable) {
+			t.Errorf("%s: without a log %q, %v", name, issued, err)
+		}
+		w.log.set(nil)
+	}
+	// A whole key that Import asks for is no token.
+	w.log.take()
+	if _, err := wholeKey(w.a, w.bucket, "k"); err != nil || len(w.log.take()) > 0 {
+		t.Errorf("asking for a whole key: %v, or an event", err)
+	}
+}
