@@ -83,15 +83,15 @@
 // An object's name in the store has at most [MaxKeyLength] bytes, the tenant's segment and marks for segments that are
 // empty or begin with a dot included: what S3 and GCS take. Stores have their own limits below that: files 234 bytes for
 // each path segment (255 are a file name's, and fileblob needs 21) and none that ends in ".attrs", Azure 1,024
-// characters and 254 segments; gateways that keep objects as files refuse keys
-// that end in a slash, and like all files cannot have both "a" and "a/b". Where a file system folds case, keys that
-// differ in case overwrite each other within a tenant, and what was overwritten fails to open; tenants never do.
+// characters and 254 segments; gateways that keep objects as files refuse keys that end in a slash, and like all files
+// cannot have both "a" and "a/b". Where a file system folds case, keys that differ in case overwrite each other within a
+// tenant, and what was overwritten fails to open; tenants never do.
 //
 // A sealed name takes 35 bytes and 8/5 of its length for each segment, and eight for the whole, of the same 1,024: for a
-// tenant "acme" a key of one segment has up to 609 bytes, one of four alike up to 543. On files and gateways that keep objects as
-// files a directory's segment has at most 137 bytes, and on files an object's 125. Otherwise sealed names have fewer limits
-// than plain ones: letters and digits, in lower case, are all that the store sees, so case may be folded, keys may end in
-// a slash or ".attrs", and "a" and "a/b" are two objects on every store.
+// tenant "acme" a key of one segment has up to 609 bytes, one of four alike up to 543. On files and on gateways that keep
+// objects as files a directory's segment has at most 137 bytes, and on files an object's 125. Otherwise sealed names have
+// fewer limits than plain ones: letters and digits, in lower case, are all that the store sees, so case may be folded,
+// keys may end in a slash or ".attrs", and "a" and "a/b" are two objects on every store.
 //
 // Sealed attributes have [Options.AttributesLimit] bytes. An object has at most 2^32-1 segments, 256 TiB. Delimiters
 // cannot contain ".", "!", "~" or "//", where names are not sealed.
@@ -99,10 +99,9 @@
 // # HTTP
 //
 // A token of [Signer.Sign] stands for one access that the access in its context may make: one method, one object, until
-// it expires. That it was issued is recorded, and what it opens is guarded and recorded as any access is, in the name of who
-// asked for it, so that a
-// suspended tenant's tokens stop working at once, and so do those of an actor whom the authorizer refuses. A handler
-// keeps what it serves out of shared caches, and browsers from running it.
+// it expires. That it was issued is recorded, and what it opens is guarded and recorded as any access is, in the name of
+// who asked for it, so that a suspended tenant's tokens stop working at once, and so do those of an actor whom the
+// authorizer refuses. A handler keeps what it serves out of shared caches, and browsers from running it.
 //
 // # Moving in
 //
