@@ -42,7 +42,8 @@
 //   - Code that runs in the application's process, or has its memory, its credentials for Vault or its file of
 //     key-encryption keys. It can do what the application can.
 //   - Who the actor is. The application authenticates and says so in the [tenant.Access]; Strongroom believes it.
-//   - What is not sealed: plain columns, object names, numbers and sizes of rows and objects, access patterns and
+//   - What is not sealed: plain columns, object names without the option that seals them (and with it the number and
+//     lengths of their segments and which share a directory), numbers and sizes of rows and objects, access patterns and
 //     timing, and which rows of one tenant have the same blind index value in a searchable column.
 //   - Age and order: who can write to the database can exchange two values of the same tenant, table and column, or put
 //     an old one back. Who can write to the key store can deny service, and undo a suspension with an older record.

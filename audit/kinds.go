@@ -34,6 +34,8 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{data, 6, "Create"}, true
 	case CodeBlobDelete:
 		return kind{data, 7, "Delete"}, true
+	case CodeBlobGrant:
+		return kind{data, 99, "Grant"}, true
 	case CodeCommit:
 		return kind{data, 99, "Commit"}, true
 	case CodeRollback:

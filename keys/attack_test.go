@@ -159,7 +159,11 @@ func opensEverything(k *keys.Tenant) bool {
 	_, err2 := k.Audit().Pseudonym("x")
 	_, err3 := k.Index().ComputePrimaryPRF([]byte("x"), 16)
 	_, err4 := k.Blobs().NewEncryptingWriter(io.Discard, nil)
-	return errors.Join(err, err2, err3, err4) == nil
+	names, err5 := k.Names()
+	if err5 == nil {
+		_, err5 = names.EncryptDeterministically([]byte("x"), nil)
+	}
+	return errors.Join(err, err2, err3, err4, err5) == nil
 }
 
 // TestNoErrorShowsASecret provokes every failure there is with known secrets around, and looks for them.

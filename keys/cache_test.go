@@ -136,6 +136,7 @@ func TestFailNow(t *testing.T) {
 			cold := openRing(t, f, f, nil)
 			_, err = cold.Tenant(t.Context(), idB)
 			wantErr(t, err, keys.ErrUnavailable)
+			r.AwaitRefresh(idA) // one that fails later is remembered for longer
 			set(nil)
 			clock.Add(time.Second) // no longer than a failure is remembered
 			open(t, r, idA)

@@ -2,7 +2,7 @@
 //
 // Each tenant has a key-encryption key (KEK) of its own, which never leaves its provider ([KEK]: Vault Transit or a
 // local file). It wraps the tenant's root keyset, and the root keyset encrypts one Tink keyset per purpose: sealed
-// columns, blind indexes, objects, and the personal parts of the audit trail. Wrapped and encrypted keysets live in
+// columns, blind indexes, objects, their names, and the personal parts of the audit trail. Wrapped and encrypted keysets live in
 // a [Store]. One KEK call opens a cold tenant; a [Keyring] keeps opened tenants in a bounded cache.
 //
 // What a keyring promises, and what it costs:
@@ -14,7 +14,8 @@
 //     and by the associated data of each purpose keyset. A record or a wrapped root that is put in another tenant's
 //     place is refused with [ErrIntegrity].
 //   - Whoever can write to the store can deny service, and can undo a suspension by restoring an earlier record:
-//     restrict writing to it. They cannot open anything with it.
+//     restrict writing to it. They cannot open anything with it, and cannot take a keyset out of a record, put one in or
+//     exchange one: each is bound to the list of all.
 //
 // Keys in memory are not hidden from code in the same process, and Go cannot promise to erase them.
 package keys

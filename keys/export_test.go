@@ -91,12 +91,45 @@ func (r *Keyring) AddKey(ctx context.Context, id tenant.ID, purpose string, prim
 	}
 	for i := range rec.Keysets {
 		if rec.Keysets[i].Purpose == purpose {
-			if rec.Keysets[i].Encrypted, err = encryptKeyset(root, id, purpose, h); err != nil {
+			if rec.Keysets[i].Encrypted, err = encryptKeyset(root, rec, purpose, h); err != nil {
 				return err
 			}
 		}
 	}
 	_, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), stored.Version)
+	return err
+}
+
+// MakeEarlier makes the tenant's record one of an earlier version, without a keyset for names of objects.
+func (r *Keyring) MakeEarlier(ctx context.Context, id tenant.ID) error {
+	stored, err := r.store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	rec, err := envelope.ParseRecord(stored.Data)
+	if err != nil {
+		return err
+	}
+	root, err := r.unwrapRoot(ctx, rec)
+	if err != nil {
+		return err
+	}
+	earlier := *rec
+	earlier.Format, earlier.Keysets = envelope.Separate, nil
+	for _, k := range rec.Keysets {
+		if k.Purpose == purposeNames {
+			continue
+		}
+		h, err := decryptKeyset(root, rec, k.Purpose)
+		if err != nil {
+			return err
+		}
+		if k.Encrypted, err = encryptKeyset(root, &earlier, k.Purpose, h); err != nil {
+			return err
+		}
+		earlier.Keysets = append(earlier.Keysets, k)
+	}
+	_, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, &earlier), stored.Version)
 	return err
 }
 

@@ -34,7 +34,12 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := openGolden(t, v)
+	checkVectors(t, v, openGolden(t, v))
+}
+
+// checkVectors opens all that was sealed with the tenant's keys.
+func checkVectors(t *testing.T, v *golden.Vectors, k *keys.Tenant) {
+	t.Helper()
 	for _, f := range v.Fields {
 		want, err := golden.Parse(f.Logical, f.Text)
 		if err != nil {
@@ -124,23 +129,23 @@ func checkObject(t *testing.T, k *keys.Tenant, o *golden.Object) {
 // openGolden opens the vectors' tenant from its KEK file and record.
 func openGolden(t *testing.T, v *golden.Vectors) *keys.Tenant {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "kek"), v.LocalKEK, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	kek, err := localkek.Open(filepath.Join(dir, "kek"), &localkek.Options{MustExist: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := filestore.Open(filepath.Join(dir, "records"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := tenant.MustParse(v.Tenant)
-	if _, err := store.Put(t.Context(), id, v.Record, 0); err != nil {
-		t.Fatal(err)
-	}
-	return open(t, openRing(t, kek, store, &keys.Options{Label: v.Keyring}), id)
+	l := goldenLocal(t, v)
+	return open(t, openRing(t, l.kek, l.store, &keys.Options{Label: v.Keyring}), tenant.MustParse(v.Tenant))
+}
+
+// goldenLocal has the vectors' KEK file and record.
+func goldenLocal(t *testing.T, v *golden.Vectors) *local {
+	t.Helper()
+	l := &local{dir: t.TempDir()}
+	must(t, os.WriteFile(filepath.Join(l.dir, "kek"), v.LocalKEK, 0o600))
+	var err error
+	l.kek, err = localkek.Open(filepath.Join(l.dir, "kek"), &localkek.Options{MustExist: true})
+	must(t, err)
+	l.store, err = filestore.Open(filepath.Join(l.dir, "records"), nil)
+	must(t, err)
+	_, err = l.store.Put(t.Context(), tenant.MustParse(v.Tenant), v.Record, 0)
+	must(t, err)
+	return l
 }
 
 // makeGolden makes new keys and vectors. Formats that are in use must go on reading the old ones: keep them beside.

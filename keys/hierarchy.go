@@ -24,6 +24,7 @@ const (
 	purposeBlobs     = "blobs"     // AES256-GCM-HKDF streaming: objects
 	purposeData      = "data"      // AES256-GCM: sealed columns, attributes of objects
 	purposeIndex     = "index"     // AES-CMAC PRF: blind indexes
+	purposeNames     = "names"     // AES256-SIV: names of objects; not in the records of earlier versions
 	purposePseudonym = "pseudonym" // AES-CMAC PRF: actors in audit events
 )
 
@@ -45,22 +46,46 @@ func (r *Keyring) newRecord(ctx context.Context, id tenant.ID) (*envelope.Record
 	if rec.WrappedRoot, err = r.wrapRoot(ctx, rec, handle); err != nil {
 		return nil, err
 	}
-	for _, purpose := range []string{purposeAudit, purposeBlobs, purposeData, purposeIndex, purposePseudonym} {
-		params, err := parametersOf(purpose)
-		if err != nil {
+	handles := map[string]*keyset.Handle{}
+	for _, purpose := range purposes() {
+		if handles[purpose], err = newPurposeKeyset(purpose); err != nil {
 			return nil, err
 		}
-		h, err := newKeyset(params)
-		if err != nil {
-			return nil, err
-		}
-		encrypted, err := encryptKeyset(root, id, purpose, h)
-		if err != nil {
-			return nil, err
-		}
-		rec.Keysets = append(rec.Keysets, envelope.Keyset{Purpose: purpose, Encrypted: encrypted})
 	}
-	return rec, nil
+	return rec, bind(root, rec, handles)
+}
+
+// purposes returns every purpose, ascending.
+func purposes() []string {
+	return []string{purposeAudit, purposeBlobs, purposeData, purposeIndex, purposeNames, purposePseudonym}
+}
+
+func newPurposeKeyset(purpose string) (*keyset.Handle, error) {
+	params, err := parametersOf(purpose)
+	if err != nil {
+		return nil, err
+	}
+	return newKeyset(params)
+}
+
+// bind puts the keysets of every purpose into a record, each bound to all: whoever can write to the store cannot take
+// one away and have the others open.
+func bind(root tink.AEAD, rec *envelope.Record, handles map[string]*keyset.Handle) error {
+	rec.Format, rec.Keysets = envelope.Bound, nil
+	for _, purpose := range purposes() {
+		rec.Keysets = append(rec.Keysets, envelope.Keyset{Purpose: purpose})
+	}
+	for i := range rec.Keysets {
+		k := &rec.Keysets[i]
+		if handles[k.Purpose] == nil {
+			return fmt.Errorf("%w: the record of tenant %s has no keyset %q", ErrIntegrity, rec.Tenant, k.Purpose)
+		}
+		var err error
+		if k.Encrypted, err = encryptKeyset(root, rec, k.Purpose, handles[k.Purpose]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newKeyset(params key.Parameters) (*keyset.Handle, error) {
@@ -75,10 +100,10 @@ func newKeyset(params key.Parameters) (*keyset.Handle, error) {
 	return m.Handle()
 }
 
-func encryptKeyset(root tink.AEAD, id tenant.ID, purpose string, h *keyset.Handle) ([]byte, error) {
+func encryptKeyset(root tink.AEAD, rec *envelope.Record, purpose string, h *keyset.Handle) ([]byte, error) {
 	var out bytes.Buffer
-	if err := h.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), root, envelope.KeysetAD(nil, id, purpose)); err != nil {
-		return nil, fmt.Errorf("keys: encrypt the keyset %q of tenant %s: %w", purpose, id, err)
+	if err := h.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), root, rec.KeysetAD(nil, purpose)); err != nil {
+		return nil, fmt.Errorf("keys: encrypt the keyset %q of tenant %s: %w", purpose, rec.Tenant, err)
 	}
 	return out.Bytes(), nil
 }
@@ -134,7 +159,7 @@ func decryptKeyset(root tink.AEAD, rec *envelope.Record, purpose string) (*keyse
 		if k.Purpose != purpose {
 			continue
 		}
-		h, err := keyset.ReadWithAssociatedData(keysetBytes(k.Encrypted), root, envelope.KeysetAD(nil, rec.Tenant, purpose))
+		h, err := keyset.ReadWithAssociatedData(keysetBytes(k.Encrypted), root, rec.KeysetAD(nil, purpose))
 		if err != nil {
 			return nil, fmt.Errorf("%w: the keyset %q of tenant %s does not open under its root", ErrIntegrity, purpose, rec.Tenant)
 		}

@@ -21,15 +21,20 @@ const conflicts = 16
 const recordWait = 2 * time.Second
 
 // Provision makes the tenant's keys. It succeeds without effect, and without an audit event, where they exist and are
-// active; it may be called by several processes at once and again after a crash at any step. The error wraps
+// active; it may be called by several processes at once and again after a crash at any step. What a tenant lacks that
+// was provisioned by an earlier version, it adds: so far the key of objects' names. Versions that know none do not
+// open the tenant any more; other processes of this one see it within [Options.SuspendWithin]. The error wraps
 // [ErrSuspended] or [ErrShredded] where that is the tenant's state, [ErrUnavailable], or [audit.ErrUnavailable].
 func (r *Keyring) Provision(ctx context.Context, id tenant.ID) error {
 	if err := r.usable(ctx, id); err != nil {
 		return err
 	}
-	switch done, err := r.provisioned(ctx, id); {
-	case err != nil || done:
+	e, err := r.provisioned(ctx, id)
+	switch {
+	case err != nil || e != nil && e.keys.names != nil:
 		return err
+	case e != nil:
+		return r.complete(ctx, e)
 	}
 	t, err := r.intend(ctx, audit.CodeKeyProvision, id, nil, "")
 	if err != nil {
@@ -38,19 +43,19 @@ func (r *Keyring) Provision(ctx context.Context, id tenant.ID) error {
 	return t.outcome(ctx, r.provision(ctx, id, t))
 }
 
-// provisioned reports whether an active record exists that opens.
-func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (bool, error) {
+// provisioned returns the entry of an active record that opens, or nil where there is no record.
+func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (*entry, error) {
 	r.misses.Remove(id)
 	e, err := r.fly(ctx, id, needKeys)
 	switch {
 	case errors.Is(err, ErrNotProvisioned):
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, err
+		return nil, err
 	case e.keys == nil:
-		return false, e.refusal()
+		return nil, e.refusal()
 	}
-	return true, nil
+	return e, nil
 }
 
 func (r *Keyring) forget(id tenant.ID) {
@@ -87,12 +92,12 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 
 // lostRace settles a provisioning that another process completed first: its keys are the tenant's.
 func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
-	done, err := r.provisioned(ctx, id)
+	e, err := r.provisioned(ctx, id)
 	if errors.Is(err, ErrShredded) {
 		// The other process also shredded the tenant, and our Create may have come after its Destroy.
 		return errors.Join(err, r.kek.Destroy(ctx, id))
 	}
-	if err == nil && !done {
+	if err == nil && e == nil {
 		err = fmt.Errorf("%w: tenant %s: the record appeared and disappeared while it was provisioned", ErrUnavailable, id)
 	}
 	return err
@@ -103,24 +108,29 @@ func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
 // tenant is suspended already. If the suspension cannot be recorded it takes effect all the same, and the error
 // wraps [audit.ErrUnavailable]: repeat the call to have it recorded.
 func (r *Keyring) Suspend(ctx context.Context, id tenant.ID, reason string) error {
-	return r.change(ctx, audit.CodeKeySuspend, id, reason, func(rec *envelope.Record) error {
-		rec.State = envelope.StateSuspended
-		return nil
+	return r.change(ctx, audit.CodeKeySuspend, id, reason, func(rec *envelope.Record) (bool, error) {
+		return setState(rec, envelope.StateSuspended), nil
 	})
 }
 
 // Resume restores access to a suspended tenant's keys. Reason is as in [Keyring.Suspend]. It succeeds where the
 // tenant is active already. Nothing is resumed that cannot be recorded.
 func (r *Keyring) Resume(ctx context.Context, id tenant.ID, reason string) error {
-	return r.change(ctx, audit.CodeKeyResume, id, reason, func(rec *envelope.Record) error {
-		rec.State = envelope.StateActive
-		return nil
+	return r.change(ctx, audit.CodeKeyResume, id, reason, func(rec *envelope.Record) (bool, error) {
+		return setState(rec, envelope.StateActive), nil
 	})
+}
+
+// setState reports whether it changed the record.
+func setState(rec *envelope.Record, s envelope.State) bool {
+	before := rec.State
+	rec.State = s
+	return s != before
 }
 
 // change records the intent, changes the record, and records the outcome. Two events, because a single one before
 // would claim what may not happen, and a single one after could be lost in a crash.
-func (r *Keyring) change(ctx context.Context, code audit.Code, id tenant.ID, reason string, edit func(*envelope.Record) error) error {
+func (r *Keyring) change(ctx context.Context, code audit.Code, id tenant.ID, reason string, edit func(*envelope.Record) (bool, error)) error {
 	if err := r.usable(ctx, id); err != nil {
 		return err
 	}
@@ -148,8 +158,9 @@ func (r *Keyring) change(ctx context.Context, code audit.Code, id tenant.ID, rea
 	return t.outcome(ctx, err)
 }
 
-// swap edits the tenant's record and stores it unless somebody else changed it in between; then it begins again.
-func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Record) error) error {
+// swap edits the tenant's record and stores it unless somebody else changed it in between; then it begins again. Edit
+// reports whether it changed anything.
+func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Record) (changed bool, err error)) error {
 	for range conflicts {
 		stored, err := r.store.Get(ctx, id)
 		if errors.Is(err, ErrNotFound) {
@@ -166,12 +177,12 @@ func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Re
 			r.forget(id)
 			return (&entry{id: id, state: rec.State}).refusal()
 		}
-		before := rec.State
-		if err := edit(rec); err != nil {
+		edited, err := edit(rec)
+		if err != nil {
 			return err
 		}
 		version := stored.Version
-		if rec.State != before {
+		if edited {
 			version, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), stored.Version)
 		}
 		if errors.Is(err, ErrConflict) {
@@ -213,9 +224,9 @@ func (r *Keyring) Shred(ctx context.Context, id tenant.ID, reason string) error 
 }
 
 func (r *Keyring) shred(ctx context.Context, id tenant.ID) error {
-	err := r.swap(ctx, id, func(rec *envelope.Record) error {
+	err := r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
 		rec.State, rec.RootVersion, rec.WrappedRoot, rec.Keysets = envelope.StateShredded, 0, nil, nil
-		return nil
+		return true, nil
 	})
 	if err != nil && !errors.Is(err, ErrShredded) {
 		return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
+	"github.com/tink-crypto/tink-go/v2/daead/aessiv"
 	"github.com/tink-crypto/tink-go/v2/insecuresecretdataaccess"
 	"github.com/tink-crypto/tink-go/v2/key"
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -34,6 +35,8 @@ func parametersOf(purpose string) (key.Parameters, error) {
 	case purposeBlobs:
 		return aesgcmhkdf.NewParameters(aesgcmhkdf.ParametersOpts{
 			KeySizeInBytes: 32, DerivedKeySizeInBytes: 32, HKDFHashType: aesgcmhkdf.SHA256, SegmentSizeInBytes: BlobSegmentSize})
+	case purposeNames:
+		return aessiv.NewParameters(nameKeySize, aessiv.VariantTink)
 	default:
 		return nil, fmt.Errorf("keys: the purpose %q is unknown", purpose)
 	}

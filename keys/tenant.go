@@ -22,6 +22,7 @@ type Tenant struct {
 	index    *prf.Set
 	indexIDs []uint32
 	blobs    []blobKey // the primary first
+	names    *nameKey  // nil where the record is of an earlier version
 	audit    *auditSealer
 }
 
@@ -53,6 +54,16 @@ func (t *Tenant) open(root tink.AEAD, rec *envelope.Record, sealer *auditSealer)
 	}
 	if t.blobs, err = newBlobKeys(blobs); err != nil {
 		return integrity(rec, purposeBlobs, err)
+	}
+	if !hasKeyset(rec, purposeNames) {
+		return nil
+	}
+	names, err := decryptKeyset(root, rec, purposeNames)
+	if err != nil {
+		return err
+	}
+	if t.names, err = newNameKey(names); err != nil {
+		return integrity(rec, purposeNames, err)
 	}
 	return nil
 }
@@ -102,6 +113,16 @@ func (t *Tenant) BlobKey(id uint32) (*aesgcmhkdf.Key, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Names is the deterministic AEAD of objects' names: AES256-SIV with Tink's output prefix. The error wraps
+// [ErrNotProvisioned] where the tenant was provisioned by a version that made no key for it: [Keyring.Provision] adds
+// one.
+func (t *Tenant) Names() (tink.DeterministicAEAD, error) {
+	if t.names == nil {
+		return nil, fmt.Errorf("%w: tenant %s has no key for names of objects, which earlier versions did not make; call Keyring.Provision, which adds it", ErrNotProvisioned, t.id)
+	}
+	return t.names.primitive()
 }
 
 // Audit seals the personal parts of audit events.

@@ -25,6 +25,8 @@ const (
 	kindPseudonym = 8  // the input of an actor's pseudonym
 	kindBlobPage  = 9  // a page token of an object listing, which is not kept
 	kindBlobGrant = 10 // a token for one object over HTTP, which is not kept; begins with no tenant
+	kindBlobName  = 11 // one piece of an object's sealed name
+	kindNamesPage = 12 // a page token of a listing of sealed names, which is not kept
 )
 
 // begin appends the version, the kind and the tenant.
@@ -61,7 +63,8 @@ func BlobAttrsAD(dst []byte, id tenant.ID, label, key string) []byte {
 	return component(component(begin(dst, kindBlobAttrs, id), label), key)
 }
 
-// KeysetAD appends the associated data of a purpose keyset encrypted under the tenant's root keyset.
+// KeysetAD appends the associated data of a purpose keyset encrypted under the tenant's root keyset. Where its record
+// binds its keysets to each other, [Record.KeysetAD] appends more.
 func KeysetAD(dst []byte, id tenant.ID, purpose string) []byte {
 	return component(begin(dst, kindKeyset, id), purpose)
 }

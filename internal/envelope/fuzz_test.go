@@ -35,6 +35,11 @@ func indexSet(t testing.TB, v *golden.Vectors) *prf.Set {
 func FuzzParseRecord(f *testing.F) {
 	v, _ := load(f)
 	f.Add([]byte(v.Record))
+	n, err := golden.LoadNames("../..")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(n.Record))
 	for _, b := range v.Malformed["record"] {
 		f.Add([]byte(b))
 	}

@@ -37,6 +37,7 @@ func TestNoTwoPlacesEncodeAlike(t *testing.T) {
 		add(fmt.Sprintf("field %q", p), envelope.FieldAD(nil, id, p.table, p.column))
 		add(fmt.Sprintf("blob %q", p), envelope.BlobAD(nil, id, p.table, p.column))
 		add(fmt.Sprintf("attributes %q", p), envelope.BlobAttrsAD(nil, id, p.table, p.column))
+		add(fmt.Sprintf("name %q", p), envelope.BlobNameAD(nil, id, p.table, p.column))
 		for _, value := range []string{"", "v", "\x00\x00\x00\x01v"} {
 			add(fmt.Sprintf("index %q of %q", p, value), envelope.IndexInput(nil, id, p.table, p.column, []byte(value)))
 		}
@@ -53,6 +54,14 @@ func TestNoTwoPlacesEncodeAlike(t *testing.T) {
 			add(fmt.Sprintf("keyset %q", k), envelope.KeysetAD(nil, id, s))
 			add(fmt.Sprintf("audit %q", k), envelope.AuditAD(nil, id, s))
 			add(fmt.Sprintf("page %q", k), envelope.BlobPageAD(nil, id, s))
+			add(fmt.Sprintf("page of names %q", k), envelope.NamesPageAD(nil, id, s))
+			for _, beside := range [][]string{{s}, {s, ""}, {s, "x"}} {
+				rec := envelope.Record{Format: envelope.Bound, Tenant: id}
+				for _, p := range beside {
+					rec.Keysets = append(rec.Keysets, envelope.Keyset{Purpose: p})
+				}
+				add(fmt.Sprintf("keyset %q beside %q", k, beside), rec.KeysetAD(nil, s))
+			}
 			add(fmt.Sprintf("pseudonym %q", k), envelope.PseudonymInput(nil, id, s))
 			add(fmt.Sprintf("root %q", k), envelope.AppendRoot(nil, &envelope.Root{Tenant: id, Keyring: s, Version: 1, Keyset: []byte("k")}))
 		}

@@ -3,6 +3,7 @@ package envelope
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -17,8 +18,20 @@ const (
 	StateShredded  State = 3
 )
 
-// recordMagic begins every record: "SRK" and the format's version.
-var recordMagic = [4]byte{'S', 'R', 'K', 1}
+// recordMagic begins every record; the format's version follows.
+const recordMagic = "SRK"
+
+// Format is the version of a record.
+type Format byte
+
+// The formats. They differ in the associated data of the keysets alone.
+const (
+	// Separate keysets are bound to their purpose only: what stands beside them can be taken away.
+	Separate Format = 1
+	// Bound keysets are bound to the purposes of all keysets in the record as well, so that none can be taken away or
+	// added, and none be exchanged for one of a [Separate] record.
+	Bound Format = 2
+)
 
 // MaxRecordSize is the longest record, in bytes.
 const MaxRecordSize = 64<<10 - 1
@@ -29,6 +42,7 @@ const maxKeysets = 32
 // Record is what a keyring keeps in its store for one tenant. Nothing in it is secret; all but State is
 // authenticated by the ciphertexts it holds.
 type Record struct {
+	Format      Format
 	Tenant      tenant.ID
 	Keyring     string // the keyring's label
 	State       State
@@ -37,16 +51,27 @@ type Record struct {
 	Keysets     []Keyset // by ascending purpose; empty when shredded
 }
 
-// Keyset is one purpose's Tink EncryptedKeyset (binary serialization) under the root keyset, with [KeysetAD].
+// Keyset is one purpose's Tink EncryptedKeyset (binary serialization) under the root keyset, with [Record.KeysetAD].
 type Keyset struct {
 	Purpose   string
 	Encrypted []byte
 }
 
+// KeysetAD appends the associated data of the record's keyset of a purpose.
+func (r *Record) KeysetAD(dst []byte, purpose string) []byte {
+	dst = KeysetAD(slices.Grow(dst, 192), r.Tenant, purpose)
+	if r.Format == Bound {
+		for _, k := range r.Keysets {
+			dst = component(dst, k.Purpose)
+		}
+	}
+	return dst
+}
+
 // AppendRecord appends the record: "SRK", the version, the tenant, the keyring's label, the state, the root's version,
 // the wrapped root, the number of keysets as a big-endian uint32, and for each its purpose and bytes.
 func AppendRecord(dst []byte, r *Record) []byte {
-	dst = append(dst, recordMagic[:]...)
+	dst = append(append(dst, recordMagic...), byte(r.Format))
 	dst = component(component(dst, r.Tenant.String()), r.Keyring)
 	dst = append(dst, byte(r.State))
 	dst = binary.BigEndian.AppendUint32(dst, r.RootVersion)
@@ -65,11 +90,12 @@ func ParseRecord(b []byte) (*Record, error) {
 		return nil, fmt.Errorf("%w: a record of %d bytes is over the limit of %d", ErrMalformed, len(b), MaxRecordSize)
 	}
 	r := newReader(b)
-	if [4]byte(append(r.take(4), 0, 0, 0, 0)[:4]) != recordMagic {
-		return nil, fmt.Errorf("%w: not a key record of version %d", ErrMalformed, recordMagic[3])
+	magic, format := string(r.take(len(recordMagic))), Format(r.byte())
+	if magic != recordMagic || format != Separate && format != Bound {
+		return nil, fmt.Errorf("%w: not a key record of version %d or %d", ErrMalformed, Separate, Bound)
 	}
 	id, err := tenant.Parse(string(r.component()))
-	rec := &Record{Tenant: id, Keyring: string(r.component()), State: State(r.byte()), RootVersion: r.uint32(), WrappedRoot: r.component()}
+	rec := &Record{Format: format, Tenant: id, Keyring: string(r.component()), State: State(r.byte()), RootVersion: r.uint32(), WrappedRoot: r.component()}
 	n := r.uint32()
 	if !r.ok || err != nil || n > maxKeysets {
 		return nil, fmt.Errorf("%w: a key record that is cut short or has an unusable part", ErrMalformed)

@@ -60,7 +60,7 @@ func (s *suite) wrap(id tenant.ID, plaintext string) []byte {
 	if err != nil {
 		s.Fatalf("Wrap: %v", err)
 	}
-	if bytes.Contains(wrapped, []byte(plaintext)) {
+	if len(plaintext) > 2 && bytes.Contains(wrapped, []byte(plaintext)) { // shorter ones are there by chance
 		s.Fatal("what Wrap returns contains the plaintext")
 	}
 	return wrapped

@@ -17,7 +17,9 @@ import (
 )
 
 // What a PUT stores is what was sent, sealed, with the content type it came with, recorded with its bytes.
-func TestAccept(t *testing.T) {
+func TestAccept(t *testing.T) { eachNaming(t, testAccept) }
+
+func testAccept(t *testing.T) {
 	w := newWeb(t, nil)
 	content := pattern(3*plainSegmentSize + 1)
 	for _, c := range []struct {
@@ -41,8 +43,9 @@ func TestAccept(t *testing.T) {
 		if c.contentType != "" {
 			header = []string{"Content-Type", c.contentType}
 		}
+		token := w.sign(t, w.a, c.grant)
 		w.log.take()
-		got := do(t, "PUT", w.url, w.sign(t, w.a, c.grant), string(c.body), header...)
+		got := do(t, "PUT", w.url, token, string(c.body), header...)
 		events := w.log.take()
 		stored, err := w.bucket.ReadAll(w.a, c.grant.Key)
 		must(t, err)
@@ -109,8 +112,9 @@ func TestAcceptRefuses(t *testing.T) {
 		t.Errorf("to replace an object with a token to create it: %d", got.status)
 	}
 	unchanged(t, w, "create only")
+	token = w.sign(t, w.a, Grant{Method: "PUT", Key: "absent"})
 	w.log.set(func(*audit.Event) bool { return true })
-	if got := do(t, "PUT", w.url, w.sign(t, w.a, Grant{Method: "PUT", Key: "absent"}), "x"); got.status != 503 {
+	if got := do(t, "PUT", w.url, token, "x"); got.status != 503 {
 		t.Errorf("without a log: %d", got.status)
 	}
 	w.log.set(nil)

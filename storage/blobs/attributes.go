@@ -99,7 +99,7 @@ type stat struct {
 func (b *bucket) stat(ctx context.Context, k *keys.Tenant, key, name string) (*stat, error) {
 	stored, err := b.inner.Attributes(ctx, name)
 	if err != nil {
-		return nil, fromStore(err)
+		return nil, b.absent(ctx, k, err)
 	}
 	sealed, err := openAttributes(k, b.label, key, stored.Metadata)
 	if err != nil {

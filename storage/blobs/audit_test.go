@@ -19,7 +19,9 @@ import (
 
 // Every operation is an intent before and an outcome after, with the bytes it moved; the object's key is in the
 // sealed details only.
-func TestTrail(t *testing.T) {
+func TestTrail(t *testing.T) { eachNaming(t, testTrail) }
+
+func testTrail(t *testing.T) {
 	w := newWorld(t)
 	b, _ := w.mem(t, "records")
 	const key = "patients/jane.doe"
@@ -73,7 +75,9 @@ func TestTrail(t *testing.T) {
 }
 
 // Without an intent in the log nothing is read and nothing is written.
-func TestLogDownBefore(t *testing.T) {
+func TestLogDownBefore(t *testing.T) { eachNaming(t, testLogDownBefore) }
+
+func testLogDownBefore(t *testing.T) {
 	w := newWorld(t)
 	inner := &counting{bucketDriver: innerDriver(memory())}
 	b := w.wrap(t, blob.NewBucket(inner), "records")
@@ -103,7 +107,9 @@ func TestLogDownBefore(t *testing.T) {
 }
 
 // An outcome that cannot be recorded is an error of the operation, and what it found is not returned.
-func TestLogDownAfter(t *testing.T) {
+func TestLogDownAfter(t *testing.T) { eachNaming(t, testLogDownAfter) }
+
+func testLogDownAfter(t *testing.T) {
 	w := newWorld(t)
 	b, _ := w.mem(t, "records")
 	must(t, b.WriteAll(w.a, "k", []byte("secret"), nil))
@@ -128,11 +134,13 @@ func TestLogDownAfter(t *testing.T) {
 }
 
 // An alert that cannot be recorded does not hide what happened.
-func TestLogDownForAlert(t *testing.T) {
+func TestLogDownForAlert(t *testing.T) { eachNaming(t, testLogDownForAlert) }
+
+func testLogDownForAlert(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	must(t, b.WriteAll(w.a, "k", pattern(fourSegments), nil))
-	name := alice.Segment() + "/k"
+	name := w.nameOf(t, alice, "k")
 	object := getRaw(t, inner, name)
 	object.body[len(object.body)-1] ^= 1
 	putRaw(t, inner, name, object)
@@ -143,7 +151,9 @@ func TestLogDownForAlert(t *testing.T) {
 }
 
 // A tenant that is suspended or shredded, or that has no keys, is refused everywhere, and the refusals are recorded.
-func TestTenantState(t *testing.T) {
+func TestTenantState(t *testing.T) { eachNaming(t, testTenantState) }
+
+func testTenantState(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	must(t, b.WriteAll(w.a, "k", []byte("x"), nil))
@@ -174,7 +184,9 @@ func TestTenantState(t *testing.T) {
 }
 
 // The authorizer sees what is done to which object, both ends of a copy included, and its refusal is final.
-func TestAuthorizer(t *testing.T) {
+func TestAuthorizer(t *testing.T) { eachNaming(t, testAuthorizer) }
+
+func testAuthorizer(t *testing.T) {
 	w := newWorld(t)
 	var seen []tenant.Action
 	deny := func(tenant.Action) bool { return false }
@@ -213,9 +225,9 @@ func TestAuthorizer(t *testing.T) {
 		must(t, b.WriteAll(w.a, "k", []byte("x"), nil))
 	}
 	deny = func(a tenant.Action) bool { return a.Key == "to" && a.Verb == tenant.Write }
-	must(t, inner.Delete(t.Context(), alice.Segment()+"/to"))
+	must(t, inner.Delete(t.Context(), w.nameOf(t, alice, "to")))
 	wantIs(t, b.Copy(w.a, "to", "k", nil), tenant.ErrDenied)
-	if slices.Contains(rawNames(t, inner), alice.Segment()+"/to") {
+	if slices.Contains(rawNames(t, inner), w.nameOf(t, alice, "to")) {
 		t.Error("a denied copy left an object")
 	}
 }
@@ -226,7 +238,9 @@ func sameAction(a, b tenant.Action) bool {
 
 // The log is away for one event and back at once: the portable Writer's second try in Close must not make an object
 // of what it has left in its buffer.
-func TestLogComesBackBeforeClose(t *testing.T) {
+func TestLogComesBackBeforeClose(t *testing.T) { eachNaming(t, testLogComesBackBeforeClose) }
+
+func testLogComesBackBeforeClose(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	for _, n := range []int{1, 600} { // below and above what the Writer buffers to find out the content type

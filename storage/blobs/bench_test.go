@@ -49,3 +49,24 @@ func BenchmarkRange4K(b *testing.B) {
 		must(b, r.Close())
 	}
 }
+
+// A key of three segments, to its name and back.
+func BenchmarkSealName(b *testing.B) {
+	w := sealedWorld(b)
+	s := w.scopeIn(b, "bench")
+	for b.Loop() {
+		_, err := s.name("patients/jane-doe/2026-11-27.pdf")
+		must(b, err)
+	}
+}
+
+func BenchmarkOpenName(b *testing.B) {
+	w := sealedWorld(b)
+	s := w.scopeIn(b, "bench")
+	name, err := s.name("patients/jane-doe/2026-11-27.pdf")
+	must(b, err)
+	for b.Loop() {
+		_, _, err := (&opener{sealedScope: s}).key(name)
+		must(b, err)
+	}
+}

@@ -2,7 +2,10 @@ package blobs
 
 import (
 	"context"
+	"fmt"
+	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/gcerrors"
@@ -21,6 +24,10 @@ type bucket struct {
 	label  string
 	limit  int     // Options.AttributesLimit
 	signer *Signer // Options.Signer, may be nil
+
+	buffers   *buffers
+	sealNames bool                            // Options.SealNames
+	checked   *lru.Cache[tenant.ID, struct{}] // whose names are all of one kind: see oneNaming
 }
 
 var _ driver.Bucket = (*bucket)(nil)
@@ -43,7 +50,7 @@ func (b *bucket) enterOp(ctx context.Context, op *gate.Op) (*gate.Pass, string, 
 	if err != nil {
 		return nil, "", err
 	}
-	name, err := scopeOf(pass.Tenant()).name(op.Action.Key)
+	name, err := b.name(pass.Keys(), op.Action.Key)
 	if err != nil {
 		return nil, "", b.leave(ctx, pass, op.Action.Key, gate.Result{Rows: -1, Bytes: -1, Err: err})
 	}
@@ -82,7 +89,7 @@ func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 		return err
 	}
 	if err = hook(opts.BeforeDelete); err == nil {
-		err = fromStore(b.inner.Delete(ctx, name))
+		err = b.absent(ctx, pass.Keys(), b.inner.Delete(ctx, name))
 	}
 	return b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: -1, Err: err})
 }
@@ -119,13 +126,24 @@ func (b *bucket) sign(ctx context.Context, s *signing, key string, opts *driver.
 	if err != nil {
 		return "", err
 	}
-	if _, err := scopeOf(access.Tenant).name(key); err != nil {
+	if err := b.nameable(access.Tenant, key); err != nil {
 		return "", err
 	}
 	if err := hook(opts.BeforeSign); err != nil {
 		return "", err
 	}
-	return s.signer.issue(access, b.label, key, s.grant)
+	token, issued, err := s.signer.issue(access, b.label, key, s.grant)
+	if err != nil {
+		return "", err
+	}
+	// The event names the token as its uses do, so that each can be led back to who asked for it.
+	op := b.op(audit.CodeBlobGrant, b.opOf(issued.Method, key).Action.Verb, key)
+	op.Details["grant"], op.Details["method"] = grantName(issued), s.grant.Method
+	op.Details["expires"] = time.Unix(issued.Expires, 0).UTC().Format(time.RFC3339)
+	if err := b.gate.Note(ctx, op, nil); err != nil {
+		return "", fmt.Errorf("blobs: no token is issued that is not recorded: %w", err)
+	}
+	return token, nil
 }
 
 // opOf is the operation that a token is for.

@@ -57,6 +57,7 @@ type harness struct {
 	open        func() (*blob.Bucket, error)
 	nonexistent func() (*blob.Bucket, error) // nil where there is no such thing
 	delimiters  bool
+	sealNames   bool
 	// keepOpen is for memory, which is one bucket however often it is opened.
 	keepOpen bool
 	signer   *Signer
@@ -90,7 +91,7 @@ func (h *harness) driver(open func() (*blob.Bucket, error)) (driver.Bucket, erro
 	if err != nil {
 		return nil, err
 	}
-	b, err := wrap(inner, h.world.guard, &Options{Label: "conformance", Signer: h.signer})
+	b, err := wrap(inner, h.world.guard, &Options{Label: "conformance", Signer: h.signer, SealNames: h.sealNames})
 	if err != nil {
 		return nil, err
 	}
@@ -122,21 +123,27 @@ func (h *harness) SupportsNonSlashDelimiters() bool { return h.delimiters }
 
 func (h *harness) Close() { h.server.Close() }
 
-// Nothing is excluded on memory and files; for S3 see slashless.
+// Nothing is excluded on memory and files, with names as they are and with sealed ones; for S3 see slashless.
 
-func TestConformanceMemory(t *testing.T) {
+func TestConformanceMemory(t *testing.T)            { conformMemory(t, false) }
+func TestConformanceMemorySealedNames(t *testing.T) { conformMemory(t, true) }
+func TestConformanceFiles(t *testing.T)             { conformFiles(t, false) }
+func TestConformanceFilesSealedNames(t *testing.T)  { conformFiles(t, true) }
+
+func conformMemory(t *testing.T, sealNames bool) {
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
 		inner := memblob.OpenBucket(nil)
 		h := newHarness(t, func() (*blob.Bucket, error) { return inner, nil })
-		h.keepOpen = true
+		h.keepOpen, h.sealNames = true, sealNames
 		return h, nil
 	}, nil)
 }
 
-func TestConformanceFiles(t *testing.T) {
+func conformFiles(t *testing.T, sealNames bool) {
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
 		dir := t.TempDir()
-		open := func() (*blob.Bucket, error) { return fileblob.OpenBucket(dir, &fileblob.Options{NoTempDir: true}) }
-		return newHarness(t, open), nil
+		h := newHarness(t, func() (*blob.Bucket, error) { return fileblob.OpenBucket(dir, &fileblob.Options{NoTempDir: true}) })
+		h.sealNames = sealNames
+		return h, nil
 	}, nil)
 }

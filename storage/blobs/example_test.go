@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // the opener of file:// URLs
@@ -90,6 +91,63 @@ func ExampleWrap() {
 	// a torn ligament, <nil>
 	// the other clinic: NotFound
 	// nobody in particular: PermissionDenied
+}
+
+// With sealed names the store sees directories, and not what anything is called.
+func ExampleOptions_sealNames() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "strongroom")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	guard, closeAll, err := openGuard(ctx, dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer closeAll()
+
+	store := memblob.OpenBucket(nil)
+	scans, err := blobs.Wrap(store, guard, &blobs.Options{Label: "scans", SealNames: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer scans.Close()
+
+	north := as(ctx, "north")
+	for _, name := range []string{"jane doe/knee", "jane doe/hip", "john roe/hip", "readme"} {
+		if err := scans.WriteAll(north, name, []byte("pixels"), nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+	show := func(b *blob.Bucket, opts *blob.ListOptions, print func(*blob.ListObject)) {
+		for list := b.List(opts); ; {
+			object, err := list.Next(north)
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				log.Fatal(err)
+			}
+			print(object)
+		}
+	}
+	show(scans, &blob.ListOptions{Delimiter: "/"}, func(o *blob.ListObject) { fmt.Println(o.Key) })
+	show(scans, &blob.ListOptions{Prefix: "jane doe/", Delimiter: "/"}, func(o *blob.ListObject) { fmt.Println(o.Key) })
+	leaks := 0
+	show(store, nil, func(o *blob.ListObject) {
+		if strings.Contains(o.Key, "jane") || strings.Contains(o.Key, "hip") {
+			leaks++
+		}
+	})
+	fmt.Println("names that the store shows:", leaks)
+	// Output:
+	// jane doe/
+	// john roe/
+	// readme
+	// jane doe/hip
+	// jane doe/knee
+	// names that the store shows: 0
 }
 
 func ExampleOpen() {

@@ -104,7 +104,9 @@ func (w *hangingWriter) Close() error {
 
 // Whatever call of the store hangs: cancelling the operation's context ends it, nothing comes to be, nothing is an
 // alert, and the trail has the outcome.
-func TestStoreHangs(t *testing.T) {
+func TestStoreHangs(t *testing.T) { eachNaming(t, testStoreHangs) }
+
+func testStoreHangs(t *testing.T) {
 	content := pattern(fourSegments)
 	w := newWorld(t)
 	for name, do := range map[string]func(ctx context.Context, b *blob.Bucket) error{
@@ -191,7 +193,9 @@ func (r *lyingReader) Attributes() *driver.ReaderAttributes {
 
 // Whatever lengths a store claims or gives, what comes out is what was written, from its beginning, and an error unless
 // it is all of it.
-func TestStoreLies(t *testing.T) {
+func TestStoreLies(t *testing.T) { eachNaming(t, testStoreLies) }
+
+func testStoreLies(t *testing.T) {
 	w := newWorld(t)
 	for _, size := range []int{0, 1, plainSegmentSize - streamHeaderSize, fourSegments} {
 		content := pattern(size)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +37,12 @@ var updateGolden = flag.Bool("update", false, "make the golden vectors anew: onl
 // goldenWorld has the tenant of the golden vectors, with its keys.
 func goldenWorld(t *testing.T) (*world, *golden.Vectors) {
 	t.Helper()
+	return goldenWorldOf(t, nil)
+}
+
+// goldenWorldOf is goldenWorld with another record of the tenant, if not nil.
+func goldenWorldOf(t *testing.T, record []byte) (*world, *golden.Vectors) {
+	t.Helper()
 	v, err := golden.Load(moduleRoot)
 	must(t, err)
 	dir := t.TempDir()
@@ -44,7 +52,10 @@ func goldenWorld(t *testing.T) (*world, *golden.Vectors) {
 	store, err := filestore.Open(filepath.Join(dir, "records"), nil)
 	must(t, err)
 	id := tenant.MustParse(v.Tenant)
-	_, err = store.Put(t.Context(), id, v.Record, 0)
+	if record == nil {
+		record = v.Record
+	}
+	_, err = store.Put(t.Context(), id, record, 0)
 	must(t, err)
 	ring, err := keys.Open(t.Context(), kek, store, &keys.Options{Label: v.Keyring})
 	must(t, err)
@@ -95,7 +106,7 @@ func TestGolden(t *testing.T) {
 	k, err := w.ring.Tenant(w.a, tenant.MustParse(v.Tenant))
 	must(t, err)
 	for _, x := range g.Pages {
-		token, err := openPageToken(k, x.Label, &driver.ListOptions{Prefix: x.Prefix, Delimiter: x.Delimiter, PageToken: x.Sealed})
+		token, err := openPageToken(k, pageAD(k, x.Label, false), &driver.ListOptions{Prefix: x.Prefix, Delimiter: x.Delimiter, PageToken: x.Sealed})
 		if err != nil || !bytes.Equal(token, x.Token) {
 			t.Errorf("page token: %x, %v; want %x", token, err, x.Token)
 		}
@@ -128,6 +139,55 @@ func checkGoldenObject(t *testing.T, ctx context.Context, b *blob.Bucket, x *gol
 	list := b.List(&blob.ListOptions{Prefix: x.Key})
 	if o, err := list.Next(ctx); err != nil || o.Key != x.Key || o.Size != int64(len(content)) {
 		t.Errorf("%s, listed: %+v, %v", x.File, o, err)
+	}
+}
+
+// TestGoldenNames finds objects under the golden names, by key and by listing.
+func TestGoldenNames(t *testing.T) {
+	n, err := golden.LoadNames(moduleRoot)
+	must(t, err)
+	w, v := goldenWorldOf(t, n.Record)
+	w.sealNames = true
+	id := tenant.MustParse(v.Tenant)
+	k, err := w.ring.Tenant(t.Context(), id)
+	must(t, err)
+	var want []string
+	b, inner := w.mem(t, "scans")
+	for _, x := range n.Names {
+		if got := w.nameIn(t, x.Label, id, x.Key); got != x.Name {
+			t.Errorf("%q in %q is %q, want %q", x.Key, x.Label, got, x.Name)
+		}
+		if x.Label != "scans" {
+			continue
+		}
+		must(t, b.WriteAll(w.a, x.Key, []byte("content"), nil))
+		if !slices.Contains(rawNames(t, inner), x.Name) {
+			t.Errorf("%q was not written as %q", x.Key, x.Name)
+		}
+		want = append(want, x.Key)
+	}
+	slices.Sort(want)
+	if got := listing(t, b, w.a, 3, blob.ListOptions{}); !slices.Equal(got, want) {
+		t.Errorf("listed %q, want %q", got, want)
+	}
+	for _, x := range n.Pages {
+		token, err := openPageToken(k, pageAD(k, x.Label, true), &driver.ListOptions{Prefix: x.Prefix, Delimiter: x.Delimiter, PageToken: x.Sealed})
+		if err != nil || !bytes.Equal(token, x.Token) {
+			t.Errorf("page token: %x, %v; want %x", token, err, x.Token)
+		}
+	}
+	for _, name := range n.Foreign {
+		putRaw(t, inner, sealedPrefix(id)+name, raw{body: []byte("x")})
+		if _, _, err := b.ListPage(w.a, blob.FirstPageToken, 1, nil); !errors.Is(err, storage.ErrIsolation) {
+			t.Errorf("with %q: %v", name, err)
+		}
+		must(t, inner.Delete(t.Context(), sealedPrefix(id)+name))
+	}
+	for _, name := range n.Junk {
+		putRaw(t, inner, sealedPrefix(id)+name, raw{body: []byte("x")})
+	}
+	if got := listing(t, b, w.a, 1000, blob.ListOptions{}); !slices.Equal(got, want) {
+		t.Errorf("with junk listed %q, want %q", got, want)
 	}
 }
 
@@ -186,7 +246,7 @@ func makeGolden(t *testing.T) {
 		g.Attributes = append(g.Attributes, golden.BlobAttributes{File: o.File, Label: o.Label, Key: o.Key, JSON: strings.TrimSpace(text.String()), Sealed: sealed[attributesName]})
 	}
 	page := golden.BlobPage{Label: "scans", Prefix: "2024/", Delimiter: "/", Token: []byte("t-_41cme-1/2024/ct.dcm")}
-	page.Sealed, err = sealPageToken(k, page.Label, &driver.ListOptions{Prefix: page.Prefix, Delimiter: page.Delimiter}, page.Token)
+	page.Sealed, err = sealPageToken(k, pageAD(k, page.Label, false), &driver.ListOptions{Prefix: page.Prefix, Delimiter: page.Delimiter}, page.Token)
 	must(t, err)
 	g.Pages = append(g.Pages, page)
 	for _, key := range []string{"a", "a/b", ".", "..", "../a", "a//b", "/a", "a/", "a/./b", ".!", ".~/", "ü"} {
@@ -216,7 +276,7 @@ func makeGoldenGrants(t *testing.T, g *golden.Blobs, id tenant.ID) {
 		{Method: "GET", Key: "2024/ct.dcm", Lifetime: time.Minute},
 		{Method: "PUT", Key: "new", MaxBytes: 1000, ContentType: "image/png", CreateOnly: true},
 	} {
-		token, err := signer.issue(access, "scans", grant.Key, &grant)
+		token, _, err := signer.issue(access, "scans", grant.Key, &grant)
 		must(t, err)
 		x, err := signer.open("scans", token)
 		must(t, err)

@@ -236,7 +236,9 @@ func TestForgedTokens(t *testing.T) {
 
 // A genuine token for something else, or at another time: the same 403, no request to the store, and a denial in the
 // name of the one it was issued to.
-func TestGenuineTokensForOtherThings(t *testing.T) {
+func TestGenuineTokensForOtherThings(t *testing.T) { eachNaming(t, testGenuineTokensForOtherThings) }
+
+func testGenuineTokensForOtherThings(t *testing.T) {
 	denies := false
 	w := newWeb(t, nil)
 	w.guard.Authorizer = tenant.AuthorizerFunc(func(context.Context, tenant.Access, tenant.Action) error {
@@ -330,13 +332,15 @@ func TestGenuineTokensForOtherThings(t *testing.T) {
 }
 
 // Nothing in a request but its token has a say in which object it is of.
-func TestTokenAloneChooses(t *testing.T) {
+func TestTokenAloneChooses(t *testing.T) { eachNaming(t, testTokenAloneChooses) }
+
+func testTokenAloneChooses(t *testing.T) {
 	w := newWeb(t, nil)
 	must(t, w.bucket.WriteAll(w.a, "other", []byte("not for this token"), nil))
 	bobs := w.sign(t, w.b, Grant{Method: "GET", Key: "k"})
 	alices := w.sign(t, w.a, Grant{Method: "GET", Key: "k"})
 	base := strings.TrimSuffix(w.url, "/objects/name.txt")
-	for _, path := range []string{"", "/", "/other", "/" + alice.Segment() + "/k", "/../" + alice.Segment() + "/other", "/%2e%2e/x", "//k",
+	for _, path := range []string{"", "/", "/other", "/" + w.nameOf(t, alice, "k"), "/../" + alice.Segment() + "/other", "/%2e%2e/x", "//k",
 		"?key=other&tenant=alice&label=x&method=PUT", "/k?response-content-type=text/html"} {
 		for token, want := range map[string]context.Context{bobs: w.b, alices: w.a} {
 			got := do(t, "GET", base+path, token, "", "X-Tenant", "alice", "X-Original-URL", "/other", "X-HTTP-Method-Override", "DELETE", "Host", "x")
@@ -354,7 +358,9 @@ func TestTokenAloneChooses(t *testing.T) {
 }
 
 // A use is recorded as an access of the one who asked for the token, under the token's id and time of issue.
-func TestTokensInTheTrail(t *testing.T) {
+func TestTokensInTheTrail(t *testing.T) { eachNaming(t, testTokensInTheTrail) }
+
+func testTokensInTheTrail(t *testing.T) {
 	w := newWeb(t, nil)
 	ctx := tenant.NewContext(t.Context(), tenant.Access{Tenant: alice, Actor: "dr.lee", Purpose: "billing", Request: strings.Repeat("ü", 60)})
 	token := w.sign(t, ctx, Grant{Method: "GET", Key: "k"})
@@ -477,7 +483,9 @@ func (urlSigning) SignedURL(context.Context, string, *driver.SignedURLOptions) (
 func (urlSigning) As(any) bool { return false }
 
 // A token that was issued through a view of the bucket is for the object that the view shows, wherever it is used.
-func TestTokenOfAPrefixedBucket(t *testing.T) {
+func TestTokenOfAPrefixedBucket(t *testing.T) { eachNaming(t, testTokenOfAPrefixedBucket) }
+
+func testTokenOfAPrefixedBucket(t *testing.T) {
 	w := newWeb(t, nil)
 	must(t, w.bucket.WriteAll(w.a, "public/k", []byte("public"), nil))
 	view := blob.PrefixedBucket(w.wrap(t, w.inner, "records"), "public/")
@@ -504,4 +512,46 @@ func FuzzToken(f *testing.F) {
 			t.Fatalf("%q: %+v, %v", s, g, err)
 		}
 	})
+}
+
+// Issuing a token is in the trail under the name that its uses have there, and without a log there is no token.
+func TestIssuedTokensAreInTheTrail(t *testing.T) {
+	w := newWeb(t, nil)
+	signer, err := NewSigner(w.handle, &SignerOptions{URL: w.url})
+	must(t, err)
+	links, err := Wrap(w.inner, w.guard, &Options{Label: "records", Signer: signer})
+	must(t, err)
+	for name, issue := range map[string]func() (string, error){
+		"Sign":      func() (string, error) { return w.signer.Sign(w.a, w.bucket, Grant{Method: "GET", Key: "k"}) },
+		"SignedURL": func() (string, error) { return links.SignedURL(w.a, "k", nil) },
+	} {
+		w.log.take()
+		issued, err := issue()
+		must(t, err)
+		events := w.log.take()
+		if len(events) != 1 {
+			t.Fatalf("%s: recorded %+v", name, events)
+		}
+		e := events[0]
+		if e.Code != audit.CodeBlobGrant || e.Phase != audit.Single || e.Status != audit.Success || e.Tenant != alice || e.Actor != "nurse@alice" || e.Sealer == nil ||
+			e.Name != "records" || e.Details["key"] != "k" || e.Details["method"] != "GET" || e.Details["expires"] == "" {
+			t.Errorf("%s: recorded %+v", name, e)
+		}
+		token := issued[strings.LastIndexByte(issued, '=')+1:]
+		g, err := w.signer.open("records", token)
+		must(t, err)
+		if want := accessOfGrant(g).Request; e.Details["grant"] == "" || e.Details["grant"] != want {
+			t.Errorf("%s: the token is called %q where it is issued and %q where it is used", name, e.Details["grant"], want)
+		}
+		w.log.set(func(*audit.Event) bool { return true })
+		if issued, err := issue(); issued != "" || !errors.Is(err, audit.ErrUnavailable) {
+			t.Errorf("%s: without a log %q, %v", name, issued, err)
+		}
+		w.log.set(nil)
+	}
+	// A whole key that Import asks for is no token.
+	w.log.take()
+	if _, err := wholeKey(w.a, w.bucket, "k"); err != nil || len(w.log.take()) > 0 {
+		t.Errorf("asking for a whole key: %v, or an event", err)
+	}
 }

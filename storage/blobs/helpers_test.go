@@ -69,6 +69,36 @@ type world struct {
 	log   *recorder
 	guard storage.Guard
 	a, b  context.Context
+	// sealNames is for the buckets that are wrapped; see eachNaming.
+	sealNames bool
+}
+
+const sealedNaming = "sealed names"
+
+// eachNaming runs a test with object names as they are and with sealed ones: every world that it makes wraps its buckets
+// accordingly.
+func eachNaming(t *testing.T, test func(*testing.T)) {
+	t.Run("plain names", test)
+	t.Run(sealedNaming, test)
+}
+
+func inSealedNaming(t testing.TB) bool {
+	return strings.Contains(t.Name(), "/"+strings.ReplaceAll(sealedNaming, " ", "_"))
+}
+
+// nameOf is where a tenant's object is in the store of a bucket labelled "records".
+func (w *world) nameOf(t testing.TB, id tenant.ID, key string) string {
+	t.Helper()
+	return w.nameIn(t, "records", id, key)
+}
+
+func (w *world) nameIn(t testing.TB, label string, id tenant.ID, key string) string {
+	t.Helper()
+	k, err := w.ring.Tenant(t.Context(), id)
+	must(t, err)
+	name, err := (&bucket{label: label, sealNames: w.sealNames}).name(k, key)
+	must(t, err)
+	return name
 }
 
 func newWorld(t testing.TB) *world {
@@ -96,7 +126,7 @@ func worldIn(t testing.TB, dir string) *world {
 			t.Fatal(err)
 		}
 	}
-	w := &world{ring: ring, log: new(recorder)}
+	w := &world{ring: ring, log: new(recorder), sealNames: inSealedNaming(t)}
 	w.guard = storage.Guard{Keys: ring, Audit: w.log}
 	w.a, w.b = accessOf(t.Context(), alice), accessOf(t.Context(), bob)
 	return w
@@ -115,7 +145,7 @@ func (w *world) mem(t testing.TB, label string) (wrapped, inner *blob.Bucket) {
 
 func (w *world) wrap(t testing.TB, inner *blob.Bucket, label string) *blob.Bucket {
 	t.Helper()
-	b, err := Wrap(inner, w.guard, &Options{Label: label})
+	b, err := Wrap(inner, w.guard, &Options{Label: label, SealNames: w.sealNames})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,9 @@ func ranges(c *counting) (n int) {
 	return n
 }
 
-func TestImport(t *testing.T) {
+func TestImport(t *testing.T) { eachNaming(t, testImport) }
+
+func testImport(t *testing.T) {
 	w := newWorld(t)
 	from, store := memory(), memory()
 	contents := plainObjects(t, from)
@@ -133,7 +135,7 @@ func TestImport(t *testing.T) {
 	if r := one(ImportOptions{Checkpoint: bytes.NewBuffer(bytes.Clone(text[:len(text)-1]))}); actions(r) != "map[done before:5 verified:1]" {
 		t.Errorf("with a line that was cut short: %+v", r)
 	}
-	name := alice.Segment() + "/b/more"
+	name := w.nameOf(t, alice, "b/more")
 	damaged := getRaw(t, store, name)
 	damaged.body[70_000] ^= 1
 	putRaw(t, store, name, damaged)
@@ -156,7 +158,9 @@ func TestImport(t *testing.T) {
 }
 
 // An import overwrites nothing but its own, and each place has one source.
-func TestImportConflicts(t *testing.T) {
+func TestImportConflicts(t *testing.T) { eachNaming(t, testImportConflicts) }
+
+func testImportConflicts(t *testing.T) {
 	w := newWorld(t)
 	to, _ := w.mem(t, "records")
 	from := memory()
@@ -319,7 +323,9 @@ func (s *swapping) Attributes(ctx context.Context, key string) (*driver.Attribut
 }
 
 // What is read back must be what was written, and not merely something that opens there.
-func TestImportReadsBack(t *testing.T) {
+func TestImportReadsBack(t *testing.T) { eachNaming(t, testImportReadsBack) }
+
+func testImportReadsBack(t *testing.T) {
 	w := newWorld(t)
 	store := memory()
 	inner := &swapping{bucketDriver: innerDriver(store), t: t}
@@ -328,7 +334,7 @@ func TestImportReadsBack(t *testing.T) {
 	must(t, from.WriteAll(t.Context(), "k", []byte("one"), nil))
 	_, err := Import(w.a, to, from, nil)
 	must(t, err)
-	inner.old = map[string]raw{alice.Segment() + "/k": getRaw(t, store, alice.Segment()+"/k")}
+	inner.old = map[string]raw{w.nameOf(t, alice, "k"): getRaw(t, store, w.nameOf(t, alice, "k"))}
 	must(t, from.WriteAll(t.Context(), "k", []byte("two"), nil))
 	inner.lose = true
 	r, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true})
@@ -457,7 +463,9 @@ type unreadable struct{ brokenCheckpoint }
 func (unreadable) Read([]byte) (int, error) { return 0, errStore }
 
 // Sealed objects are left alone, so that a bucket can be sealed in place; what merely says that it is one is not.
-func TestImportInPlace(t *testing.T) {
+func TestImportInPlace(t *testing.T) { eachNaming(t, testImportInPlace) }
+
+func testImportInPlace(t *testing.T) {
 	w := newWorld(t)
 	to, store := w.mem(t, "records")
 	contents := plainObjects(t, store)
@@ -480,14 +488,16 @@ func TestImportInPlace(t *testing.T) {
 		}
 	}
 	for _, name := range rawNames(t, store) {
-		if !strings.HasPrefix(name, alice.Segment()+"/") && name != bob.Segment()+"/bobs" {
+		if !strings.HasPrefix(name, alice.Segment()+"/") && name != w.nameOf(t, bob, "bobs") {
 			t.Errorf("the store still has %q", name)
 		}
 	}
 }
 
 // An import into a prefixed view goes to where the view shows it.
-func TestImportIntoPrefixedBucket(t *testing.T) {
+func TestImportIntoPrefixedBucket(t *testing.T) { eachNaming(t, testImportIntoPrefixedBucket) }
+
+func testImportIntoPrefixedBucket(t *testing.T) {
 	w := newWorld(t)
 	store, from := memory(), memory()
 	contents := plainObjects(t, from)
@@ -532,15 +542,17 @@ func TestImportRate(t *testing.T) {
 }
 
 // A damaged object in the destination is never taken for a verified one.
-func TestImportOverDamage(t *testing.T) {
+func TestImportOverDamage(t *testing.T) { eachNaming(t, testImportOverDamage) }
+
+func testImportOverDamage(t *testing.T) {
 	w := newWorld(t)
 	to, store := w.mem(t, "records")
 	from := memory()
 	must(t, from.WriteAll(t.Context(), "k", []byte("content"), nil))
 	_, err := Import(w.a, to, from, nil)
 	must(t, err)
-	object := getRaw(t, store, alice.Segment()+"/k")
-	putRaw(t, store, alice.Segment()+"/k", raw{object.body, nil})
+	object := getRaw(t, store, w.nameOf(t, alice, "k"))
+	putRaw(t, store, w.nameOf(t, alice, "k"), raw{object.body, nil})
 	r, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true})
 	wantIs(t, err, storage.ErrIsolation)
 	if r.Deleted != 0 || len(rawNames(t, from)) != 1 {

@@ -39,6 +39,9 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 }
 
 func (b *bucket) list(ctx context.Context, pass *gate.Pass, opts *driver.ListOptions) (*driver.ListPage, error) {
+	if b.sealNames {
+		return b.listSealed(ctx, pass.Keys(), opts)
+	}
 	if err := checkDelimiter(opts.Delimiter); err != nil {
 		return nil, err
 	}
@@ -49,11 +52,14 @@ func (b *bucket) list(ctx context.Context, pass *gate.Pass, opts *driver.ListOpt
 	}
 	token := blob.FirstPageToken
 	if len(opts.PageToken) > 0 {
-		if token, err = openPageToken(pass.Keys(), b.label, opts); err != nil {
+		if token, err = openPageToken(pass.Keys(), b.pageAD(pass.Keys()), opts); err != nil {
 			return nil, err
 		}
 	}
 	if err := hook(opts.BeforeList); err != nil {
+		return nil, err
+	}
+	if err := b.oneNaming(ctx, pass.Keys()); err != nil {
 		return nil, err
 	}
 	size := opts.PageSize
@@ -64,17 +70,25 @@ func (b *bucket) list(ctx context.Context, pass *gate.Pass, opts *driver.ListOpt
 	if err != nil {
 		return nil, fromStore(err)
 	}
+	sealed := sealedPrefix(pass.Tenant())
 	page := &driver.ListPage{Objects: make([]*driver.ListObject, 0, len(found))}
 	for _, o := range found {
 		if !strings.HasPrefix(o.Key, prefix) {
 			return nil, isolation("the store listed a name outside of the prefix it was asked for")
+		}
+		if strings.HasPrefix(o.Key, sealed) {
+			// They came after the tenant was checked, or are junk.
+			if err := b.noSealedNames(ctx, pass.Keys()); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if listed := s.listed(o); listed != nil {
 			page.Objects = append(page.Objects, listed)
 		}
 	}
 	if len(next) > 0 {
-		page.NextPageToken, err = sealPageToken(pass.Keys(), b.label, opts, next)
+		page.NextPageToken, err = sealPageToken(pass.Keys(), b.pageAD(pass.Keys()), opts, next)
 	}
 	return page, err
 }
@@ -86,34 +100,41 @@ func (s scope) listed(o *blob.ListObject) *driver.ListObject {
 	if !ok {
 		return nil
 	}
-	if o.IsDir {
-		return &driver.ListObject{Key: key, IsDir: true}
-	}
-	size := int64(-1)
-	if l, ok := layoutOf(o.Size); ok {
-		size = l.size
-	}
-	return &driver.ListObject{Key: key, ModTime: o.ModTime, Size: size}
+	return listObject(key, o, o.IsDir)
+}
+
+// firstSegment is what a name has before its first slash.
+func firstSegment(name string) string {
+	first, _, _ := strings.Cut(name, "/")
+	return first
 }
 
 // A page token is the store's own, sealed for the tenant and the listing it belongs to: stores put names into
 // theirs, and applications hand them to browsers. The plaintext is the prefix and the delimiter, each behind its
 // length as a big-endian uint32, and the store's token.
 
-func sealPageToken(k *keys.Tenant, label string, opts *driver.ListOptions, token []byte) ([]byte, error) {
+// pageAD is the associated data of page tokens. Those of sealed listings hold a key where others hold the store's token.
+func pageAD(k *keys.Tenant, label string, sealedNames bool) []byte {
+	if sealedNames {
+		return envelope.NamesPageAD(nil, k.ID(), label)
+	}
+	return envelope.BlobPageAD(nil, k.ID(), label)
+}
+
+func sealPageToken(k *keys.Tenant, ad []byte, opts *driver.ListOptions, token []byte) ([]byte, error) {
 	var plain []byte
 	for _, part := range []string{opts.Prefix, opts.Delimiter} {
 		plain = append(binary.BigEndian.AppendUint32(plain, uint32(len(part))), part...)
 	}
-	sealed, err := k.Data().Encrypt(append(plain, token...), envelope.BlobPageAD(nil, k.ID(), label))
+	sealed, err := k.Data().Encrypt(append(plain, token...), ad)
 	if err != nil {
 		return nil, errors.New("blobs: seal the page token")
 	}
 	return sealed, nil
 }
 
-func openPageToken(k *keys.Tenant, label string, opts *driver.ListOptions) ([]byte, error) {
-	plain, err := k.Data().Decrypt(opts.PageToken, envelope.BlobPageAD(nil, k.ID(), label))
+func openPageToken(k *keys.Tenant, ad []byte, opts *driver.ListOptions) ([]byte, error) {
+	plain, err := k.Data().Decrypt(opts.PageToken, ad)
 	for _, part := range []string{opts.Prefix, opts.Delimiter} {
 		rest, ok := cutComponent(plain, part)
 		if err != nil || !ok {

@@ -24,17 +24,29 @@ func scopeOf(id tenant.ID) scope { return scope{id.Segment() + "/"} }
 
 // name returns the object's name in the store.
 func (s scope) name(key string) (string, error) {
-	if key == "" {
-		return "", &codedError{gcerrors.InvalidArgument, "empty object key", "blobs: the object key is empty; name the object"}
+	if err := checkKey(key); err != nil {
+		return "", err
 	}
 	return s.of(key)
 }
+
+func checkKey(key string) error {
+	switch {
+	case key == "":
+		return &codedError{gcerrors.InvalidArgument, "empty object key", "blobs: the object key is empty; name the object"}
+	case !utf8.ValidString(key):
+		return errNotUTF8
+	}
+	return nil
+}
+
+var errNotUTF8 = &codedError{gcerrors.InvalidArgument, "malformed object key", "blobs: the object key is not valid UTF-8"}
 
 // of returns the name of a key or of a prefix of keys.
 func (s scope) of(key string) (string, error) {
 	// gocloud refuses keys that are no UTF-8 before they get here, but not prefixes.
 	if !utf8.ValidString(key) {
-		return "", &codedError{gcerrors.InvalidArgument, "malformed object key", "blobs: the object key is not valid UTF-8"}
+		return "", errNotUTF8
 	}
 	name := s.prefix + markSegments(key)
 	if len(name) > MaxKeyLength {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"gocloud.dev/blob"
 
@@ -18,13 +19,17 @@ type object struct {
 	headers  []byte       // of the version that is being read; where nothing is read, the attributes' hint
 	body     *blob.Reader // nil when no segment is left to fetch
 	segments *segments
-	next     int64  // the segment that body is at
-	buf      []byte // a segment's ciphertext, decrypted in place
+	next     int64      // the segment that body is at
+	mu       sync.Mutex // for buf and plain: see close
+	buf      *buffer
 	plain    []byte // decrypted and not yet read
 	left     int64  // plaintext bytes of the range not yet read
 	read     int64
 	err      error // sticky
+	closed   bool  // under mu
 }
+
+var errReaderClosed = errors.New("blobs: the reader is closed")
 
 // openAttempts bounds how often an object is looked up again because it was replaced while it was being opened.
 const openAttempts = 4
@@ -115,9 +120,7 @@ func (b *bucket) fetch(ctx context.Context, o *object, name string, first, last 
 	if body.Size() != o.stat.stored.Size {
 		return errors.Join(isolation("the object's size changed"), fromStore(body.Close()))
 	}
-	// The buffer is this object's alone. One from a pool would be quicker, and would hand one tenant's segment to another
-	// if anybody ever closed a reader while another goroutine reads from it.
-	o.body, o.next, o.buf = body, first, make([]byte, min(end-start, segmentSize))
+	o.body, o.next, o.buf = body, first, b.buffers.get(int(min(end-start, segmentSize)))
 	return nil
 }
 
@@ -142,7 +145,7 @@ func (b *bucket) headers(ctx context.Context, o *object, name string, first int6
 // fill reads and opens the next segment.
 func (o *object) fill() error {
 	start, end := o.stat.layout.bounds(o.next)
-	sealed := o.buf[:end-start]
+	sealed := o.buf.bytes[:end-start]
 	if err := readFull(o.body, sealed); err != nil {
 		return err
 	}
@@ -157,6 +160,11 @@ func (o *object) fill() error {
 
 // Read implements io.Reader. Once it failed it fails for good.
 func (o *object) Read(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return 0, errReaderClosed
+	}
 	if o.err != nil || len(p) == 0 {
 		return 0, o.err
 	}
@@ -178,11 +186,19 @@ func (o *object) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (o *object) close() error {
-	if o.body == nil {
-		return nil
+// close lets the buffer go to the next object, unless a Read is under way in another goroutine: that one keeps it for
+// good, and close does not wait for it, since closing may be what ends it. A Read that begins later has no buffer.
+func (o *object) close() (err error) {
+	if o.body != nil {
+		err = fromStore(o.body.Close())
 	}
-	return fromStore(o.body.Close())
+	if o.mu.TryLock() {
+		o.closed, o.plain = true, nil
+		o.buf.release()
+		o.buf = nil
+		o.mu.Unlock()
+	}
+	return err
 }
 
 // readFull fills b from the store. It tells a store that fails, whose error it passes on, from one that has less than

@@ -10,10 +10,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"gocloud.dev/blob"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // MaxLabelLength is the longest [Options.Label], in bytes.
@@ -27,12 +29,19 @@ type Options struct {
 	// store. Required by Wrap. Default in Open: the URL without its query, and with the prefix parameter where there
 	// is one, such as "s3://records" or "s3://records?prefix=eu/".
 	Label string
+	// SealNames seals the names that objects have in the store, each path segment by itself, so that they show neither
+	// what they are called nor, but to who holds the tenant's keys, what belongs together beyond sharing a directory.
+	// What it costs, and what it does not hide, is in the package documentation. It is for a bucket as a whole and for
+	// good: a bucket whose objects have names of the other kind is refused. Tenants that an earlier version provisioned
+	// need [keys.Keyring.Provision] once more.
+	SealNames bool
 	// AttributesLimit is how many bytes an object's sealed attributes (metadata, content type, cache headers) may
 	// have in the store. About 160 bytes plus 4/3 of what is in them is needed. Default [DefaultAttributesLimit],
 	// which every store takes; GCS and Azure take 8 KB, files what you like.
 	AttributesLimit int
 	// InsecurePlaintext lets Open accept a URL whose connection to the store is neither encrypted nor on loopback.
-	// Contents are sealed all the same; the store's credentials, object names, sizes and signatures are not.
+	// Contents are sealed all the same; the store's credentials, object names without SealNames, sizes and signatures
+	// are not.
 	InsecurePlaintext bool
 	// Signer makes the bucket's SignedURL work: it returns the signer's URL with a token for a [Handler], in the name
 	// of the access in the context. Optional: without one SignedURL is refused. An expiry that is not given is
@@ -101,11 +110,15 @@ func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, erro
 	if err != nil {
 		return nil, err
 	}
+	checked, err := lru.New[tenant.ID, struct{}](maxChecked)
+	if err != nil {
+		return nil, fmt.Errorf("blobs: make the cache of checked tenants: %w", err)
+	}
 	limit := o.AttributesLimit
 	if limit == 0 {
 		limit = DefaultAttributesLimit
 	}
-	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit, signer: o.Signer}, nil
+	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked}, nil
 }
 
 // checkGuard tells what is wrong with the guard before anything is opened.

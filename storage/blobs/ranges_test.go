@@ -28,7 +28,9 @@ func edges(size int64) (offsets []int64) {
 }
 
 // Every range of objects of every interesting size is what the plaintext has there.
-func TestRanges(t *testing.T) {
+func TestRanges(t *testing.T) { eachNaming(t, testRanges) }
+
+func testRanges(t *testing.T) {
 	w := newWorld(t)
 	b, _ := w.mem(t, "records")
 	content := pattern(3*plainSegmentSize + 77)
@@ -63,7 +65,9 @@ func TestRanges(t *testing.T) {
 }
 
 // What this package writes Tink reads, and what Tink writes this package reads.
-func TestTinkReadsAndWrites(t *testing.T) {
+func TestTinkReadsAndWrites(t *testing.T) { eachNaming(t, testTinkReadsAndWrites) }
+
+func testTinkReadsAndWrites(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	k, err := w.ring.Tenant(w.a, alice)
@@ -73,7 +77,7 @@ func TestTinkReadsAndWrites(t *testing.T) {
 	for range 20 {
 		content := pattern(random.IntN(4 * plainSegmentSize))
 		must(t, b.WriteAll(w.a, "k", content, nil))
-		object := getRaw(t, inner, alice.Segment()+"/k")
+		object := getRaw(t, inner, w.nameOf(t, alice, "k"))
 		id, err := envelope.ParseBlobHeader(object.body[:objectHeaderSize])
 		must(t, err)
 		primitive, ok := k.BlobsByID(id)
@@ -95,7 +99,7 @@ func TestTinkReadsAndWrites(t *testing.T) {
 		must(t, err)
 		must(t, sw.Close())
 		// The attributes are of the first version: their headers are the hint that does not fit.
-		putRaw(t, inner, alice.Segment()+"/k", raw{sealed.Bytes(), object.meta})
+		putRaw(t, inner, w.nameOf(t, alice, "k"), raw{sealed.Bytes(), object.meta})
 		offset, length := random.Int64N(int64(len(content))+1), random.Int64N(int64(len(content))+1)
 		got, err = readRange(b, w.a, "k", offset, length)
 		if err != nil || !bytes.Equal(got, clip(content, offset, length)) {
@@ -123,7 +127,9 @@ func (c *counting) NewRangeReader(ctx context.Context, key string, offset, lengt
 }
 
 // A range costs the attributes and one request of just its segments.
-func TestRangeRequests(t *testing.T) {
+func TestRangeRequests(t *testing.T) { eachNaming(t, testRangeRequests) }
+
+func testRangeRequests(t *testing.T) {
 	w := newWorld(t)
 	inner := &counting{bucketDriver: innerDriver(memory())}
 	b := w.wrap(t, blob.NewBucket(inner), "records")
@@ -162,7 +168,9 @@ func (r *racing) NewRangeReader(ctx context.Context, key string, offset, length 
 }
 
 // An object that is replaced while it is being opened is one version or the other, and no alert.
-func TestReplacedWhileOpening(t *testing.T) {
+func TestReplacedWhileOpening(t *testing.T) { eachNaming(t, testReplacedWhileOpening) }
+
+func testReplacedWhileOpening(t *testing.T) {
 	w := newWorld(t)
 	store := memory()
 	plain := w.wrap(t, store, "records")
@@ -234,7 +242,7 @@ func TestReaderStaysFailed(t *testing.T) {
 	b, inner := w.mem(t, "records")
 	content := pattern(fourSegments)
 	must(t, b.WriteAll(w.a, "k", content, nil))
-	name := alice.Segment() + "/k"
+	name := w.nameOf(t, alice, "k")
 	object := getRaw(t, inner, name)
 	object.body[objectHeaderSize+segmentSize+7] ^= 1
 	putRaw(t, inner, name, object)

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// slashless is the one exclusion from gocloud's suite. The test server keeps objects as files and so has none that has
+// slashless is the one exclusion from gocloud's suite, of buckets whose names are not sealed. The test server keeps objects as files and so has none that has
 // content and a name ending in a slash ("Directory object contains data payload"; S3 itself has), which fails gocloud's
 // own s3blob in TestKeys/ascii-3 and TestListWeirdKeys too. Those two keys are given one more byte on the way in, which
 // is cut on the way out; all other keys are as the suite has them.
@@ -70,6 +70,18 @@ type s3Harness struct{ *harness }
 func (h *s3Harness) MakeDriver(ctx context.Context) (driver.Bucket, error) {
 	b, err := h.harness.MakeDriver(ctx)
 	return slashless{b}, err
+}
+
+// With sealed names nothing is excluded: none of them ends in a slash.
+func TestConformanceS3SealedNames(t *testing.T) {
+	server := testenv.S3(t)
+	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
+		name := server.NewBucket(t)
+		h := newHarness(t, func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), name, nil) })
+		h.nonexistent = func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), "nobucket", nil) }
+		h.sealNames = true
+		return h, nil
+	}, nil)
 }
 
 func TestConformanceS3(t *testing.T) {

@@ -24,7 +24,9 @@ import (
 )
 
 // Every kind of request that http.ServeContent knows, by one access and one request of the range to the store.
-func TestServe(t *testing.T) {
+func TestServe(t *testing.T) { eachNaming(t, testServe) }
+
+func testServe(t *testing.T) {
 	w := newWeb(t, nil)
 	content := pattern(3*plainSegmentSize + 77)
 	must(t, w.bucket.WriteAll(w.a, "scan", content, &blob.WriterOptions{ContentType: "image/x", ContentLanguage: "de",
@@ -126,12 +128,14 @@ func TestServeInline(t *testing.T) {
 
 // An object that turns out to be damaged, or is replaced, while it is being sent: the client sees that the answer is not
 // whole, with a Content-Length or without one, and what it got was there.
-func TestServeBreaksOff(t *testing.T) {
+func TestServeBreaksOff(t *testing.T) { eachNaming(t, testServeBreaksOff) }
+
+func testServeBreaksOff(t *testing.T) {
 	w := newWeb(t, nil)
 	content := pattern(4 << 20)
 	for _, encoding := range []string{"", "gzip"} { // http.ServeContent gives no Content-Length with an encoding
 		must(t, w.bucket.WriteAll(w.a, "k", content, &blob.WriterOptions{ContentType: "x/y", ContentEncoding: encoding}))
-		name := alice.Segment() + "/k"
+		name := w.nameOf(t, alice, "k")
 		object := getRaw(t, w.inner, name)
 		object.body[len(object.body)-1] ^= 1
 		putRaw(t, w.inner, name, object)
@@ -150,9 +154,9 @@ func TestServeBreaksOff(t *testing.T) {
 		}
 		wantIs(t, failed[len(failed)-1], storage.ErrIsolation)
 	}
-	object := getRaw(t, w.inner, alice.Segment()+"/k")
+	object := getRaw(t, w.inner, w.nameOf(t, alice, "k"))
 	object.body[headersSize] ^= 1
-	putRaw(t, w.inner, alice.Segment()+"/k", object)
+	putRaw(t, w.inner, w.nameOf(t, alice, "k"), object)
 	token := w.sign(t, w.a, Grant{Method: "GET", Key: "k"})
 	if got := do(t, "GET", w.url, token, ""); got.status != 500 || got.body != "Internal Server Error\n" || got.header.Get("ETag") != "" {
 		t.Errorf("damaged at its beginning: %d %q", got.status, got.body)
@@ -166,7 +170,9 @@ func TestServeBreaksOff(t *testing.T) {
 }
 
 // The size and the content of a range from the end are found by two openings: they must be of one version.
-func TestServeOneVersion(t *testing.T) {
+func TestServeOneVersion(t *testing.T) { eachNaming(t, testServeOneVersion) }
+
+func testServeOneVersion(t *testing.T) {
 	w := newWorld(t)
 	store := memory()
 	plain := w.wrap(t, store, "records")

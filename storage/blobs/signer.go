@@ -146,7 +146,7 @@ type Grant struct {
 }
 
 // Sign issues a token for an object of a bucket that [Open] or [Wrap] returned, in the name of the access in ctx. A
-// tenant that is suspended gets none. Neither is an issued token a promise: each use passes the guard as every access
+// tenant that is suspended gets none, and nobody one whose issue is not in the audit trail. Neither is an issued token a promise: each use passes the guard as every access
 // does, authorizer included, and is recorded with that tenant, actor and purpose, and "grant:", the token's id, "@",
 // its time of issue and, after a space, as much of Access.Request as fits, as the request. Who holds the token can use
 // it until it expires, so issue it late and briefly.
@@ -180,26 +180,26 @@ func guarded(outer *blob.Bucket) (b *bucket) {
 	return b
 }
 
-// issue seals a grant for an access that was admitted.
-func (s *Signer) issue(access tenant.Access, label, key string, g *Grant) (string, error) {
+// issue seals a grant for an access that was admitted, and returns the token and what is in it.
+func (s *Signer) issue(access tenant.Access, label, key string, g *Grant) (string, *envelope.Grant, error) {
 	sealed := envelope.Grant{
 		Tenant: access.Tenant, Actor: access.Actor, Purpose: access.Purpose, Request: access.Request,
 		Key: key, ContentType: g.ContentType, MaxBytes: g.MaxBytes, CreateOnly: g.CreateOnly,
 		FixedType: g.ContentType != "" || g.absentType,
 	}
 	if err := s.complete(&sealed, g); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return "", fmt.Errorf("blobs: no randomness for a token's id: %w", err)
+		return "", nil, fmt.Errorf("blobs: no randomness for a token's id: %w", err)
 	}
 	sealed.ID = id
 	token, err := s.aead.Encrypt(envelope.AppendGrant(nil, &sealed), envelope.BlobGrantAD(nil, label))
 	if err != nil {
-		return "", errors.New("blobs: seal the token")
+		return "", nil, errors.New("blobs: seal the token")
 	}
-	return base64.RawURLEncoding.EncodeToString(token), nil
+	return base64.RawURLEncoding.EncodeToString(token), &sealed, nil
 }
 
 // complete fills in the defaults and refuses what no token is issued for.
@@ -285,9 +285,14 @@ func (s *Signer) check(g *envelope.Grant, method string) error {
 	return nil
 }
 
+// grantName is what a token is called in the trail.
+func grantName(g *envelope.Grant) string {
+	return "grant:" + uuid.UUID(g.ID).String() + "@" + time.Unix(g.Issued, 0).UTC().Format("20060102T150405Z")
+}
+
 // accessOfGrant is the access that a use of the token is.
 func accessOfGrant(g *envelope.Grant) tenant.Access {
-	request := "grant:" + uuid.UUID(g.ID).String() + "@" + time.Unix(g.Issued, 0).UTC().Format("20060102T150405Z")
+	request := grantName(g)
 	if g.Request != "" {
 		request = strings.ToValidUTF8((request + " " + g.Request)[:min(len(request)+1+len(g.Request), tenant.MaxRequestLength)], "")
 	}

@@ -94,12 +94,14 @@ func tamperings(t *testing.T) []tampering {
 
 // Whatever is done to an object, nothing that was not written comes out of it, whole or by ranges, and the attempt is
 // an alert.
-func TestTampering(t *testing.T) {
+func TestTampering(t *testing.T) { eachNaming(t, testTampering) }
+
+func testTampering(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	content := pattern(fourSegments)
 	must(t, b.WriteAll(w.a, "k", content, &blob.WriterOptions{Metadata: map[string]string{"a": "b"}}))
-	name := alice.Segment() + "/k"
+	name := w.nameOf(t, alice, "k")
 	whole := getRaw(t, inner, name)
 	for _, c := range tamperings(t) {
 		t.Run(c.name, func(t *testing.T) {
@@ -167,11 +169,13 @@ func clip(content []byte, offset, length int64) []byte {
 }
 
 // A read that begins behind the end of what a truncated object seems to have is not an empty success.
-func TestTruncatedBehindTheEnd(t *testing.T) {
+func TestTruncatedBehindTheEnd(t *testing.T) { eachNaming(t, testTruncatedBehindTheEnd) }
+
+func testTruncatedBehindTheEnd(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	must(t, b.WriteAll(w.a, "k", pattern(fourSegments), nil))
-	name := alice.Segment() + "/k"
+	name := w.nameOf(t, alice, "k")
 	r := getRaw(t, inner, name)
 	l, _ := layoutOf(int64(len(r.body)))
 	_, end := l.bounds(1)
@@ -181,14 +185,16 @@ func TestTruncatedBehindTheEnd(t *testing.T) {
 }
 
 // Objects opened where they were not written: other keys, buckets, tenants; bodies and attributes apart or together.
-func TestMoved(t *testing.T) {
+func TestMoved(t *testing.T) { eachNaming(t, testMoved) }
+
+func testMoved(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
-	other := w.wrap(t, inner, "archive")
+	other, otherInner := w.mem(t, "archive")
 	content := pattern(fourSegments)
 	must(t, b.WriteAll(w.a, "k", content, nil))
-	a := alice.Segment() + "/"
-	object := getRaw(t, inner, a+"k")
+	a := func(key string) string { return w.nameOf(t, alice, key) }
+	object := getRaw(t, inner, a("k"))
 	must(t, b.WriteAll(w.a, "k2", []byte("another"), nil))
 	must(t, b.WriteAll(w.b, "k", []byte("bob's own"), nil))
 	must(t, other.WriteAll(w.a, "archived", []byte("archived"), nil))
@@ -209,30 +215,34 @@ func TestMoved(t *testing.T) {
 			}
 		}
 	}
-	k2, bobs := getRaw(t, inner, a+"k2"), getRaw(t, inner, bob.Segment()+"/k")
+	k2, bobs := getRaw(t, inner, a("k2")), getRaw(t, inner, w.nameOf(t, bob, "k"))
 
-	putRaw(t, inner, a+"moved", object)
+	putRaw(t, inner, a("moved"), object)
 	refused("renamed", b, w.a, "moved")
 	_, err := b.Attributes(w.a, "moved")
 	wantIs(t, err, storage.ErrIsolation)
-	putRaw(t, inner, a+"k2", raw{object.body, k2.meta})
+	putRaw(t, inner, a("k2"), raw{object.body, k2.meta})
 	refused("the content under another's attributes", b, w.a, "k2")
-	putRaw(t, inner, a+"k2", raw{k2.body, object.meta})
+	putRaw(t, inner, a("k2"), raw{k2.body, object.meta})
 	refused("the attributes over another's content", b, w.a, "k2")
-	putRaw(t, inner, bob.Segment()+"/k", object)
+	putRaw(t, inner, w.nameOf(t, bob, "k"), object)
 	refused("in another tenant's place", b, w.b, "k")
-	putRaw(t, inner, bob.Segment()+"/k", raw{object.body, bobs.meta})
+	putRaw(t, inner, w.nameOf(t, bob, "k"), raw{object.body, bobs.meta})
 	refused("in another tenant's place, under its attributes", b, w.b, "k")
+	putRaw(t, otherInner, w.nameIn(t, "archive", alice, "k"), object)
 	refused("in a bucket of another label", other, w.a, "k")
+	putRaw(t, inner, a("archived"), getRaw(t, otherInner, w.nameIn(t, "archive", alice, "archived")))
 	refused("of another label", b, w.a, "archived")
 }
 
 // Attributes cannot be forged from what the same key seals elsewhere.
-func TestAttributesOfAnotherKind(t *testing.T) {
+func TestAttributesOfAnotherKind(t *testing.T) { eachNaming(t, testAttributesOfAnotherKind) }
+
+func testAttributesOfAnotherKind(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	must(t, b.WriteAll(w.a, "k", []byte("x"), nil))
-	name := alice.Segment() + "/k"
+	name := w.nameOf(t, alice, "k")
 	object := getRaw(t, inner, name)
 	k, err := w.ring.Tenant(w.a, alice)
 	must(t, err)

@@ -75,6 +75,9 @@ type draft struct {
 // create begins an object. The attributes are sealed with the object's headers, which is why Tink's encrypting
 // writer comes before the inner one: it writes its header at once, and nothing else before the first segment is full.
 func (b *bucket) create(ctx context.Context, k *keys.Tenant, key, name string, a *attributes, opts *blob.WriterOptions) (*draft, error) {
+	if err := b.oneNaming(ctx, k); err != nil {
+		return nil, err
+	}
 	out := &deferred{held: envelope.AppendBlobHeader(nil, k.BlobKeyID())}
 	sealing, err := k.Blobs().NewEncryptingWriter(out, envelope.BlobAD(nil, k.ID(), b.label, key))
 	if err != nil {

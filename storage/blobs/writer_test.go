@@ -20,7 +20,9 @@ import (
 )
 
 // A write that does not end well leaves what was there before: nothing, or the object it would have replaced.
-func TestUnfinishedWrites(t *testing.T) {
+func TestUnfinishedWrites(t *testing.T) { eachNaming(t, testUnfinishedWrites) }
+
+func testUnfinishedWrites(t *testing.T) {
 	failing := errors.New("the source failed")
 	begin := func(ctx context.Context, t *testing.T, b *blob.Bucket, n int) *blob.Writer {
 		w, err := b.NewWriter(ctx, "k", &blob.WriterOptions{ContentType: "text/plain"})
@@ -124,7 +126,9 @@ func TestStoreIgnoresCancellation(t *testing.T) {
 }
 
 // Close returns after the store has the object and the log its outcome, in this order.
-func TestCloseOrder(t *testing.T) {
+func TestCloseOrder(t *testing.T) { eachNaming(t, testCloseOrder) }
+
+func testCloseOrder(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	stored := false
@@ -142,7 +146,9 @@ func TestCloseOrder(t *testing.T) {
 	}
 }
 
-func TestAttributesRoundTrip(t *testing.T) {
+func TestAttributesRoundTrip(t *testing.T) { eachNaming(t, testAttributesRoundTrip) }
+
+func testAttributesRoundTrip(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	options := &blob.WriterOptions{
@@ -158,37 +164,39 @@ func TestAttributesRoundTrip(t *testing.T) {
 		a.Metadata["patient"] != "jane" || a.Metadata["☺"] != "\x01" || !bytes.Equal(a.MD5, sum[:]) || a.Size != 11 || a.ETag == "" {
 		t.Errorf("got %+v", a)
 	}
-	stored, err := inner.Attributes(t.Context(), alice.Segment()+"/k")
+	stored, err := inner.Attributes(t.Context(), w.nameOf(t, alice, "k"))
 	must(t, err)
 	if stored.ContentType != storedContentType || stored.CacheControl+stored.ContentDisposition+stored.ContentEncoding+stored.ContentLanguage != "" ||
 		len(stored.Metadata) != 1 || stored.ETag != a.ETag || bytes.Equal(stored.MD5, sum[:]) {
 		t.Errorf("the store has %+v", stored)
 	}
-	if object := getRaw(t, inner, alice.Segment()+"/k"); strings.Contains(object.meta[attributesName], "jane") || bytes.Contains(object.body, []byte("content")) {
+	if object := getRaw(t, inner, w.nameOf(t, alice, "k")); strings.Contains(object.meta[attributesName], "jane") || bytes.Contains(object.body, []byte("content")) {
 		t.Error("the store has plaintext")
 	}
 	// The same content twice is not the same ciphertext.
-	before := getRaw(t, inner, alice.Segment()+"/k")
+	before := getRaw(t, inner, w.nameOf(t, alice, "k"))
 	must(t, b.WriteAll(w.a, "k", []byte("the content"), options))
-	if after := getRaw(t, inner, alice.Segment()+"/k"); bytes.Equal(before.body[headersSize:], after.body[headersSize:]) {
+	if after := getRaw(t, inner, w.nameOf(t, alice, "k")); bytes.Equal(before.body[headersSize:], after.body[headersSize:]) {
 		t.Error("sealing is deterministic")
 	}
 	// What is sealed may be more where the store takes more.
-	wide, err := Wrap(inner, w.guard, &Options{Label: "records", AttributesLimit: 8 << 10})
+	wide, err := Wrap(inner, w.guard, &Options{Label: "records", AttributesLimit: 8 << 10, SealNames: w.sealNames})
 	must(t, err)
 	must(t, wide.WriteAll(w.a, "wide", nil, &blob.WriterOptions{Metadata: map[string]string{"a": strings.Repeat("v", 5000)}}))
 }
 
 // Content and attributes that a crash tore apart, on a store that keeps them in two files: the content is not lost.
-func TestAttributesOfAnUnbornVersion(t *testing.T) {
+func TestAttributesOfAnUnbornVersion(t *testing.T) { eachNaming(t, testAttributesOfAnUnbornVersion) }
+
+func testAttributesOfAnUnbornVersion(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
 	content := pattern(fourSegments)
 	must(t, b.WriteAll(w.a, "k", content, nil))
-	old := getRaw(t, inner, alice.Segment()+"/k")
+	old := getRaw(t, inner, w.nameOf(t, alice, "k"))
 	must(t, b.WriteAll(w.a, "k", []byte("never came to be"), nil))
-	unborn := getRaw(t, inner, alice.Segment()+"/k")
-	putRaw(t, inner, alice.Segment()+"/k", raw{old.body, unborn.meta})
+	unborn := getRaw(t, inner, w.nameOf(t, alice, "k"))
+	putRaw(t, inner, w.nameOf(t, alice, "k"), raw{old.body, unborn.meta})
 	for _, at := range rangesToTry() {
 		if got, err := readRange(b, w.a, "k", at[0], at[1]); err != nil || !bytes.Equal(got, clip(content, at[0], at[1])) {
 			t.Errorf("range %v: %d bytes, %v", at, len(got), err)
@@ -355,7 +363,9 @@ func (w *faultyWriter) Close() error {
 
 // Whatever call of the store fails: the operation fails with the store's error, no part of an object comes to be, what
 // was read before is right, and it is no alert.
-func TestStoreFaults(t *testing.T) {
+func TestStoreFaults(t *testing.T) { eachNaming(t, testStoreFaults) }
+
+func testStoreFaults(t *testing.T) {
 	content := pattern(fourSegments)
 	w := newWorld(t)
 	for _, op := range []struct {

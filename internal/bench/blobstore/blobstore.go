@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +61,20 @@ func (s *Store) Attributes(_ context.Context, key string) (*driver.Attributes, e
 	}
 	a := o.at
 	return &a, nil
+}
+
+// ListPaged lists all in one page, which is what a tenant's first access to a bucket asks for.
+func (s *Store) ListPaged(_ context.Context, opts *driver.ListOptions) (*driver.ListPage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	page := &driver.ListPage{}
+	for key, o := range s.objects {
+		if strings.HasPrefix(key, opts.Prefix) {
+			page.Objects = append(page.Objects, &driver.ListObject{Key: key, ModTime: o.at.ModTime, Size: o.at.Size})
+		}
+	}
+	slices.SortFunc(page.Objects, func(a, b *driver.ListObject) int { return strings.Compare(a.Key, b.Key) })
+	return page, nil
 }
 
 func (s *Store) NewRangeReader(_ context.Context, key string, offset, length int64, _ *driver.ReaderOptions) (driver.Reader, error) {

@@ -1,0 +1,152 @@
+package blobs
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// name returns an object's name in the store.
+func (b *bucket) name(k *keys.Tenant, key string) (string, error) {
+	if !b.sealNames {
+		return scopeOf(k.ID()).name(key)
+	}
+	s, err := newSealedScope(k, b.label)
+	if err != nil {
+		return "", err
+	}
+	return s.name(key)
+}
+
+// nameable refuses a key that has no name, without the tenant's keys.
+func (b *bucket) nameable(id tenant.ID, key string) error {
+	if b.sealNames {
+		return checkSealed(id, key)
+	}
+	_, err := scopeOf(id).name(key)
+	return err
+}
+
+// oneNaming refuses a tenant's space that holds names of the other kind: a bucket that is opened with
+// [Options.SealNames] once and without it another time would show each time a part of its objects as if there were no
+// more, and write names in the clear beside sealed ones. It also refuses sealed names that are not of the tenant's
+// names key, as after an older key record was put back.
+//
+// It asks the store once for each tenant, before the first write, the first listing and the first object that is not
+// found; an object that is found needs no question. Configuration is what it guards against, not attack: who can write
+// to the store can have every process refuse, which is no more than what deleting all does.
+func (b *bucket) oneNaming(ctx context.Context, k *keys.Tenant) error {
+	if b.checked.Contains(k.ID()) {
+		return nil
+	}
+	check := b.noSealedNames
+	if b.sealNames {
+		check = b.onlySealedNames
+	}
+	if err := check(ctx, k); err != nil {
+		return err
+	}
+	b.checked.Add(k.ID(), struct{}{})
+	return nil
+}
+
+// maxChecked bounds the tenants that are remembered as checked.
+const maxChecked = 1 << 14
+
+func (b *bucket) noSealedNames(ctx context.Context, k *keys.Tenant) error {
+	prefix := sealedPrefix(k.ID())
+	return b.each(ctx, prefix, func(name string) error {
+		if envelope.IsSealedName(firstSegment(name[len(prefix):])) {
+			return errSealedNames
+		}
+		return nil
+	})
+}
+
+var errSealedNames = &codedError{gcerrors.FailedPrecondition, "refused: the tenant's objects have sealed names",
+	"blobs: the tenant's objects in this bucket have sealed names; open it with Options.SealNames"}
+
+func (b *bucket) onlySealedNames(ctx context.Context, k *keys.Tenant) error {
+	s, err := newSealedScope(k, b.label)
+	if err != nil {
+		return err
+	}
+	plain := scopeOf(k.ID())
+	err = b.each(ctx, plain.prefix, func(name string) error {
+		if _, ok := plain.key(name); ok {
+			return &codedError{gcerrors.FailedPrecondition, "refused: the tenant's objects have plain names",
+				"blobs: the tenant has objects in this bucket whose names are not sealed; open it without Options.SealNames, " +
+					"or Import them into a bucket with it that is over another one, or over another prefix of it (blob.PrefixedBucket)"}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	o := opener{sealedScope: s}
+	return b.each(ctx, s.prefix, func(name string) error {
+		_, ok, err := o.key(name)
+		if ok && err == nil {
+			err = errEnough
+		}
+		return err
+	})
+}
+
+// errEnough ends each.
+var errEnough = errors.New("enough")
+
+// each calls f for the names and directories directly below a prefix, until it returns an error.
+func (b *bucket) each(ctx context.Context, prefix string, f func(name string) error) error {
+	for token := blob.FirstPageToken; len(token) > 0; {
+		found, next, err := b.storePage(ctx, token, 100, &blob.ListOptions{Prefix: prefix, Delimiter: "/"})
+		if err != nil {
+			return fromStore(err)
+		}
+		for _, o := range found {
+			if !strings.HasPrefix(o.Key, prefix) {
+				return isolation("the store listed a name outside of the prefix it was asked for")
+			}
+			if err := f(o.Key); err == errEnough {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+		token = next
+	}
+	return nil
+}
+
+// storePage is a page of the store's own listing. A store of files answers that something is not found where a file
+// that it was about to list has just been renamed or deleted; then it is asked again.
+func (b *bucket) storePage(ctx context.Context, token []byte, size int, opts *blob.ListOptions) (found []*blob.ListObject, next []byte, err error) {
+	for range 4 {
+		if err = ctx.Err(); err != nil { // memory and files do not look
+			break
+		}
+		found, next, err = b.inner.ListPage(ctx, token, size, opts)
+		if gcerrors.Code(err) != gcerrors.NotFound {
+			break
+		}
+	}
+	return found, next, err
+}
+
+// absent returns err, or where it says that there is no object and that may be for the other naming, why.
+func (b *bucket) absent(ctx context.Context, k *keys.Tenant, err error) error {
+	if err == nil || gcerrors.Code(err) != gcerrors.NotFound {
+		return fromStore(err)
+	}
+	if err := b.oneNaming(ctx, k); err != nil {
+		return err
+	}
+	return fromStore(err)
+}
