@@ -50,6 +50,9 @@ var wideShapes = []shape{
 
 	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE note LIKE ANY (ARRAY['n1%', $1 || '_', $1]) OR note NOT ILIKE ALL (ARRAY['N%'])", args: args{note}},
 
+	{sql: "UPDATE patients SET (age, note) = (SELECT max(cost), 'of ' || patients.id FROM visits v WHERE v.patient_id = patients.id), created = NULL WHERE id > $1", args: args{id}},
+	{only: PostgreSQL, sql: "INSERT INTO patients (id, note) VALUES ($1, 'n') ON CONFLICT (id) DO UPDATE SET (age, note) = (SELECT count(*), min(ward) FROM visits), name = 'x'", args: args{id}},
+
 	// Subscripts, collations, named arguments, functions in FROM, INSERT from other queries.
 	{only: PostgreSQL, sql: "SELECT (ARRAY[id, age])[2], (string_to_array(note, '1'))[1] FROM patients WHERE (ARRAY[id, age])[1] = $1", args: args{id}},
 	{only: PostgreSQL, sql: "SELECT (string_to_array(note, '1'))[1:1], (ARRAY[id, 2])[:1] FROM patients"},

@@ -103,9 +103,17 @@ func (p *planner) assignments(r *relation, items []*pg.Node, excluded *relation,
 	t := r.base
 	seen := map[string]bool{}
 	var out []*pg.Node
-	for _, n := range items {
+	for i, n := range items {
 		res := n.GetResTarget()
 		c := p.writable(t, res.Name, res.Location, seen)
+		if m := res.Val.GetMultiAssignRef(); m.GetSource().GetSubLink() != nil {
+			p.fromQuery(items, i, in)
+			if c.Sealed {
+				refuse("sealed column set from an expression", t.Name+"."+c.Name, res.Location, "set it from a parameter or a literal, without a cast")
+			}
+			out = append(out, target(c.Name, res.Val))
+			continue
+		}
 		var values []stored
 		val := assigned(res.Val, res.Location)
 		if v := p.copied(val, c, r, excluded, in); v != nil {
@@ -134,6 +142,35 @@ func (p *planner) copied(n *pg.Node, c *Column, target, excluded *relation, in c
 		return nil
 	}
 	return v
+}
+
+// fromQuery plans the query of (a, b) = (SELECT x, y …) at the first of the columns. The grammar gives every column a copy of
+// it, of which only the first is written; the others must be the same.
+func (p *planner) fromQuery(items []*pg.Node, i int, in ctx) {
+	m := items[i].GetResTarget().Val.GetMultiAssignRef()
+	if m.Colno > 1 {
+		first := items[max(0, i-int(m.Colno)+1)].GetResTarget().Val.GetMultiAssignRef()
+		if first.GetColno() != 1 || first.Ncolumns != m.Ncolumns || !p.marks[first.Source.GetSubLink()] {
+			refuse("assignment to a list of columns", "SET (…) =", -1, "assign to the columns one by one")
+		}
+		m.Source = first.Source
+		return
+	}
+	l := m.Source.GetSubLink()
+	p.mark(l)
+	if l.SubLinkType != pg.SubLinkType_MULTIEXPR_SUBLINK && l.SubLinkType != pg.SubLinkType_EXPR_SUBLINK || l.Testexpr != nil {
+		refuse("assignment to a list of columns", "SET (…) =", l.Location, "assign to the columns one by one")
+	}
+	columns := p.query(l.Subselect, in.scope, in.scope.ctes)
+	if len(columns) != int(m.Ncolumns) {
+		refuse("subquery with a wrong number of columns", "", l.Location, "select as many columns as are assigned to")
+	}
+	for _, c := range columns {
+		if c.sealed {
+			refuse("sealed column from a subquery in an expression", c.table+"."+c.column, l.Location, "fetch it and set it from a parameter")
+		}
+	}
+	p.mayRaise(in) // more than one row
 }
 
 // assigned takes (a, b) = (x, y) apart; anything else on the right of a list of columns is refused.

@@ -248,6 +248,9 @@ func (g *gen) assignments(t *Table, r rel, sc *scope) string {
 		set = append(set, Quote(c.Name)+" = "+v)
 		names, values = append(names, c.Name), append(values, v)
 	}
+	if sql := g.fromQuery(t, sc); sql != "" {
+		return sql
+	}
 	if len(set) == 0 {
 		c := t.column(t.Key[0])
 		return fmt.Sprintf("%s = %s.%s", Quote(c.Name), Quote(r.alias), Quote(c.Name))
@@ -256,6 +259,28 @@ func (g *gen) assignments(t *Table, r rel, sc *scope) string {
 		return fmt.Sprintf("(%s) = (%s)", quoted(names), strings.Join(values, ", "))
 	}
 	return strings.Join(set, ", ")
+}
+
+// fromQuery writes the assignment of a query of one row to several columns, or nothing.
+func (g *gen) fromQuery(t *Table, sc *scope) string {
+	var names, values []string
+	inner := &scope{parent: sc}
+	if g.chance(4, 5) {
+		return ""
+	}
+	from := g.from(inner)
+	for _, c := range t.Stored() {
+		if t.keyed(c.Name) || c.Sealed || c.Kind == Bool {
+			continue
+		}
+		if sql, _, ok := g.pickQualified(&scope{rels: inner.rels}, func(o col) bool { return o.kind == c.Kind && !o.sealed }); ok {
+			names, values = append(names, c.Name), append(values, g.one("min", "max")+"("+sql+")")
+		}
+	}
+	if len(names) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("(%s) = (SELECT %s FROM %s%s)", quoted(names), strings.Join(values, ", "), from, g.where(inner, 1))
 }
 
 func (g *gen) delete(t *Table) (string, rel) {
