@@ -26,6 +26,7 @@ const (
 	CodeBlobCopy       Code = "blob.copy"       // an object copied within its tenant
 	CodeBlobDelete     Code = "blob.delete"     // an object deleted
 	CodeBlobGrant      Code = "blob.grant"      // a token issued for one object over HTTP
+	CodeBlobSource     Code = "blob.source"     // the plaintext source of an imported object deleted
 	CodeCommit         Code = "sql.commit"      // a transaction committed
 	CodeRollback       Code = "sql.rollback"    // a transaction rolled back
 	CodeIsolation      Code = "alert.isolation" // a value did not open where it was found

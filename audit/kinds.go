@@ -32,7 +32,7 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{data, 8, "List"}, true
 	case CodeBlobCopy:
 		return kind{data, 6, "Create"}, true
-	case CodeBlobDelete:
+	case CodeBlobDelete, CodeBlobSource:
 		return kind{data, 7, "Delete"}, true
 	case CodeBlobGrant:
 		return kind{data, 99, "Grant"}, true

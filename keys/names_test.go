@@ -2,11 +2,13 @@ package keys_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"sync"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/envelope/golden"
 	"github.com/strongroom-go/strongroom/keys"
@@ -209,4 +211,41 @@ func TestSeveralNameKeysAreRefused(t *testing.T) {
 	must(t, r.AddKey(t.Context(), idA, "names", true))
 	_, err := openRing(t, l.kek, l.store, nil).Tenant(t.Context(), idA)
 	wantErr(t, err, keys.ErrIntegrity)
+}
+
+// unwrapOnly is a KEK provider for a process that may open tenants and nothing else.
+type unwrapOnly struct{ keys.KEK }
+
+var errForbidden = errors.New("forbidden by policy")
+
+func (unwrapOnly) Create(context.Context, tenant.ID) error { return errForbidden }
+func (unwrapOnly) Rotate(context.Context, tenant.ID) error { return errForbidden }
+func (unwrapOnly) Wrap(context.Context, tenant.ID, []byte) ([]byte, error) {
+	return nil, errForbidden
+}
+
+func TestCompletingNeedsNoMoreOfTheKEKThanOpening(t *testing.T) {
+	l := newLocal(t)
+	r := openRing(t, l.kek, l.store, nil)
+	provision(t, r, idA)
+	must(t, r.MakeEarlier(t.Context(), idA))
+	limited := openRing(t, unwrapOnly{l.kek}, l.store, nil)
+	provision(t, limited, idA)
+	sealName(t, open(t, limited, idA))
+}
+
+// Nothing is completed that cannot be recorded.
+func TestCompletingWithoutALog(t *testing.T) {
+	l, log := newLocal(t), &trail{}
+	r := openRing(t, l.kek, l.store, &keys.Options{Audit: log})
+	provision(t, r, idA)
+	must(t, r.MakeEarlier(t.Context(), idA))
+	before, err := l.store.Get(t.Context(), idA)
+	must(t, err)
+	log.fail = func(*audit.Event) error { return errors.New("disk full") }
+	again := openRing(t, l.kek, l.store, &keys.Options{Audit: log})
+	wantErr(t, again.Provision(t.Context(), idA), audit.ErrUnavailable)
+	if after, err := l.store.Get(t.Context(), idA); err != nil || after.Version != before.Version {
+		t.Errorf("the record changed: %v", err)
+	}
 }

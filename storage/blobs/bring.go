@@ -234,7 +234,7 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deleteSource deletes a source object that is still the version that the destination was imported from.
+// deleteSource passes the gate to delete a source object.
 func (m *importer) deleteSource(ctx context.Context, source, key string) error {
 	whole, err := wholeKey(ctx, m.to, key)
 	if err != nil {
@@ -244,6 +244,19 @@ func (m *importer) deleteSource(ctx context.Context, source, key string) error {
 	if err != nil {
 		return err
 	}
+	// The source is outside of the guard, and the tenant's data all the same: what becomes of it is on record before.
+	op := m.bucket.op(audit.CodeBlobSource, tenant.Delete, whole)
+	op.Details["source"] = source
+	pass, err := m.bucket.gate.Enter(ctx, op)
+	if err != nil {
+		return err
+	}
+	err = m.deleteUnchanged(ctx, source, there)
+	return m.bucket.leave(ctx, pass, whole, gate.Result{Rows: -1, Bytes: -1, Err: err})
+}
+
+// deleteUnchanged deletes a source object that is still the version that an object was imported from.
+func (m *importer) deleteUnchanged(ctx context.Context, source string, there *attributes) error {
 	a, err := m.from.Attributes(ctx, source)
 	if err != nil {
 		return fmt.Errorf("look up the source before deleting it: %w", err)

@@ -559,3 +559,52 @@ func testImportOverDamage(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 }
+
+// The deletion of a source is on record before it happens and after, and nothing is deleted that cannot be recorded or
+// that the authorizer refuses.
+func TestImportDeletionsAreInTheTrail(t *testing.T) {
+	w := newWorld(t)
+	refuse := false
+	w.guard.Authorizer = tenant.AuthorizerFunc(func(_ context.Context, _ tenant.Access, a tenant.Action) error {
+		if refuse && a.Verb == tenant.Delete && a.Key == "k" {
+			return errors.New("not yours to delete")
+		}
+		return nil
+	})
+	from := memory()
+	to, _ := w.mem(t, "records")
+	must(t, from.WriteAll(t.Context(), "k", []byte("content"), nil))
+	run := func() error {
+		_, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true})
+		return err
+	}
+	there := func(want bool) {
+		t.Helper()
+		if exists, err := from.Exists(t.Context(), "k"); exists != want || err != nil {
+			t.Errorf("the source is there: %v, %v", exists, err)
+		}
+	}
+	refuse = true
+	wantIs(t, run(), tenant.ErrDenied)
+	there(true)
+	refuse = false
+	w.log.set(func(e *audit.Event) bool { return e.Code == audit.CodeBlobSource && e.Phase == audit.Intent })
+	wantIs(t, run(), audit.ErrUnavailable)
+	there(true)
+	w.log.set(nil)
+	w.log.take()
+	must(t, run())
+	there(false)
+	var got []string
+	for _, e := range w.log.take() {
+		if e.Code == audit.CodeBlobSource {
+			got = append(got, fmt.Sprintf("%s %s %s %s", e.Phase, e.Status, e.Details["source"], e.Details["key"]))
+			if e.Tenant != alice || e.Actor != "nurse@alice" || e.Name != "records" || e.Sealer == nil {
+				t.Errorf("recorded %+v", e)
+			}
+		}
+	}
+	if want := []string{"intent success k k", "outcome success k k"}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+}

@@ -2,12 +2,8 @@ package blobs
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,13 +12,9 @@ import (
 	"testing"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/blob/driver"
-	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
-	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func sealedWorld(t testing.TB) *world {
@@ -113,92 +105,6 @@ func FuzzSealedNames(f *testing.F) {
 			}
 		}
 	})
-}
-
-// listing is all pages of a listing, as "key" or, for a directory, "key >".
-func listing(t testing.TB, b *blob.Bucket, ctx contextT, size int, opts blob.ListOptions) (got []string) {
-	t.Helper()
-	for token := blob.FirstPageToken; len(token) > 0; {
-		page, next, err := b.ListPage(ctx, token, size, &opts)
-		must(t, err)
-		for _, o := range page {
-			if o.IsDir {
-				o.Key += " >"
-			} else if o.Size != 7 {
-				t.Errorf("%q has the size %d", o.Key, o.Size)
-			}
-			got = append(got, o.Key)
-		}
-		token = next
-	}
-	return got
-}
-
-// Listings with every kind of prefix, delimiter and page size are those of gocloud's own bucket in memory with the same
-// keys in the clear, order included.
-func TestSealedListingsAreThoseOfPlainBuckets(t *testing.T) {
-	w := sealedWorld(t)
-	b, _ := w.mem(t, "records")
-	oracle := memory()
-	rng := rand.New(rand.NewPCG(1, 2))
-	parts := []string{"a", "b", "a-b", "a.b", "ab", "", "z", "Z", "ä", "..", "~", "\x01", "a b"}
-	for range 150 {
-		var key []string
-		for range 1 + rng.IntN(4) {
-			key = append(key, parts[rng.IntN(len(parts))])
-		}
-		if k := strings.Join(key, "/"); k != "" {
-			must(t, b.WriteAll(w.a, k, []byte("content"), nil))
-			must(t, oracle.WriteAll(t.Context(), k, []byte("content"), nil))
-		}
-	}
-	must(t, b.WriteAll(w.b, "a/a", []byte("content"), nil))
-	prefixes := []string{"", "/", "//", "a", "a/", "a/a", "a/a/", "a-", "a/b", "b//", "absent", "absent/", "ä", "..", "../", "a/../"}
-	for _, delimiter := range []string{"", "/", "a", "-b", "//", ".", "b/"} {
-		for _, prefix := range prefixes {
-			want := listing(t, oracle, t.Context(), 1000, blob.ListOptions{Prefix: prefix, Delimiter: delimiter})
-			for _, size := range []int{1, 2, 7, 1000, 20_000} {
-				got := listing(t, b, w.a, size, blob.ListOptions{Prefix: prefix, Delimiter: delimiter})
-				if !slices.Equal(got, want) {
-					t.Errorf("prefix %q, delimiter %q, pages of %d:\n%q\nwant\n%q", prefix, delimiter, size, got, want)
-				}
-			}
-		}
-	}
-}
-
-// listCounter counts the listings that the store is asked for.
-type listCounter struct {
-	bucketDriver
-	asked []driver.ListOptions
-	then  func() // called after each, if not nil
-}
-
-func (c *listCounter) ListPaged(ctx contextT, o *driver.ListOptions) (*driver.ListPage, error) {
-	c.asked = append(c.asked, *o)
-	if c.then != nil {
-		defer c.then()
-	}
-	return c.bucketDriver.ListPaged(ctx, o)
-}
-
-// The store lists a directory by itself: what is beside and below it is not read.
-func TestSealedListingAsksForTheDirectory(t *testing.T) {
-	w := sealedWorld(t)
-	inner := &listCounter{bucketDriver: innerDriver(memory())}
-	b := w.wrap(t, blob.NewBucket(inner), "records")
-	for _, key := range []string{"a/x/1", "a/x/2", "a/y/3", "a/z", "b/1"} {
-		must(t, b.WriteAll(w.a, key, []byte("content"), nil))
-	}
-	inner.asked = nil
-	if got := listing(t, b, w.a, 100, blob.ListOptions{Prefix: "a/", Delimiter: "/"}); !slices.Equal(got, []string{"a/x/ >", "a/y/ >", "a/z"}) {
-		t.Errorf("got %q", got)
-	}
-	dir, err := w.scopeIn(t, "records").dir("a/")
-	must(t, err)
-	if len(inner.asked) != 1 || inner.asked[0].Prefix != dir || inner.asked[0].Delimiter != "/" {
-		t.Errorf("the store was asked for %+v", inner.asked)
-	}
 }
 
 // What somebody who can write to the store puts among sealed names: what looks like one and is of another place fails
@@ -301,123 +207,6 @@ func TestSealedNameOfAnotherKey(t *testing.T) {
 	wantIs(t, err, storage.ErrIsolation)
 }
 
-// A tenant whose objects have plain names is refused where names are sealed, and the other way round, by every
-// operation that would do anything, and nothing is written.
-func TestNamingsDoNotMix(t *testing.T) {
-	for _, sealedFirst := range []bool{false, true} {
-		w := newWorld(t)
-		inner := memory()
-		open := func(sealNames bool) *blob.Bucket {
-			w.sealNames = sealNames
-			return w.wrap(t, inner, "records")
-		}
-		first := open(sealedFirst)
-		must(t, first.WriteAll(w.a, "dir/k", []byte("content"), nil))
-		before := rawNames(t, inner)
-		for name, err := range everyOperation(open(!sealedFirst), w.a, "dir/k") {
-			wantCode(t, err, gcerrors.FailedPrecondition)
-			if err == nil || !strings.Contains(err.Error(), "Options.SealNames") || strings.Contains(err.Error(), "isolation") {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-		_, err := open(!sealedFirst).Exists(w.a, "dir/k")
-		wantCode(t, err, gcerrors.FailedPrecondition)
-		if after := rawNames(t, inner); !slices.Equal(before, after) {
-			t.Errorf("the store had %q, and has %q", before, after)
-		}
-		// Another tenant is another matter.
-		must(t, open(!sealedFirst).WriteAll(w.b, "k", []byte("content"), nil))
-		got, err := first.ReadAll(w.a, "dir/k")
-		if err != nil || string(got) != "content" {
-			t.Errorf("got %q, %v", got, err)
-		}
-	}
-}
-
-// Two processes that begin with an empty bucket, and differ: the listing of plain names sees the others at once.
-func TestSealedNamesThatComeLater(t *testing.T) {
-	w := newWorld(t)
-	inner := memory()
-	plain := w.wrap(t, inner, "records")
-	must(t, plain.WriteAll(w.a, "k", []byte("content"), nil)) // alice is checked
-	name, err := w.scopeIn(t, "records").name("x")
-	must(t, err)
-	putRaw(t, inner, alice.Segment()+"/"+sealedMark+"/.DS_Store", raw{body: []byte("junk")})
-	for _, delimiter := range []string{"", "/"} {
-		if got := listing(t, plain, w.a, 100, blob.ListOptions{Delimiter: delimiter}); !slices.Equal(got, []string{"k"}) {
-			t.Errorf("got %q", got)
-		}
-	}
-	putRaw(t, inner, name, raw{body: []byte("content")})
-	for _, delimiter := range []string{"", "/"} {
-		_, _, err := plain.ListPage(w.a, blob.FirstPageToken, 100, &blob.ListOptions{Delimiter: delimiter})
-		wantCode(t, err, gcerrors.FailedPrecondition)
-	}
-}
-
-// A tenant that an earlier version provisioned is refused until it is provisioned once more; and one whose key record
-// was exchanged for that earlier one, and was provisioned again, does not see an empty bucket.
-func TestSealedNamesOfAnEarlierTenant(t *testing.T) {
-	w, v := goldenWorld(t)
-	w.sealNames = true
-	b, inner := w.mem(t, "records")
-	for name, err := range everyOperation(b, w.a, "k") {
-		if !errors.Is(err, keys.ErrNotProvisioned) || gcerrors.Code(err) != gcerrors.FailedPrecondition {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if names := rawNames(t, inner); len(names) > 0 {
-		t.Errorf("the store has %q", names)
-	}
-	must(t, w.ring.Provision(t.Context(), tenant.MustParse(v.Tenant)))
-	must(t, b.WriteAll(w.a, "k", []byte("content"), nil))
-	must(t, b.WriteAll(w.a, "dir/k", []byte("content"), nil))
-	if got, err := b.ReadAll(w.a, "k"); err != nil || string(got) != "content" {
-		t.Errorf("got %q, %v", got, err)
-	}
-
-	older, _ := goldenWorld(t) // the same tenant with the record of before
-	older.sealNames = true
-	must(t, older.ring.Provision(t.Context(), tenant.MustParse(v.Tenant)))
-	before := rawNames(t, inner)
-	errs := everyOperation(older.wrap(t, inner, "records"), older.a, "k")
-	for name, err := range errs {
-		if !errors.Is(err, storage.ErrIsolation) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if n := alerts(older.log.take()); n != len(errs) {
-		t.Errorf("%d alerts of %d operations", n, len(errs))
-	}
-	if after := rawNames(t, inner); !slices.Equal(before, after) {
-		t.Errorf("the store had %q, and has %q", before, after)
-	}
-}
-
-// A page token of one naming is none of the other.
-func TestPageTokensOfTheOtherNaming(t *testing.T) {
-	w := newWorld(t)
-	token := func(sealNames bool) (*blob.Bucket, []byte) {
-		w.sealNames = sealNames
-		b, _ := w.mem(t, "records")
-		for i := range 3 {
-			must(t, b.WriteAll(w.a, fmt.Sprint(i), []byte("content"), nil))
-		}
-		_, token, err := b.ListPage(w.a, blob.FirstPageToken, 1, nil)
-		must(t, err)
-		return b, token
-	}
-	plain, plainToken := token(false)
-	sealed, sealedToken := token(true)
-	for _, x := range []struct {
-		b     *blob.Bucket
-		token []byte
-	}{{plain, sealedToken}, {sealed, plainToken}} {
-		_, _, err := x.b.ListPage(w.a, x.token, 1, nil)
-		wantCode(t, err, gcerrors.InvalidArgument)
-	}
-}
-
 // "a" and "a/b" are two objects, on files too: what is sealed tells a directory from an object.
 func TestObjectBesideDirectory(t *testing.T) {
 	w := sealedWorld(t)
@@ -432,106 +221,6 @@ func TestObjectBesideDirectory(t *testing.T) {
 	for _, key := range want {
 		if got, err := b.ReadAll(w.a, key); err != nil || string(got) != "content" {
 			t.Errorf("%q: %q, %v", key, got, err)
-		}
-	}
-}
-
-// A store that lists other directories than it was asked for is not believed.
-func TestStoreListsOtherSealedNames(t *testing.T) {
-	w := sealedWorld(t)
-	inner := memory()
-	good := w.wrap(t, inner, "records")
-	must(t, good.WriteAll(w.a, "a/1", []byte("content"), nil))
-	must(t, good.WriteAll(w.a, "b/1", []byte("content"), nil))
-	dir, err := w.scopeIn(t, "records").dir("b/")
-	must(t, err)
-	b := w.wrap(t, blob.NewBucket(&lyingLister{innerDriver(inner), dir}), "records")
-	guarded(b).checked.Add(alice, struct{}{})
-	it := b.List(&blob.ListOptions{Prefix: "a/"})
-	if o, err := it.Next(w.a); err == io.EOF || !errors.Is(err, storage.ErrIsolation) {
-		t.Errorf("got %v, %v", o, err)
-	}
-}
-
-// A listing that reads many pages of the store ends with its context.
-func TestSealedListingIsCancelled(t *testing.T) {
-	w := sealedWorld(t)
-	inner := &listCounter{bucketDriver: innerDriver(memory())}
-	b := w.wrap(t, blob.NewBucket(inner), "records")
-	for i := range defaultPageSize + 1 {
-		must(t, b.WriteAll(w.a, fmt.Sprint(i), nil, &blob.WriterOptions{ContentType: "x/y"}))
-	}
-	ctx, cancel := context.WithCancel(w.a)
-	inner.asked, inner.then = nil, cancel
-	page, _, err := b.ListPage(ctx, blob.FirstPageToken, 1, nil)
-	if !errors.Is(err, context.Canceled) || len(page) > 0 || len(inner.asked) != 1 {
-		t.Errorf("%d objects after %d pages, %v", len(page), len(inner.asked), err)
-	}
-}
-
-func FuzzSmallest(f *testing.F) {
-	f.Add("b,a,c,a,d", 2, "a")
-	f.Add("", 1, "")
-	f.Add("c,c,c,b,b,b,a,a,a", 1, "")
-	f.Add("9,8,7,6,5,4,3,2,1", 3, "2")
-	f.Fuzz(func(t *testing.T, all string, n int, after string) {
-		if n < 1 || n > 100 {
-			return
-		}
-		keys := strings.Split(all, ",")
-		s := &smallest{n: n, after: after}
-		for _, key := range keys {
-			if s.wants(key) {
-				s.add(&driver.ListObject{Key: key})
-			}
-			if len(s.objects) > 2*n {
-				t.Fatalf("%d objects are held for %d", len(s.objects), n)
-			}
-		}
-		var got, want []string
-		for _, o := range s.trim() {
-			got = append(got, o.Key)
-		}
-		for _, key := range keys {
-			if key > after {
-				want = append(want, key)
-			}
-		}
-		slices.Sort(want)
-		want = slices.Compact(want)
-		if !slices.Equal(got, want[:min(n, len(want))]) {
-			t.Fatalf("got %q of %q", got, want)
-		}
-	})
-}
-
-// The way from plain names to sealed ones, over another prefix of the same store: import, and delete the source.
-func TestImportSealsNames(t *testing.T) {
-	w := newWorld(t)
-	store := memory()
-	plain := w.wrap(t, store, "records")
-	want := []string{"a/../odd", "c4nary/1", "c4nary/2", "top"}
-	for _, key := range want {
-		must(t, plain.WriteAll(w.a, key, []byte("content"), &blob.WriterOptions{ContentType: "text/x-note"}))
-	}
-	must(t, plain.WriteAll(w.b, "c4nary/bobs", []byte("content"), nil))
-	w.sealNames = true
-	sealed := w.wrap(t, blob.PrefixedBucket(blob.NewBucket(innerDriver(store)), "sealed/"), "records")
-	report, err := Import(w.a, sealed, plain, &ImportOptions{DeleteSource: true})
-	must(t, err)
-	if report.Actions[ImportNew] != int64(len(want)) || report.Deleted != int64(len(want)) {
-		t.Errorf("imported %v, deleted %d", report.Actions, report.Deleted)
-	}
-	if got := listing(t, sealed, w.a, 100, blob.ListOptions{}); !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
-	}
-	a, err := sealed.Attributes(w.a, "c4nary/1")
-	if err != nil || a.ContentType != "text/x-note" {
-		t.Errorf("got %+v, %v", a, err)
-	}
-	for _, name := range rawNames(t, store) {
-		if strings.Contains(name, "c4nary") && name != bob.Segment()+"/c4nary/bobs" {
-			t.Errorf("the store has %q", name)
 		}
 	}
 }
