@@ -34,10 +34,11 @@ func FuzzNonInterference(f *testing.F) {
 		for range plan.NumInput {
 			args = append(args, []any{r.IntN(6), fmt.Sprint("s", r.IntN(6)), fmt.Sprintf("n%d", r.IntN(50)), nil}[r.IntN(4)])
 		}
+		// The library's scanner takes some texts that the server's does not, such as $1a for $1 AS a.
 		tenant := interferenceTenants[r.IntN(len(interferenceTenants))]
 		w := e.world(t, randomData(r))
 		defer w.close()
-		if diff := w.interferes(t, tenant, shape{sql: sql, open: varies(plan.SQL), mistyped: sealsArguments(plan)}, args, nil); diff != "" {
+		if diff := w.interferes(t, tenant, shape{sql: sql, open: varies(plan.SQL), mistyped: sealsArguments(plan), loose: true}, args, nil); diff != "" {
 			t.Errorf("tenant %s: %s %v\n%s\n%s", tenant, sql, args, plan.SQL, diff)
 		}
 	})

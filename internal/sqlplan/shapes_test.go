@@ -17,6 +17,8 @@ type shape struct {
 	open bool
 	// mistyped tells that the arguments may be of types that the plain column does not take, and the test's sealing does.
 	mistyped bool
+	// loose tells that the text may be one that the planner's parser takes and the server's does not.
+	loose bool
 }
 
 func id(r *rand.Rand) any    { return r.IntN(6) }
