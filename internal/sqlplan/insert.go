@@ -148,7 +148,10 @@ func (p *planner) onConflict(c *pg.OnConflictClause, r *relation, ctes *cte) {
 		return
 	}
 	excluded := &relation{name: "excluded", alias: "excluded", base: t, aliased: true, columns: r.columns}
-	sc := &scope{fragment: fragment{relations: []*relation{r, excluded}, columns: show(r).columns}, ctes: ctes}
+	sc := &scope{fragment: show(r).plus(show(excluded)), ctes: ctes}
+	if p.lite { // where a name alone is the target's; PostgreSQL finds it ambiguous
+		sc.columns = show(r).columns
+	}
 	in := ctx{scope: sc, final: true}
 	c.TargetList = p.assignments(r, c.TargetList, excluded, in)
 	// The key includes the tenant column; the predicate holds should the database compare it otherwise than byte by byte.
