@@ -29,6 +29,9 @@ func FuzzNonInterference(f *testing.F) {
 		for _, problem := range checkPlan(plan, cat) {
 			t.Errorf("%s\n%s\n%s", sql, plan.SQL, problem)
 		}
+		if strings.Contains(plan.SQL, "RECURSIVE") {
+			return // one that does not end would be taken for a hanging test
+		}
 		r := rand.New(rand.NewPCG(seed, 3))
 		var args []any
 		for range plan.NumInput {
