@@ -154,6 +154,7 @@ type sqliteCursor struct {
 	rows    driver.Rows
 	stmt    *sqliteStmt
 	closed  bool
+	ended   error // what next answers from now on: io.EOF, or why it failed
 }
 
 func (c *sqliteCursor) columns() []string { return c.rows.Columns() }
@@ -172,7 +173,13 @@ func (c *sqliteCursor) databaseType(i int) string {
 	return ""
 }
 
-func (c *sqliteCursor) next(dest []driver.Value) error { return c.session.note(c.rows.Next(dest)) }
+// next asks no further once there is nothing more: SQLite would run the statement again, and write again.
+func (c *sqliteCursor) next(dest []driver.Value) error {
+	if c.ended == nil {
+		c.ended = c.session.note(c.rows.Next(dest))
+	}
+	return c.ended
+}
 
 func (c *sqliteCursor) close() error {
 	if c.closed {
