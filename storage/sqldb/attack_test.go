@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -82,6 +83,22 @@ func TestWritesByQueryAreCounted(t *testing.T) {
 		ev = e.log.take()
 		if len(ev) != 2 || ev[1].Rows != 3 {
 			t.Errorf("UPDATE RETURNING of 3 rows, QueryRow: recorded as %+v rows", ev[1].Rows)
+		}
+	})
+}
+
+// TestWritesByQueryRunOnce: SQLite runs a statement again when it is asked for a row beyond the last.
+func TestWritesByQueryRunOnce(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, e *env) {
+		fill(t, e)
+		if got := e.rows(t, tenantA, `UPDATE visits SET id = id + 10 WHERE id = 1 OR id > 10 RETURNING id`); len(got) != 1 || got[0][0] != int64(11) {
+			t.Errorf("returned %v", got)
+		}
+		if got := e.rows(t, tenantA, `INSERT INTO visits (id, patient_id) VALUES (50, 1) RETURNING id`); len(got) != 1 {
+			t.Errorf("returned %v", got)
+		}
+		if got := e.rows(t, tenantA, `SELECT id FROM visits ORDER BY id`); fmt.Sprint(got) != "[[2] [3] [11] [50]]" {
+			t.Errorf("read %v", got)
 		}
 	})
 }

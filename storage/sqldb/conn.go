@@ -205,9 +205,12 @@ func (a *access) failed(ctx context.Context, why error) error {
 // result is how the statement went. A write by itself may stand although its answer was lost; one in a transaction goes
 // with its connection.
 func (a *access) result(rows int64, err error) gate.Result {
+	r := gate.Result{Rows: a.recorded(rows), Bytes: -1, Err: err}
+	if err == nil || a.plan.Verb == sqlplan.Read || a.inTx {
+		return r
+	}
 	var lost *noAnswerError
-	r := gate.Result{Rows: a.recorded(rows), Bytes: -1, Err: err, Unknown: a.plan.Verb != sqlplan.Read && !a.inTx && errors.As(err, &lost)}
-	if r.Unknown && !errors.Is(err, ErrOutcomeUnknown) {
+	if r.Unknown = errors.As(err, &lost); r.Unknown && !errors.Is(err, ErrOutcomeUnknown) {
 		r.Err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return r

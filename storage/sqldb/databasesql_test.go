@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
@@ -176,6 +177,7 @@ func TestUnusableStatements(t *testing.T) {
 }
 
 // TestFiftyTenants puts 50 tenants' requests on a pool of 8 connections: reads, writes and transactions of all kinds.
+// For a minute of it: go test -race -run TestFiftyTenants ./storage/sqldb -load 1m
 func TestFiftyTenants(t *testing.T) {
 	onBoth(t, nil, func(t *testing.T, e *env) {
 		e.db.SetMaxOpenConns(8)
@@ -186,7 +188,13 @@ func TestFiftyTenants(t *testing.T) {
 				t.Fatal(err)
 			}
 			wg.Go(func() {
-				if err := live(e, id); err != nil {
+				err := live(e, id)
+				for start := time.Now(); err == nil && time.Since(start) < *load; {
+					if _, err = e.db.ExecContext(as(id), `DELETE FROM patients`); err == nil {
+						err = live(e, id)
+					}
+				}
+				if err != nil {
 					t.Errorf("%s: %v", id, err)
 				}
 			})

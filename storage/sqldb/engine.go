@@ -40,7 +40,7 @@ type cursor interface {
 	origin(i int) (table, column string, known bool)
 	// databaseType is the engine's name of result column i's type.
 	databaseType(i int) string
-	// next fills dest or returns io.EOF. What it fills in is the caller's to keep.
+	// next fills dest or returns io.EOF, and then io.EOF again. What it fills in is the caller's to keep.
 	next(dest []driver.Value) error
 	close() error
 }

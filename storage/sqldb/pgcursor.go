@@ -20,7 +20,7 @@ type pgCursor struct {
 	session *pgSession
 	rows    pgx.Rows
 	pending *pendingBatch
-	decode  []func([]byte) (driver.Value, error)
+	decode  []decoder
 	// The first row is fetched ahead: errors of execution belong to the query, and columns are known from then on.
 	ahead, more bool
 	closed      bool
@@ -41,9 +41,9 @@ func newPgCursor(s *pgSession, rows pgx.Rows, pending *pendingBatch) (cursor, er
 		return nil, s.badConn(err)
 	}
 	fields := rows.FieldDescriptions()
-	c.decode = make([]func([]byte) (driver.Value, error), len(fields))
+	c.decode = make([]decoder, len(fields))
 	for i, f := range fields {
-		c.decode[i] = decoder(s.conn.TypeMap(), f.DataTypeOID, f.Format)
+		c.decode[i] = newDecoder(s.conn.TypeMap(), f.DataTypeOID, f.Format)
 	}
 	return c, nil
 }
@@ -99,7 +99,7 @@ func (c *pgCursor) next(dest []driver.Value) error {
 			dest[i] = nil
 			continue
 		}
-		value, err := c.decode[i](raw)
+		value, err := c.decode[i].decode(c.session.conn.TypeMap(), raw)
 		if err != nil {
 			return fmt.Errorf("sqldb: result column %d could not be decoded as %s", i+1, c.databaseType(i))
 		}
@@ -151,26 +151,40 @@ type textCodec struct{ pgtype.Codec }
 
 func (textCodec) PreferredFormat() int16 { return pgtype.TextFormatCode }
 
-// decoder returns how a column's wire format becomes a driver.Value, copied from the connection's buffer.
-func decoder(m *pgtype.Map, oid uint32, format int16) func([]byte) (driver.Value, error) {
+// decoder is how a column's wire format becomes a driver.Value, copied from the connection's buffer.
+type decoder struct {
+	form   byte // 't' text, 'b' bytes, 0 what typ makes of it
+	typ    *pgtype.Type
+	oid    uint32
+	format int16
+}
+
+func newDecoder(m *pgtype.Map, oid uint32, format int16) decoder {
 	switch {
 	case oid == pgtype.ByteaOID && format == pgtype.BinaryFormatCode:
-		return func(src []byte) (driver.Value, error) { return bytes.Clone(src), nil }
+		return decoder{form: 'b'}
 	case oid == pgtype.TextOID, oid == pgtype.VarcharOID, oid == pgtype.BPCharOID, oid == pgtype.NameOID:
-		return func(src []byte) (driver.Value, error) { return string(src), nil }
+		return decoder{form: 't'}
 	}
-	t, ok := m.TypeForOID(oid)
-	if !ok {
-		if format == pgtype.TextFormatCode {
-			return func(src []byte) (driver.Value, error) { return string(src), nil }
-		}
-		return func(src []byte) (driver.Value, error) { return bytes.Clone(src), nil }
+	if t, ok := m.TypeForOID(oid); ok {
+		return decoder{typ: t, oid: oid, format: format}
 	}
-	return func(src []byte) (driver.Value, error) {
-		v, err := t.Codec.DecodeDatabaseSQLValue(m, oid, format, src)
-		if b, isBytes := v.([]byte); isBytes {
-			v = bytes.Clone(b)
-		}
-		return v, err
+	if format == pgtype.TextFormatCode {
+		return decoder{form: 't'}
 	}
+	return decoder{form: 'b'}
+}
+
+func (d *decoder) decode(m *pgtype.Map, src []byte) (driver.Value, error) {
+	switch d.form {
+	case 't':
+		return string(src), nil
+	case 'b':
+		return bytes.Clone(src), nil
+	}
+	v, err := d.typ.Codec.DecodeDatabaseSQLValue(m, d.oid, d.format, src)
+	if b, isBytes := v.([]byte); isBytes {
+		v = bytes.Clone(b)
+	}
+	return v, err
 }

@@ -14,6 +14,9 @@ import (
 // elsewhere the condition's name takes its place, and for what a function or trigger raised, whose author chose every
 // word, also the place of the names.
 func redact(err error) error {
+	if err == nil {
+		return nil
+	}
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		if notEncoded(err) {
@@ -88,10 +91,11 @@ func (e *noAnswerError) Unwrap() error { return e.err }
 // lost tells errors by which the connection ended from those with which the database answered. A server that goes down
 // says so at any moment, also between a commit and its acknowledgement.
 func (s *pgSession) lost(err error) error {
+	if err == nil {
+		return nil
+	}
 	var pg *pgconn.PgError
 	switch answered := errors.As(err, &pg); {
-	case err == nil:
-		return nil
 	case pgconn.SafeToRetry(err), notEncoded(err): // nothing was sent
 	case answered && (pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC"), !answered && s.conn.IsClosed():
 		return &noAnswerError{redact(err)}

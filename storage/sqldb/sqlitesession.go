@@ -153,8 +153,8 @@ type sqliteCursor struct {
 	session *sqliteSession
 	rows    driver.Rows
 	stmt    *sqliteStmt
-	ended   bool // the last row was read: SQLite would begin the statement again, a write too
 	closed  bool
+	ended   error // what next answers from now on: io.EOF, or why it failed
 }
 
 func (c *sqliteCursor) columns() []string { return c.rows.Columns() }
@@ -173,13 +173,12 @@ func (c *sqliteCursor) databaseType(i int) string {
 	return ""
 }
 
+// next asks no further once there is nothing more: SQLite would run the statement again, and write again.
 func (c *sqliteCursor) next(dest []driver.Value) error {
-	if c.ended {
-		return io.EOF
+	if c.ended == nil {
+		c.ended = c.session.note(c.rows.Next(dest))
 	}
-	err := c.rows.Next(dest)
-	c.ended = err != nil
-	return c.session.note(err)
+	return c.ended
 }
 
 func (c *sqliteCursor) close() error {

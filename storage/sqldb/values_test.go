@@ -1,6 +1,7 @@
 package sqldb_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -35,8 +36,13 @@ func typed(t *testing.T, dialect sqldb.Dialect) (*sql.DB, *recorder) {
 		t.Fatal(err)
 	}
 	mustExec(t, raw, ddl)
+	key := `CREATE UNIQUE INDEX typed_id ON typed (tenant_id, id)`
+	if dialect == sqldb.PostgreSQL {
+		key = `ALTER TABLE typed ADD PRIMARY KEY (tenant_id, id)`
+	}
+	mustExec(t, raw, key)
 	log := &recorder{}
-	e := &env{log: log, ring: newRing(t, tenantA)}
+	e := &env{log: log, ring: newRing(t, tenantA, tenantB)}
 	e.guard.Keys, e.guard.Audit = e.ring, log
 	db, err := sqldb.Open(context.Background(), dsn, schema, e.guard, nil)
 	if err != nil {
@@ -57,6 +63,8 @@ func TestLogicalTypes(t *testing.T) {
 		{"text", "naïve \x00 'quoted' \"twice\"\n", "naïve \x00 'quoted' \"twice\"\n", "nai\u0308ve \x00 'quoted' \"twice\"\n"},
 		{"text", "", "", ""},
 		{"text", strings.Repeat("x", 1<<20), strings.Repeat("x", 1<<20), nil},
+		{"bytes", bytes.Repeat([]byte{0, 255}, 1<<19), bytes.Repeat([]byte{0, 255}, 1<<19), nil},
+		{"json", `"` + strings.Repeat("x", 1<<20) + `"`, []byte(`"` + strings.Repeat("x", 1<<20) + `"`), nil},
 		{"bytes", []byte{0, 255, 1}, []byte{0, 255, 1}, []byte{0, 255, 1}},
 		{"int", math.MinInt64, int64(math.MinInt64), int64(math.MinInt64)},
 		{"float", -0.5, -0.5, float32(-0.5)},

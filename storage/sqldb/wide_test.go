@@ -154,24 +154,6 @@ func TestOwnTypes(t *testing.T) {
 	}
 }
 
-// TestReturningWritesOnce reads a write's rows to their end and then closes them, which asks SQLite for one row more than
-// there is.
-func TestReturningWritesOnce(t *testing.T) {
-	onBoth(t, nil, func(t *testing.T, e *env) {
-		fill(t, e)
-		got := e.rows(t, tenantA, `INSERT INTO patients (id, ward) SELECT max(id) + 1, 'new' FROM patients RETURNING id`)
-		if fmt.Sprint(got) != "[[4]]" {
-			t.Errorf("returned %v", got)
-		}
-		if got := e.rows(t, tenantA, `UPDATE patients SET ward = ward || '!' WHERE id = 4 RETURNING ward`); fmt.Sprint(got) != "[[new!]]" {
-			t.Errorf("returned %v", got)
-		}
-		if got := e.rows(t, tenantA, `SELECT id, ward FROM patients WHERE ward <> 'west' ORDER BY id`); fmt.Sprint(got) != "[[4 new!]]" {
-			t.Errorf("stored %v", got)
-		}
-	})
-}
-
 // TestValuesAsPgxHasThem reads values of many types through the guard and through pgx alone.
 func TestValuesAsPgxHasThem(t *testing.T) {
 	e := newEnv(t, sqldb.PostgreSQL, nil)
