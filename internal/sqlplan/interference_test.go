@@ -349,7 +349,7 @@ func (w world) interferes(t *testing.T, tenant string, s shape, args []any, alte
 	if s.open && (gotErr != nil || wantErr != nil) || gotErr != wantErr && undefined(gotErr, wantErr) {
 		return ""
 	}
-	if s.mistyped && gotErr == nil && mistyped(wantErr) || s.loose && errorCode(wantErr) == "42601" {
+	if s.mistyped && gotErr == nil && mistyped(wantErr) || s.loose && (errorCode(wantErr) == "42601" || errorCode(gotErr) == "42804") {
 		return ""
 	}
 	if (gotErr == nil) != (wantErr == nil) {

@@ -17,7 +17,8 @@ type shape struct {
 	open bool
 	// mistyped tells that the arguments may be of types that the plain column does not take, and the test's sealing does.
 	mistyped bool
-	// loose tells that the text may be one that the planner's parser takes and the server's does not.
+	// loose tells that the text may be one that the planner's parser takes and the server's does not, or be a condition that
+	// is no boolean, which the server takes alone and not beside another.
 	loose bool
 }
 
