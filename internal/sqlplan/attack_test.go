@@ -35,24 +35,19 @@ func TestNamesOfWithBeforeValuesReadNoTable(t *testing.T) {
 // A literal under a cast to a domain is checked against the domain's constraint each time it is evaluated.
 func TestConstraintOfADomainRevealsNoForeignRow(t *testing.T) {
 	server := testenv.Postgres(t)
-	const domain = "CREATE DOMAIN own_mood AS text CHECK (VALUE <> 'bad');"
+	const domain = "CREATE DOMAIN own_mood AS boolean CHECK (VALUE);"
 	alone, together := openPostgres(t, server, oracleSchema+domain), openPostgres(t, server, oracleSchema+domain)
 	if _, err := together.Exec(oracleVictim); err != nil {
 		t.Fatal(err)
 	}
-	for _, attack := range []string{
-		"SELECT id FROM patients WHERE CASE WHEN note < 'secreu' THEN 'bad'::own_mood IS NOT NULL ELSE false END",
-		"SELECT id FROM patients WHERE CASE WHEN age = 10 THEN 'bad'::own_mood IS NOT NULL ELSE false END",
-	} {
-		plan, err := New(attack, testCatalog(PostgreSQL))
-		if err != nil {
-			t.Fatal(err)
-		}
-		args := bindPlan(plan, "attacker", nil)
-		want, got := outcome(t, alone, plan.SQL, args, true), outcome(t, together, plan.SQL, args, true)
-		if got != want {
-			t.Errorf("%s\nwithout the victim: %.200s\nwith the victim: %.200s", plan.SQL, want, got)
-		}
+	plan, err := New("SELECT id FROM visits WHERE ward IS NULL OR 'f'::own_mood", testCatalog(PostgreSQL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := bindPlan(plan, "attacker", nil)
+	want, got := outcome(t, alone, plan.SQL, args, true), outcome(t, together, plan.SQL, args, true)
+	if got != want {
+		t.Errorf("%s\nwithout the victim: %.200s\nwith the victim: %.200s", plan.SQL, want, got)
 	}
 }
 
