@@ -49,7 +49,7 @@
 // and sorts by needs none, because it is computed from selected rows. Two things no fence holds back, because PostgreSQL
 // tries them on the column's statistics while it plans: LIKE patterns, which must not come from a row and whose end is
 // checked here or, for a parameter, when it is bound ([Param].Pattern, [LoneEscape]); and regular expressions, which must be a
-// literal or a parameter. What is left: a LIKE pattern of more than some 15,000 wildcards can pass PostgreSQL's stack
+// literal or a parameter. The operators @? and @@ of jsonb, which it tries too, are refused; their functions are not tried. What is left: a LIKE pattern of more than some 15,000 wildcards can pass PostgreSQL's stack
 // depth on a text that long. Functions whose time the caller can amplify, such
 // as strpos of a long text, count as such that may fail; beyond that the time that a statement takes is not hidden: it may
 // depend on how many foreign rows an index or a LIKE pattern meets.

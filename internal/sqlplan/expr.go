@@ -220,7 +220,8 @@ func (p *planner) cast(c *pg.TypeCast, in ctx) {
 		c.Arg = p.caller(ref, slot)
 		return
 	}
-	if _, ok := isConst(c.Arg); ok && plain {
+	// A domain's constraint is checked each time that the literal is evaluated, so declared types may fail later.
+	if _, ok := isConst(c.Arg); ok && plain && !p.declaredType(c.TypeName) {
 		c.Arg = p.expr(c.Arg, in)
 		return
 	}
@@ -228,6 +229,12 @@ func (p *planner) cast(c *pg.TypeCast, in ctx) {
 		p.mayRaise(in)
 	}
 	c.Arg = p.expr(c.Arg, in)
+}
+
+// declaredType tells whether a type that typeName has checked is one of the catalog's, which may be a domain.
+func (p *planner) declaredType(t *pg.TypeName) bool {
+	fields, _ := names(t.Names)
+	return len(fields) != 2 || fields[0] != "pg_catalog" || slices.Contains(p.cat.Types, strings.Join(fields, "."))
 }
 
 // typeName checks a type, puts it into pg_catalog, and returns its name there.
@@ -277,6 +284,7 @@ func (p *planner) subLink(l *pg.SubLink, in ctx) {
 		op := "="
 		if len(l.OperName) > 0 {
 			op = p.operatorName(l.OperName, l.Location, in)
+			p.textSearch(op, test, nil, l.Location, in)
 		}
 		if p.lite && (len(l.OperName) > 0 || l.SubLinkType == pg.SubLinkType_ALL_SUBLINK) {
 			refuse("unsupported in SQLite", op+" ANY or ALL", l.Location, "use IN, EXISTS, min or max")
@@ -294,7 +302,7 @@ func (p *planner) subLink(l *pg.SubLink, in ctx) {
 
 // oneRow tells the queries that surely have at most one row: LIMIT 1, and an aggregate without GROUP BY.
 func oneRow(s *pg.SelectStmt) bool {
-	if c, ok := isConst(s.LimitCount); ok && c.GetIval() != nil && c.GetIval().Ival <= 1 {
+	if c, ok := isConst(s.LimitCount); ok && c.GetIval() != nil && c.GetIval().Ival <= 1 && s.LimitOption != pg.LimitOption_LIMIT_OPTION_WITH_TIES {
 		return true
 	}
 	if s.Op != pg.SetOperation_SETOP_NONE || len(s.GroupClause) > 0 || len(s.TargetList) != 1 {

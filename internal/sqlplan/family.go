@@ -24,7 +24,7 @@ var families = map[string]string{
 	"boolean": "bool", "bool": "bool", "numeric": "numeric", "real": "float8", "double precision": "float8", "float4": "float8",
 	"float8": "float8", "date": "date", "timestamp without time zone": "timestamp", "timestamp": "timestamp",
 	"timestamp with time zone": "timestamptz", "timestamptz": "timestamptz", "time without time zone": "time", "time": "time",
-	"uuid": "uuid", "jsonb": "jsonb", "json": "json", "bytea": "bytea", "interval": "interval",
+	"uuid": "uuid", "jsonb": "jsonb", "json": "json", "bytea": "bytea", "interval": "interval", "tsvector": "tsvector", "tsquery": "tsquery",
 }
 
 // functionFamilies are the families of what some functions return.
@@ -34,6 +34,8 @@ var functionFamilies = map[string]string{
 	"bool":        "starts_with isfinite bool_and bool_or every",
 	"timestamptz": "now transaction_timestamp statement_timestamp clock_timestamp",
 	"uuid":        "gen_random_uuid",
+	"tsvector":    "to_tsvector setweight strip",
+	"tsquery":     "to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery tsquery_phrase",
 }
 
 // familyOf returns the family of a type as the catalog or a cast names it.

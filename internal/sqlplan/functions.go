@@ -105,8 +105,8 @@ var operators = []operator{
 	{names: "+ - * / %", engines: "s"},               // SQLite yields a float or NULL
 	{names: "||", engines: "ps", raises: true},       // values too long; arrays and JSON of shapes that do not fit
 	{names: "-> ->> #> #>>", engines: "p"},
-	{names: "@> <@ ? ?| ?& && -|- @?", engines: "p", raises: true}, // they take longer the more of their operands is alike
-	{names: "-> ->>", engines: "s", raises: true},                  // malformed JSON
+	{names: "@> <@ ? ?| ?& && -|-", engines: "p", raises: true}, // they take longer the more of their operands is alike
+	{names: "-> ->>", engines: "s", raises: true},               // malformed JSON
 	{names: "~ ~* !~ !~* @@ & | # << >>", engines: "p", raises: true},
 	{names: "& | << >>", engines: "s"},
 }

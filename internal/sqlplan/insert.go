@@ -21,9 +21,9 @@ func (p *planner) insert(s *pg.InsertStmt, ctes *cte, kind withQueries) []column
 		refuse("INSERT without a list of columns", t.Name, -1, "name the columns")
 	case len(sel.ValuesLists) > 0:
 		p.plainValues(sel)
-		ctes = p.with(sel.WithClause, nil, ctes, readsAlone)
+		inner := p.with(sel.WithClause, nil, ctes, readsAlone) // the values see it; ON CONFLICT and RETURNING do not
 		with := sel.WithClause
-		s.SelectStmt = p.rowsOf(t, columns, sel.ValuesLists, ctes)
+		s.SelectStmt = p.rowsOf(t, columns, sel.ValuesLists, inner)
 		s.SelectStmt.GetSelectStmt().WithClause = with
 	default:
 		sel = p.insertSelect(t, columns, sel, ctes)

@@ -33,6 +33,7 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 		} else if e.Lexpr == nil && op != "-" && op != "+" {
 			refuse("operator not in the allowlist", "prefix "+op, e.Location, "use another form")
 		} else {
+			p.textSearch(op, e.Lexpr, e.Rexpr, e.Location, in)
 			p.converted(op, e, in)
 		}
 		if e.Lexpr != nil {
@@ -52,6 +53,8 @@ func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) *pg.Node {
 		}
 		if op := p.operatorName(e.Name, e.Location, in); contains(regexOperators, op) {
 			refuse("operator not in the allowlist", op+" ANY or ALL", e.Location, "compare with one regular expression")
+		} else {
+			p.textSearch(op, e.Lexpr, nil, e.Location, in)
 		}
 		if array := p.family(e.Rexpr, in.scope); array != adapts && !alike(p.family(e.Lexpr, in.scope)+"[]", array) {
 			p.arrayOf(e, in)
@@ -97,6 +100,24 @@ func (p *planner) converted(op string, e *pg.A_Expr, in ctx) {
 			p.mayRaise(in)
 		}
 	}
+}
+
+// textSearch admits @@ for full text search alone. PostgreSQL tries that of jsonb, and @?, on the column's statistics
+// while it plans the statement, and a path that compares times with a zone and times without fails for some values.
+// The functions of the same meaning are not tried.
+func (p *planner) textSearch(op string, left, right *pg.Node, position int32, in ctx) {
+	if op != "@@" {
+		return
+	}
+	for i, n := range []*pg.Node{left, right} {
+		if n == nil || n.GetRowExpr() != nil {
+			continue
+		}
+		if f := p.family(n, in.scope); f == "tsvector" || f == "tsquery" || i == 0 && f == "text" {
+			return
+		}
+	}
+	refuse("operator not in the allowlist", "@@", position, "use jsonb_path_match for jsonb; for full text search say to_tsvector, to_tsquery or ::tsquery")
 }
 
 // arrayOf notes a comparison with an array whose elements may have to be converted.
