@@ -22,7 +22,7 @@ func TestNamesOfWithBeforeValuesEndThere(t *testing.T) {
 
 func TestNamesOfWithBeforeValuesReadNoTable(t *testing.T) {
 	db := openPostgres(t, testenv.Postgres(t), oracleSchema+`
-		CREATE TABLE cte_x (tenant_id text NOT NULL, secret text); INSERT INTO cte_x VALUES ('victim', 'secret of the victim');`)
+		CREATE TABLE strongroom_cte_x (tenant_id text NOT NULL, secret text); INSERT INTO strongroom_cte_x VALUES ('victim', 'secret of the victim');`)
 	plan, err := New("INSERT INTO patients (id) WITH x AS (SELECT 'own' AS secret) VALUES (1) RETURNING (SELECT max(secret) FROM x)", testCatalog(PostgreSQL))
 	if err != nil {
 		return // refused

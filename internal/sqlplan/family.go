@@ -94,7 +94,7 @@ func (p *planner) family(n *pg.Node, s *scope) string {
 		return adapts
 	case *pg.Node_TypeCast:
 		fields, _ := names(e.TypeCast.TypeName.GetNames())
-		if len(fields) > 0 {
+		if len(fields) == 1 || len(fields) == 2 && fields[0] == "pg_catalog" { // and no declared type of another schema
 			return familyOf(fields[len(fields)-1] + strings.Repeat("[]", min(1, len(e.TypeCast.TypeName.ArrayBounds))))
 		}
 	case *pg.Node_FuncCall:

@@ -201,7 +201,7 @@ func TestCheckerFindsLeaks(t *testing.T) {
 		"INSERT INTO visits (id) SELECT id FROM patients":                {{"patients.id, $1", "patients.id, patients.id"}},
 		"INSERT INTO visits (id) VALUES (1) ON CONFLICT (id) DO NOTHING": {{"(id, tenant_id) DO", "(id) DO"}},
 		"SELECT lower(note) FROM patients":                               {{"pg_catalog.lower", "lower"}, {"pg_catalog.lower", "pg_catalog.pg_sleep"}},
-		"WITH c AS (SELECT 1 AS a) SELECT c.a FROM c":                    {{"FROM cte_c", "FROM patients"}},
+		"WITH c AS (SELECT 1 AS a) SELECT c.a FROM c":                    {{"FROM strongroom_cte_c", "FROM patients"}},
 		"WITH d AS (DELETE FROM visits RETURNING id) SELECT d.id FROM d": {{" WHERE visits.tenant_id = $1", ""}, {"tenant_id = $1", "ward = $1"}},
 		"WITH d AS (INSERT INTO visits (id) VALUES (1)) SELECT 1":        {{"(1, $1)", "(1, 'b')"}},
 		"MERGE INTO patients p USING visits v ON p.id = v.id WHEN MATCHED THEN UPDATE SET age = 1 WHEN NOT MATCHED THEN INSERT (id) VALUES (v.id)": {

@@ -104,6 +104,11 @@ func (p *planner) row(t *Table, columns []*Column, items []*pg.Node, in ctx) []*
 // tenant's value as a further column. A set operation, DISTINCT or grouping sets, whose rows that column must have no part in
 // telling apart, go into a subquery.
 func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, ctes *cte) *pg.SelectStmt {
+	for _, n := range sel.WithClause.GetCtes() {
+		if e := n.GetCommonTableExpr(); e.GetCtequery().GetSelectStmt() == nil {
+			refuse("write inside the WITH of a subquery", e.GetCtename(), e.GetLocation(), "move it to the WITH of the statement itself")
+		}
+	}
 	out := p.selectStmt(sel, nil, ctes, true)
 	if len(out) != len(columns) {
 		refuse("INSERT with a different number of values than columns", t.Name, -1, "select a value for each column")

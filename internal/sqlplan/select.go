@@ -39,7 +39,7 @@ func (p *planner) selectStmt(s *pg.SelectStmt, outer *scope, ctes *cte, top bool
 	}
 	q.targets()
 	q.clauses()
-	p.limits(s)
+	p.limits(s, ctes)
 	p.locking(s, q.scope.fragment)
 	return q.out
 }
@@ -52,11 +52,11 @@ func (p *planner) setOperation(s *pg.SelectStmt, outer *scope, ctes *cte, top bo
 	}
 	left := p.selectStmt(s.Larg, outer, ctes, false)
 	right := p.selectStmt(s.Rarg, outer, ctes, false)
-	return p.combined(s, left, right, top)
+	return p.combined(s, left, right, ctes, top)
 }
 
 // combined plans what a set operation makes of its two parts, which are planned.
-func (p *planner) combined(s *pg.SelectStmt, left, right []column, top bool) []column {
+func (p *planner) combined(s *pg.SelectStmt, left, right []column, ctes *cte, top bool) []column {
 	op := setOperator(s)
 	if p.lite {
 		s.Larg, s.Rarg = p.liteArm(s.Larg, left), p.liteArm(s.Rarg, right)
@@ -80,7 +80,7 @@ func (p *planner) combined(s *pg.SelectStmt, left, right []column, top bool) []c
 		refuse("unsupported clause", "FOR UPDATE with "+op, -1, "lock in a statement of its own")
 	}
 	q.order()
-	p.limits(s)
+	p.limits(s, ctes)
 	return q.out
 }
 
@@ -150,13 +150,13 @@ func (p *planner) values(s *pg.SelectStmt, outer *scope, ctes *cte) []column {
 		}
 	}
 	q.order()
-	p.limits(s)
+	p.limits(s, ctes)
 	return q.out
 }
 
 // limits plans LIMIT and OFFSET, which see no columns.
-func (p *planner) limits(s *pg.SelectStmt) {
-	in := ctx{scope: &scope{}, final: true}
+func (p *planner) limits(s *pg.SelectStmt, ctes *cte) {
+	in := ctx{scope: &scope{ctes: ctes}, final: true}
 	if s.LimitCount != nil {
 		if c, ok := isConst(s.LimitCount); ok && c.Isnull {
 			s.LimitCount = nil // LIMIT ALL

@@ -25,6 +25,10 @@ var pendingHints = map[string]string{
 	pendingReturning: "add RETURNING to it",
 }
 
+// ctePrefix begins the plan's names of common table expressions. No table should be called so: if the planner and the
+// database ever disagreed about where a name ends, the database would find nothing of it.
+const ctePrefix = "strongroom_cte_"
+
 func (c *cte) find(name string) *cte {
 	for ; c != nil; c = c.outer {
 		if c.name == name {
@@ -68,7 +72,7 @@ func (p *planner) with(w *pg.WithClause, outer *scope, ctes *cte, kind withQueri
 	}
 	for i, n := range w.Ctes {
 		e, c := n.GetCommonTableExpr(), all[i]
-		c.alias = p.unique("cte_" + e.Ctename)
+		c.alias = p.unique(ctePrefix + e.Ctename)
 		if w.Recursive {
 			c.pending = pendingSelf
 		}
@@ -126,5 +130,5 @@ func (p *planner) recursive(s *pg.SelectStmt, self *cte, colnames []string, oute
 	if self.used && (len(s.SortClause) > 0 || s.LimitCount != nil || s.LimitOffset != nil) {
 		refuse("unsupported clause", "ORDER BY or LIMIT of a recursive query", -1, "put it into the query that reads it")
 	}
-	return p.combined(s, left, right, false)
+	return p.combined(s, left, right, ctes, false)
 }
