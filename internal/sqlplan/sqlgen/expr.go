@@ -56,7 +56,7 @@ func (g *gen) leaf(k Kind, sc *scope) string {
 
 // scalar writes a subquery of one value, or nothing where it would be too deep.
 func (g *gen) scalar(k Kind, sc *scope) string {
-	if g.nested >= 2 {
+	if g.nested >= 2 || g.nothing() {
 		return ""
 	}
 	g.nested++
@@ -174,7 +174,7 @@ func (g *gen) sealedCond(sc *scope) string {
 
 // queryCond writes IN or EXISTS with a subquery.
 func (g *gen) queryCond(sc *scope) string {
-	if g.nested >= 2 {
+	if g.nested >= 2 || g.nothing() {
 		return ""
 	}
 	g.nested++

@@ -125,12 +125,15 @@ func (g *gen) hidden(name string) bool {
 func (g *gen) tables() []*Table {
 	var out []*Table
 	for _, t := range g.s.Tables {
-		if !g.hidden(t.Name) {
+		if !g.hidden(t.Name) && t != g.setting {
 			out = append(out, t)
 		}
 	}
 	return out
 }
+
+// nothing tells that there is nothing to read here.
+func (g *gen) nothing() bool { return len(g.tables()) == 0 && len(g.visible()) == 0 }
 
 func relOf(t *Table, alias string) rel {
 	r := rel{alias: alias, base: t}

@@ -25,6 +25,9 @@ type gen struct {
 	names  int
 	ctes   []rel // those in reach, the last first to be found
 	nested int   // how deep in subqueries
+	// setting is the table whose columns an UPDATE of SQLite's is being given values: it updates row by row, and a query
+	// that reads the table sees the rows that are changed already, in whatever order.
+	setting *Table
 	// joining tells that ON or RETURNING is written, where a name may be of what is joined later or otherwise too.
 	joining bool
 	// written are the tables that the statement writes, each once: what two writes of one row do is not defined.

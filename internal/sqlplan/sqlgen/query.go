@@ -21,6 +21,9 @@ type output struct {
 // visible returns the common table expressions that can be named: of several of one name the last.
 func (g *gen) visible() []rel {
 	var out []rel
+	if g.setting != nil {
+		return nil // one of them may read the table
+	}
 	for i, c := range g.ctes {
 		if c.cols != nil && !slices.ContainsFunc(g.ctes[i+1:], func(later rel) bool { return later.alias == c.alias }) {
 			out = append(out, c)

@@ -236,6 +236,10 @@ func (g *gen) update(t *Table) (string, rel) {
 
 // assignments writes the list of SET; there is always one.
 func (g *gen) assignments(t *Table, r rel, sc *scope) string {
+	if g.s.Lite {
+		g.setting = t
+		defer func() { g.setting = nil }()
+	}
 	var set, names, values []string
 	for _, c := range t.Stored() {
 		if t.keyed(c.Name) || g.chance(1, 2) {
@@ -265,7 +269,7 @@ func (g *gen) assignments(t *Table, r rel, sc *scope) string {
 func (g *gen) fromQuery(t *Table, sc *scope) string {
 	var names, values []string
 	inner := &scope{parent: sc}
-	if g.chance(4, 5) {
+	if g.chance(4, 5) || g.nothing() {
 		return ""
 	}
 	from := g.from(inner)
