@@ -201,6 +201,16 @@ func (o *object) close() (err error) {
 	return err
 }
 
+// result is how many bytes were read and why the object failed. While a Read is under way in another goroutine, neither
+// is known.
+func (o *object) result() (read int64, err error) {
+	if !o.mu.TryLock() {
+		return -1, nil
+	}
+	defer o.mu.Unlock()
+	return o.read, o.err
+}
+
 // readFull fills b from the store. It tells a store that fails, whose error it passes on, from one that has less than
 // it said, which is a truncated object.
 func readFull(r io.Reader, b []byte) error {

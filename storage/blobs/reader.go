@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"gocloud.dev/blob/driver"
 
@@ -38,12 +39,12 @@ type reader struct {
 	ctx    context.Context // of the operation that the reader is
 	pass   *gate.Pass
 	key    string
-	closed bool
+	closed atomic.Bool
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.object.Read(p)
-	if err != nil && err != io.EOF && errors.Is(err, storage.ErrIsolation) && !r.closed {
+	if err != nil && err != io.EOF && errors.Is(err, storage.ErrIsolation) && r.closed.CompareAndSwap(false, true) {
 		// The alert does not wait for a Close that may never come.
 		return n, r.finish()
 	}
@@ -62,10 +63,10 @@ func (r *reader) As(any) bool { return false }
 // Close implements driver.Reader. It records what was read.
 func (r *reader) Close() error {
 	closeErr := r.object.close()
-	if r.closed {
+	if !r.closed.CompareAndSwap(false, true) {
 		return closeErr
 	}
-	failed := r.object.err
+	_, failed := r.object.result()
 	if err := r.finish(); err != failed {
 		return errors.Join(err, closeErr)
 	}
@@ -74,6 +75,6 @@ func (r *reader) Close() error {
 }
 
 func (r *reader) finish() error {
-	r.closed = true
-	return r.bucket.leave(r.ctx, r.pass, r.key, gate.Result{Rows: -1, Bytes: r.object.read, Err: r.object.err})
+	read, err := r.object.result()
+	return r.bucket.leave(r.ctx, r.pass, r.key, gate.Result{Rows: -1, Bytes: read, Err: err})
 }
