@@ -26,8 +26,8 @@ type bucket struct {
 	signer *Signer // Options.Signer, may be nil
 
 	buffers   *buffers
-	sealNames bool                            // Options.SealNames
-	checked   *lru.Cache[tenant.ID, struct{}] // whose names are all of one kind: see oneNaming
+	sealNames bool                          // Options.SealNames
+	checked   *lru.Cache[tenant.ID, string] // the naming that a tenant's names are all of: see oneNaming
 }
 
 var _ driver.Bucket = (*bucket)(nil)

@@ -39,11 +39,16 @@ func (b *bucket) nameable(id tenant.ID, key string) error {
 // more, and write names in the clear beside sealed ones. It also refuses sealed names that are not of the tenant's
 // names key, as after an older key record was put back.
 //
-// It asks the store once for each tenant, before the first write, the first listing and the first object that is not
-// found; an object that is found needs no question. Configuration is what it guards against, not attack: who can write
+// It asks the store once for each tenant and names key, before the first write, the first listing and the first object
+// that is not found; an object that is found needs no question. What was found with one names key says nothing of
+// another, which a running process gets when an older record was put back and completed anew. Configuration is what it guards against, not attack: who can write
 // to the store can have every process refuse, which is no more than what deleting all does.
 func (b *bucket) oneNaming(ctx context.Context, k *keys.Tenant) error {
-	if b.checked.Contains(k.ID()) {
+	naming, err := b.naming(k)
+	if err != nil {
+		return err
+	}
+	if was, ok := b.checked.Get(k.ID()); ok && was == naming {
 		return nil
 	}
 	check := b.noSealedNames
@@ -53,8 +58,21 @@ func (b *bucket) oneNaming(ctx context.Context, k *keys.Tenant) error {
 	if err := check(ctx, k); err != nil {
 		return err
 	}
-	b.checked.Add(k.ID(), struct{}{})
+	b.checked.Add(k.ID(), naming)
 	return nil
+}
+
+// naming is one text for each way that a tenant's objects are named: the sealed name that the empty key would have, which
+// no other names key makes, or "" for plain names.
+func (b *bucket) naming(k *keys.Tenant) (string, error) {
+	if !b.sealNames {
+		return "", nil
+	}
+	s, err := newSealedScope(k, b.label)
+	if err != nil {
+		return "", err
+	}
+	return s.of("")
 }
 
 // maxChecked bounds the tenants that are remembered as checked.

@@ -110,7 +110,7 @@ func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, erro
 	if err != nil {
 		return nil, err
 	}
-	checked, err := lru.New[tenant.ID, struct{}](maxChecked)
+	checked, err := lru.New[tenant.ID, string](maxChecked)
 	if err != nil {
 		return nil, fmt.Errorf("blobs: make the cache of checked tenants: %w", err)
 	}

@@ -112,7 +112,11 @@ func TestStoreListsOtherSealedNames(t *testing.T) {
 	dir, err := w.scopeIn(t, "records").dir("b/")
 	must(t, err)
 	b := w.wrap(t, blob.NewBucket(&lyingLister{innerDriver(inner), dir}), "records")
-	guarded(b).checked.Add(alice, struct{}{})
+	k, err := w.ring.Tenant(t.Context(), alice)
+	must(t, err)
+	naming, err := guarded(b).naming(k)
+	must(t, err)
+	guarded(b).checked.Add(alice, naming)
 	it := b.List(&blob.ListOptions{Prefix: "a/"})
 	if o, err := it.Next(w.a); err == io.EOF || !errors.Is(err, storage.ErrIsolation) {
 		t.Errorf("got %v, %v", o, err)
