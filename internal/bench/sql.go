@@ -21,6 +21,9 @@ import (
 const (
 	byHand  = "pgx stdlib, predicate by hand"
 	inClear = "pgx stdlib, in the clear, predicate by hand"
+
+	liteByHand  = "modernc SQLite, predicate by hand"
+	liteInClear = "modernc SQLite, in the clear, predicate by hand"
 )
 
 func sqlRows(end *ending) []Row {
@@ -59,8 +62,16 @@ func sqlRows(end *ending) []Row {
 		row("sql.insert.100", byHand, postgres, insertion(100)),
 		row("sql.insert.100.sealed", inClear, postgres, sealedInsertion(100)),
 		row("sql.insert.100.full", noRLS, postgres, behindRLS(sealedInsertion(100))),
-		row("sqlite.point.plain", "modernc SQLite, predicate by hand", sqlite, point),
-		row("sqlite.point.sealed", "modernc SQLite, in the clear, predicate by hand", sqlite, sealedPoint),
+		row("sqlite.point.plain", liteByHand, sqlite, point),
+		row("sqlite.point.sealed", liteInClear, sqlite, sealedPoint),
+		row("sqlite.join3.plain", liteByHand, sqlite, join3("patients_plain")),
+		row("sqlite.join3.sealed", liteInClear, sqlite, join3("patients")),
+		row("sqlite.page.50", liteByHand, sqlite, page),
+		row("sqlite.page.50.sealed", liteInClear, sqlite, sealedPage),
+		row("sqlite.insert.1", liteByHand, sqlite, insertion(1)),
+		row("sqlite.insert.1.sealed", liteInClear, sqlite, sealedInsertion(1)),
+		row("sqlite.insert.100", liteByHand, sqlite, insertion(100)),
+		row("sqlite.insert.100.sealed", liteInClear, sqlite, sealedInsertion(100)),
 		{"sql.plan.miss", "libpg_query: parse and deparse", planMiss},
 	}
 }
