@@ -18,7 +18,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlgen"
 )
 
-var generated = flag.Int("generated", 1000, "how many generated statements to run on each engine")
+var generated = flag.Int("generated", 400, "how many generated statements to run on each engine")
 
 // catalogOf is what the planner is told of a generated schema.
 func catalogOf(s *sqlgen.Schema) *Catalog {
