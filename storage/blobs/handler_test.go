@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,10 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/filestore"
+	"github.com/strongroom-go/strongroom/keys/localkek"
+	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -553,5 +558,40 @@ func TestIssuedTokensAreInTheTrail(t *testing.T) {
 	w.log.take()
 	if _, err := wholeKey(w.a, w.bucket, "k"); err != nil || len(w.log.take()) > 0 {
 		t.Errorf("asking for a whole key: %v, or an event", err)
+	}
+}
+
+// kekAway is a KEK provider that does not answer.
+type kekAway struct{ keys.KEK }
+
+func (kekAway) Unwrap(context.Context, tenant.ID, []byte) ([]byte, error) {
+	return nil, keys.ErrUnavailable
+}
+
+// Where the keys are away, an event would tell neither which token was issued nor, in the tenant's own pseudonym, to
+// whom: then none is issued.
+func TestNoTokenWhoseEventIsNotSealed(t *testing.T) {
+	dir := t.TempDir()
+	worldIn(t, dir) // provisions
+	kek, err := localkek.Open(filepath.Join(dir, "kek.json"), nil)
+	must(t, err)
+	store, err := filestore.Open(filepath.Join(dir, "keys"), nil)
+	must(t, err)
+	ring, err := keys.Open(t.Context(), kekAway{kek}, store, nil)
+	must(t, err)
+	t.Cleanup(func() { _ = ring.Close() })
+	w := &world{ring: ring, log: new(recorder)}
+	w.guard = storage.Guard{Keys: ring, Audit: w.log}
+	b, _ := w.mem(t, "records")
+	signer, err := NewSigner(newHandle(t, aead.AES256GCMKeyTemplate()), nil)
+	must(t, err)
+	token, err := signer.Sign(accessOf(t.Context(), alice), b, Grant{Method: "GET", Key: "k"})
+	if token != "" || !errors.Is(err, keys.ErrUnavailable) {
+		t.Errorf("a token of %d bytes was issued, %v", len(token), err)
+	}
+	for _, e := range w.log.take() {
+		if e.Code == audit.CodeBlobGrant && e.Status == audit.Success {
+			t.Errorf("recorded as issued, sealed: %v", e.Sealer != nil)
+		}
 	}
 }
