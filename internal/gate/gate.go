@@ -186,17 +186,40 @@ func (g *Gate) Note(ctx context.Context, op *Op, r Result) error {
 	if err != nil {
 		return err
 	}
+	sealer, err := g.ring.AuditSealer(ctx, access.Tenant)
+	if err != nil {
+		sealer = nil // what took place is recorded without its details rather than not at all
+	}
+	if err := g.note(ctx, access, op, r, sealer); err != nil {
+		return fmt.Errorf("the operation took place but could not be recorded: %w", err)
+	}
+	return nil
+}
+
+// Announce records a single event about something that is about to happen, and must not where Announce returns an error:
+// where the event could not be recorded, or not with its details because the tenant's keys are away.
+func (g *Gate) Announce(ctx context.Context, op *Op) error {
+	access, err := tenant.FromContext(ctx)
+	if err != nil {
+		return err
+	}
+	sealer, err := g.ring.AuditSealer(ctx, access.Tenant)
+	if err != nil {
+		return fmt.Errorf("the event's details cannot be sealed: %w", err)
+	}
+	return g.note(ctx, access, op, Result{Rows: -1, Bytes: -1}, sealer)
+}
+
+func (g *Gate) note(ctx context.Context, access tenant.Access, op *Op, r Result, sealer audit.Sealer) error {
 	e := &audit.Event{
 		Code: op.Code, Phase: audit.Single, Status: audit.Success,
 		Tenant: access.Tenant, Actor: access.Actor, Purpose: access.Purpose, Request: access.Request,
+		Sealer: sealer,
 	}
 	r.describe(e)
 	op.describe(e)
-	if sealer, err := g.ring.AuditSealer(ctx, access.Tenant); err == nil {
-		e.Sealer = sealer
-	}
 	if err := g.log.Record(ctx, e); err != nil {
-		return fmt.Errorf("the operation took place but could not be recorded: %w", unavailable(err))
+		return unavailable(err)
 	}
 	return nil
 }

@@ -140,7 +140,7 @@ func (b *bucket) sign(ctx context.Context, s *signing, key string, opts *driver.
 	op := b.op(audit.CodeBlobGrant, b.opOf(issued.Method, key).Action.Verb, key)
 	op.Details["grant"], op.Details["method"] = grantName(issued), s.grant.Method
 	op.Details["expires"] = time.Unix(issued.Expires, 0).UTC().Format(time.RFC3339)
-	if err := b.gate.Note(ctx, op, gate.Result{Rows: -1, Bytes: -1}); err != nil {
+	if err := b.gate.Announce(ctx, op); err != nil {
 		return "", fmt.Errorf("blobs: no token is issued that is not recorded: %w", err)
 	}
 	return token, nil
