@@ -156,3 +156,35 @@ func TestBuffersOfManyReaders(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A reader that was closed during a Read gives nothing afterwards, and what the trail says was read is what was returned
+// before.
+func TestNoReadAfterCloseDuringRead(t *testing.T) {
+	w := newWorld(t)
+	inner := &gatedReads{bucketDriver: innerDriver(memory()), began: make(chan struct{}), let: make(chan struct{}), closed: make(chan struct{})}
+	b := w.wrap(t, blob.NewBucket(inner), "records")
+	must(t, b.WriteAll(w.a, "k", pattern(fourSegments), nil))
+	r := driverReader(t, b, w.a, "k")
+	_, err := io.ReadFull(r, make([]byte, plainSegmentSize-streamHeaderSize))
+	must(t, err)
+	inner.gated = true
+	done := make(chan int)
+	go func() {
+		n, _ := r.Read(make([]byte, 10))
+		done <- n
+	}()
+	<-inner.began
+	w.log.take()
+	must(t, r.Close())
+	if events := w.log.take(); len(events) != 1 || events[0].Bytes != plainSegmentSize-streamHeaderSize {
+		t.Errorf("recorded %+v", events)
+	}
+	inner.gated = false
+	close(inner.let)
+	if n := <-done; n > 0 {
+		t.Errorf("the Read that was under way returned %d bytes after Close had recorded how many there were", n)
+	}
+	if n, err := r.Read(make([]byte, 100)); n > 0 || !errors.Is(err, errReaderClosed) {
+		t.Errorf("a closed reader read %d bytes, %v", n, err)
+	}
+}

@@ -431,3 +431,21 @@ func TestBrokenConnectionIsNoEnd(t *testing.T) {
 type urlError struct{ error }
 
 func (e *urlError) Unwrap() error { return e.error }
+
+// A write whose outcome is not in the trail is not acknowledged by closing its writer once more.
+func TestCloseAgainKeepsItsError(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w := newWorld(t)
+		b, _ := w.mem(t, "records")
+		writer, err := b.NewWriter(w.a, "k", nil)
+		must(t, err)
+		_, err = writer.Write([]byte("content"))
+		must(t, err)
+		w.log.set(func(e *audit.Event) bool { return e.Phase == audit.Outcome })
+		for i := range 2 {
+			if err := writer.Close(); !errors.Is(err, audit.ErrUnavailable) {
+				t.Errorf("Close %d: %v", i+1, err)
+			}
+		}
+	})
+}
