@@ -171,6 +171,7 @@ type writer struct {
 	pass   *gate.Pass
 	key    string
 	closed bool
+	result error // of Close
 }
 
 var _ driver.Uploader = (*writer)(nil)
@@ -187,10 +188,11 @@ func (w *writer) Upload(r io.Reader) error {
 	return err
 }
 
-// Close implements driver.Writer. It returns when the store has the object and the audit log its outcome.
+// Close implements driver.Writer. It returns when the store has the object and the audit log its outcome, and the same
+// again when it is called again.
 func (w *writer) Close() error {
 	if w.closed {
-		return w.err
+		return w.result
 	}
 	w.closed = true
 	err := w.commit()
@@ -198,5 +200,6 @@ func (w *writer) Close() error {
 	if err != nil {
 		bytes = 0
 	}
-	return w.bucket.leave(w.ctx, w.pass, w.key, gate.Result{Rows: -1, Bytes: bytes, Err: err})
+	w.result = w.bucket.leave(w.ctx, w.pass, w.key, gate.Result{Rows: -1, Bytes: bytes, Err: err})
+	return w.result
 }
