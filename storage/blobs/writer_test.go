@@ -449,3 +449,58 @@ func TestCloseAgainKeepsItsError(t *testing.T) {
 		}
 	})
 }
+
+// lostAnswers does what it is asked for and loses the answer.
+type lostAnswers struct{ bucketDriver }
+
+type lostAnswer struct{ driver.Writer }
+
+func (w lostAnswer) Close() error { return errors.Join(w.Writer.Close(), errStore) }
+
+func (l lostAnswers) NewTypedWriter(ctx context.Context, key, contentType string, o *driver.WriterOptions) (driver.Writer, error) {
+	w, err := l.bucketDriver.NewTypedWriter(ctx, key, contentType, o)
+	return lostAnswer{w}, err
+}
+
+func (l lostAnswers) Delete(ctx context.Context, key string, o *driver.DeleteOptions) error {
+	return errors.Join(l.bucketDriver.Delete(ctx, key, o), errStore)
+}
+
+// What the store did although its answer was lost has not failed in the trail: that its outcome is not known is what it
+// says.
+func TestLostAnswersAreUnknownOutcomes(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := memory()
+		good, b := w.wrap(t, store, "records"), w.wrap(t, blob.NewBucket(lostAnswers{innerDriver(store)}), "records")
+		must(t, good.WriteAll(w.a, "k", []byte("content"), nil))
+		for _, op := range []struct {
+			name string
+			do   func() error
+			left int // objects in the store
+		}{
+			{"write", func() error { return b.WriteAll(w.a, "new", []byte("content"), nil) }, 2},
+			{"copy", func() error { return b.Copy(w.a, "copy", "k", nil) }, 3},
+			{"delete", func() error { return b.Delete(w.a, "k") }, 2},
+		} {
+			w.log.take()
+			wantIs(t, op.do(), errStore)
+			if n := len(rawNames(t, store)); n != op.left {
+				t.Fatalf("after the %s there are %d objects; what does this test see?", op.name, n)
+			}
+			events := w.log.take()
+			if last := events[len(events)-1]; last.Phase != audit.Outcome || last.Status != audit.Unknown {
+				t.Errorf("%s: the trail ends with %s %s", op.name, last.Phase, last.Status)
+			}
+		}
+		// A store that answers that it did not has said so.
+		w.log.take()
+		wantCode(t, good.Delete(w.a, "absent"), gcerrors.NotFound)
+		wantCode(t, good.WriteAll(w.a, "new", nil, &blob.WriterOptions{IfNotExist: true}), gcerrors.FailedPrecondition)
+		for _, e := range w.log.take() {
+			if e.Phase == audit.Outcome && e.Status != audit.Failure {
+				t.Errorf("an answer that came is recorded as %s", e.Status)
+			}
+		}
+	})
+}
