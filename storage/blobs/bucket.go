@@ -88,10 +88,13 @@ func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 	if err != nil {
 		return err
 	}
+	unknown := false
 	if err = hook(opts.BeforeDelete); err == nil {
-		err = b.absent(ctx, pass.Keys(), b.inner.Delete(ctx, name))
+		err = b.inner.Delete(ctx, name)
+		unknown = unanswered(err)
+		err = b.absent(ctx, pass.Keys(), err)
 	}
-	return b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: -1, Err: err})
+	return b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: -1, Err: err, Unknown: unknown})
 }
 
 // SignedURL implements driver.Bucket. The store's own signed URLs would serve ciphertext; what it returns leads to a

@@ -28,22 +28,22 @@ func (b *bucket) Copy(ctx context.Context, dstKey, srcKey string, opts *driver.C
 		return b.leave(ctx, from, srcKey, gate.Result{Rows: -1, Bytes: 0, Err: err})
 	}
 	if err = hook(opts.BeforeCopy); err != nil {
-		return b.leaveCopy(ctx, from, to, srcKey, dstKey, 0, err)
+		return b.leaveCopy(ctx, from, to, srcKey, 0, false, err)
 	}
-	n, err := b.copy(ctx, from, to, srcKey, srcName, dstKey, dstName)
-	return b.leaveCopy(ctx, from, to, srcKey, dstKey, n, err)
+	n, unknown, err := b.copy(ctx, from, to, srcKey, srcName, dstKey, dstName)
+	return b.leaveCopy(ctx, from, to, srcKey, n, unknown, err)
 }
 
-func (b *bucket) copy(ctx context.Context, from, to *gate.Pass, srcKey, srcName, dstKey, dstName string) (int64, error) {
+func (b *bucket) copy(ctx context.Context, from, to *gate.Pass, srcKey, srcName, dstKey, dstName string) (n int64, unknown bool, err error) {
 	src, err := b.open(ctx, from.Keys(), srcKey, srcName, 0, -1)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	attrs := *src.stat.sealed
 	attrs.Imported = nil
 	dst, err := b.create(ctx, to.Keys(), dstKey, dstName, &attrs, &blob.WriterOptions{})
 	if err != nil {
-		return 0, errors.Join(err, src.close())
+		return 0, false, errors.Join(err, src.close())
 	}
 	if _, err = io.CopyBuffer(dst, struct{ io.Reader }{src}, make([]byte, segmentSize)); err != nil && dst.err == nil {
 		dst.err = err
@@ -52,15 +52,16 @@ func (b *bucket) copy(ctx context.Context, from, to *gate.Pass, srcKey, srcName,
 		dst.err = closed
 	}
 	if err := dst.commit(); err != nil {
-		return 0, err
+		return 0, dst.unknown, err
 	}
-	return dst.written, nil
+	return dst.written, false, nil
 }
 
-// leaveCopy leaves both passes. One cause is one alert, of the source, since nothing of the destination is opened.
-func (b *bucket) leaveCopy(ctx context.Context, from, to *gate.Pass, srcKey, dstKey string, n int64, err error) error {
+// leaveCopy leaves both passes; unknown is whether the destination came to be. One cause is one alert, of the source, since nothing of the destination is opened.
+func (b *bucket) leaveCopy(ctx context.Context, from, to *gate.Pass, srcKey string, n int64, unknown bool, err error) error {
 	r := gate.Result{Rows: -1, Bytes: n, Err: err}
 	left := b.leave(ctx, from, srcKey, r)
+	r.Unknown = unknown
 	if unrecorded := to.Leave(ctx, r); unrecorded != nil {
 		if left == nil {
 			return unrecorded

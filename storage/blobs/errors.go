@@ -79,6 +79,18 @@ func fromStore(err error) error {
 	return &storeError{err, gcerrors.Code(err)}
 }
 
+// unanswered reports whether an error that the store's driver returned for a write or a deletion may stand for a lost
+// answer, so that it may have taken place all the same.
+func unanswered(err error) bool {
+	switch gcerrors.Code(err) {
+	case gcerrors.OK, gcerrors.NotFound, gcerrors.AlreadyExists, gcerrors.InvalidArgument, gcerrors.Unimplemented,
+		gcerrors.FailedPrecondition, gcerrors.PermissionDenied, gcerrors.ResourceExhausted:
+		return false
+	default:
+		return true
+	}
+}
+
 // ErrorCode implements driver.Bucket.
 func (b *bucket) ErrorCode(err error) gcerrors.ErrorCode {
 	var coded *codedError

@@ -70,6 +70,7 @@ type draft struct {
 	sealing io.WriteCloser // Tink's encrypting writer into inner
 	written int64          // of plaintext
 	err     error          // sticky
+	unknown bool           // whether the object came to be
 }
 
 // create begins an object. The attributes are sealed with the object's headers, which is why Tink's encrypting
@@ -149,7 +150,8 @@ func (d *draft) commit() error {
 	if d.err != nil {
 		return errors.Join(d.err, d.drop())
 	}
-	d.err = fromStore(d.inner.Close())
+	err := d.inner.Close()
+	d.err, d.unknown = fromStore(err), unanswered(err)
 	return d.err
 }
 
@@ -158,6 +160,7 @@ func (d *draft) commit() error {
 func (d *draft) drop() error {
 	d.cancel()
 	if err := d.inner.Close(); err == nil {
+		d.unknown = true
 		return errors.New("blobs: the store completed an object whose writing was cancelled; it may hold only a part")
 	}
 	return nil
@@ -200,6 +203,6 @@ func (w *writer) Close() error {
 	if err != nil {
 		bytes = 0
 	}
-	w.result = w.bucket.leave(w.ctx, w.pass, w.key, gate.Result{Rows: -1, Bytes: bytes, Err: err})
+	w.result = w.bucket.leave(w.ctx, w.pass, w.key, gate.Result{Rows: -1, Bytes: bytes, Err: err, Unknown: w.unknown})
 	return w.result
 }
