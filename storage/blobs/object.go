@@ -20,13 +20,15 @@ type object struct {
 	body     *blob.Reader // nil when no segment is left to fetch
 	segments *segments
 	next     int64      // the segment that body is at
-	mu       sync.Mutex // for buf and plain: see close
+	mu       sync.Mutex // held by a Read, which may hang, and for buf and plain: see close
 	buf      *buffer
 	plain    []byte // decrypted and not yet read
 	left     int64  // plaintext bytes of the range not yet read
-	read     int64
-	err      error // sticky
-	closed   bool  // under mu
+
+	out    sync.Mutex // for what follows; never held while the store is asked, and taken after mu
+	read   int64
+	err    error // sticky
+	closed bool
 }
 
 var errReaderClosed = errors.New("blobs: the reader is closed")
@@ -162,7 +164,7 @@ func (o *object) fill() error {
 func (o *object) Read(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	if o.isClosed() {
 		return 0, errReaderClosed
 	}
 	if o.err != nil || len(p) == 0 {
@@ -171,10 +173,19 @@ func (o *object) Read(p []byte) (int, error) {
 	if o.left == 0 {
 		return 0, io.EOF
 	}
+	var failed error
 	if len(o.plain) == 0 {
-		if o.err = o.fill(); o.err != nil {
-			return 0, o.err
-		}
+		failed = o.fill()
+	}
+	o.out.Lock()
+	defer o.out.Unlock()
+	switch {
+	case o.closed: // meanwhile, and how much was read is in the trail
+		o.plain = nil
+		return 0, errReaderClosed
+	case failed != nil:
+		o.err = failed
+		return 0, failed
 	}
 	if int64(len(o.plain)) > o.left {
 		o.plain = o.plain[:o.left]
@@ -186,29 +197,35 @@ func (o *object) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+func (o *object) isClosed() bool {
+	o.out.Lock()
+	defer o.out.Unlock()
+	return o.closed
+}
+
+// outcome returns how many bytes were read, and what failed. After close neither changes.
+func (o *object) outcome() (read int64, err error) {
+	o.out.Lock()
+	defer o.out.Unlock()
+	return o.read, o.err
+}
+
 // close lets the buffer go to the next object, unless a Read is under way in another goroutine: that one keeps it for
-// good, and close does not wait for it, since closing may be what ends it. A Read that begins later has no buffer.
+// good, and close does not wait for it, since closing may be what ends it. Neither it nor a later one returns anything.
 func (o *object) close() (err error) {
+	o.out.Lock()
+	o.closed = true
+	o.out.Unlock()
 	if o.body != nil {
 		err = fromStore(o.body.Close())
 	}
 	if o.mu.TryLock() {
-		o.closed, o.plain = true, nil
+		o.plain = nil
 		o.buf.release()
 		o.buf = nil
 		o.mu.Unlock()
 	}
 	return err
-}
-
-// result is how many bytes were read and why the object failed. While a Read is under way in another goroutine, neither
-// is known.
-func (o *object) result() (read int64, err error) {
-	if !o.mu.TryLock() {
-		return -1, nil
-	}
-	defer o.mu.Unlock()
-	return o.read, o.err
 }
 
 // readFull fills b from the store. It tells a store that fails, whose error it passes on, from one that has less than

@@ -39,7 +39,7 @@ type reader struct {
 	ctx    context.Context // of the operation that the reader is
 	pass   *gate.Pass
 	key    string
-	closed atomic.Bool
+	closed atomic.Bool // what was read is recorded, or about to be
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -66,7 +66,7 @@ func (r *reader) Close() error {
 	if !r.closed.CompareAndSwap(false, true) {
 		return closeErr
 	}
-	_, failed := r.object.result()
+	_, failed := r.object.outcome()
 	if err := r.finish(); err != failed {
 		return errors.Join(err, closeErr)
 	}
@@ -75,6 +75,6 @@ func (r *reader) Close() error {
 }
 
 func (r *reader) finish() error {
-	read, err := r.object.result()
+	read, err := r.object.outcome()
 	return r.bucket.leave(r.ctx, r.pass, r.key, gate.Result{Rows: -1, Bytes: read, Err: err})
 }
