@@ -165,3 +165,41 @@ func TestAcceptBrokenUpload(t *testing.T) {
 		}
 	}
 }
+
+// A client that makes its PUT or DELETE conditional (RFC 9110, 13) does not lose what it meant to protect: the one
+// condition that stores know is kept, and with another nothing is done.
+func TestConditionalChanges(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w := newWeb(t, nil)
+		content := string(contentOf(w.a))
+		for _, c := range []struct {
+			method, name, value, key string
+			status                   int
+		}{
+			{"PUT", "If-None-Match", "*", "k", 412},
+			{"PUT", "If-None-Match", "*", "new", 201},
+			{"PUT", "If-None-Match", `"x"`, "k", 501},
+			{"PUT", "If-Match", `"x"`, "k", 501},
+			{"PUT", "If-Match", "*", "other", 501},
+			{"PUT", "If-Unmodified-Since", "Sat, 29 Oct 1994 19:43:31 GMT", "k", 501},
+			{"DELETE", "If-Match", `"x"`, "k", 501},
+			{"DELETE", "If-None-Match", "*", "k", 501},
+			{"DELETE", "If-Unmodified-Since", "Sat, 29 Oct 1994 19:43:31 GMT", "k", 501},
+		} {
+			what := c.method + " " + c.key + " " + c.name + ": " + c.value
+			if got := do(t, c.method, w.url, w.sign(t, w.a, Grant{Method: c.method, Key: c.key}), "replaced", c.name, c.value); got.status != c.status {
+				t.Errorf("%s: %d", what, got.status)
+			}
+			if got, err := w.bucket.ReadAll(w.a, "k"); err != nil || string(got) != content {
+				t.Errorf("%s: the object is %q, %v", what, got, err)
+				must(t, w.bucket.WriteAll(w.a, "k", []byte(content), nil))
+			}
+		}
+		if exists, err := w.bucket.Exists(w.a, "other"); exists || err != nil {
+			t.Errorf("a condition that was not met made an object: %v, %v", exists, err)
+		}
+		if got, err := w.bucket.ReadAll(w.a, "new"); err != nil || string(got) != "replaced" {
+			t.Errorf("a condition that was met: %q, %v", got, err)
+		}
+	})
+}
