@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/gcerrors"
@@ -21,11 +22,20 @@ func (h *Handler) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 	case r.ContentLength > g.MaxBytes:
 		return status(http.StatusRequestEntityTooLarge, "the body has %d bytes, over the grant's limit of %d", r.ContentLength, g.MaxBytes)
 	}
+	create, conditions := g.CreateOnly, []string{"If-Match", "If-Unmodified-Since"}
+	if strings.TrimSpace(strings.Join(r.Header.Values("If-None-Match"), ", ")) == "*" {
+		create = true
+	} else {
+		conditions = append(conditions, "If-None-Match")
+	}
+	if err := unconditional(r, conditions...); err != nil {
+		return err
+	}
 	contentType := r.Header.Get("Content-Type")
 	if contentType == "" {
 		contentType = storedContentType // and not what its bytes look like to a browser
 	}
-	writer, err := h.bucket.newWriter(ctx, g.Key, contentType, &driver.WriterOptions{IfNotExist: g.CreateOnly})
+	writer, err := h.bucket.newWriter(ctx, g.Key, contentType, &driver.WriterOptions{IfNotExist: create})
 	if err != nil {
 		return err
 	}
@@ -40,15 +50,26 @@ func (h *Handler) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return &statusError{http.StatusRequestEntityTooLarge, err}
 	case sent != nil && !errors.As(sent, new(*storeError)):
 		return &statusError{http.StatusBadRequest, err} // to nobody: the body broke off
-	case err != nil && g.CreateOnly && errors.As(err, new(*storeError)) && h.bucket.ErrorCode(err) == gcerrors.FailedPrecondition:
+	case err != nil && create && errors.As(err, new(*storeError)) && h.bucket.ErrorCode(err) == gcerrors.FailedPrecondition:
 		return &statusError{http.StatusPreconditionFailed, err}
 	case err != nil:
 		return err
 	}
-	if g.CreateOnly {
+	if create {
 		w.WriteHeader(http.StatusCreated)
 	} else {
 		w.WriteHeader(http.StatusNoContent)
+	}
+	return nil
+}
+
+// unconditional refuses a request with one of the given conditions: to change an object without keeping them would
+// destroy what they protect (RFC 9110, 13.1).
+func unconditional(r *http.Request, conditions ...string) error {
+	for _, name := range conditions {
+		if len(r.Header.Values(name)) > 0 {
+			return status(http.StatusNotImplemented, "a %s with %s is not known here, and nothing was done; send it without, or a PUT with \"If-None-Match: *\"", r.Method, name)
+		}
 	}
 	return nil
 }

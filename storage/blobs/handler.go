@@ -37,8 +37,9 @@ const tokenParameter = "token"
 // a denial; what has no genuine token is nobody's, and is not.
 //
 // The other answers: 200, 206, 304, 412 and 416 as of http.ServeContent; 201 and 204 for PUT and DELETE; 400 for a PUT
-// of a range; 404 where the object is absent; 412 where it is there and the grant is CreateOnly; 413 for more than
-// the grant allows; 415 for an encoded PUT; 503 where keys or the audit log are away; 500 for all else. An object that
+// of a range; 404 where the object is absent; 412 where it is there and the grant is CreateOnly, or the PUT has
+// "If-None-Match: *"; 413 for more than the grant allows; 415 for an encoded PUT; 501 for a PUT or DELETE with another
+// condition, which stores cannot keep; 503 where keys or the audit log are away; 500 for all else. An object that
 // turns out to be damaged after the header is sent breaks the connection off, so that no client takes a part of it for
 // the whole. A PUT whose body breaks off leaves no object.
 //
@@ -124,6 +125,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case envelope.GrantPut:
 			err = h.accept(ctx, w, r, g)
 		case envelope.GrantDelete:
+			if err = unconditional(r, "If-Match", "If-None-Match", "If-Unmodified-Since"); err != nil {
+				break
+			}
 			if err = h.bucket.Delete(ctx, g.Key, &driver.DeleteOptions{}); err == nil {
 				w.WriteHeader(http.StatusNoContent)
 			}
