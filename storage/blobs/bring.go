@@ -124,7 +124,7 @@ func (m *importer) find(ctx context.Context, source, whole string, a *blob.Attri
 	m.mu.Lock()
 	done := m.verified[line]
 	m.mu.Unlock()
-	if done {
+	if done && !m.opts.DeleteSource { // which is no time to rely on what was so once
 		return ImportDone, nil
 	}
 	if m.opts.DryRun {
@@ -145,6 +145,9 @@ func (m *importer) find(ctx context.Context, source, whole string, a *blob.Attri
 		return "", nil
 	case err != nil:
 		return "", err
+	}
+	if done {
+		return ImportVerified, nil
 	}
 	return ImportVerified, m.checkpoint(line)
 }

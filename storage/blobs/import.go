@@ -34,9 +34,10 @@ type ImportOptions struct {
 	// DryRun tells what would be done, in Progress and the report, and does none of it. It looks up each object on
 	// both sides, which is recorded for the destination.
 	DryRun bool
-	// DeleteSource deletes each source object once its import is verified and it still is as it was imported. What
-	// changes between that look and the deletion is lost: stop the source's writers first. Each deletion is recorded, and
-	// the authorizer is asked for it as for a deletion of the object that was imported.
+	// DeleteSource deletes each source object once its import is verified and it still is as it was imported. It is
+	// verified in the same run, whatever the checkpoint says. What changes between that look and the deletion is lost:
+	// stop the source's writers first. Each deletion is recorded, and the authorizer is asked for it as for a deletion of
+	// the object that was imported.
 	DeleteSource bool
 	// Checkpoint remembers what was verified. It is read to its end first, then a line of 44 bytes is written per
 	// object, which names no key: give it a file that was opened with os.O_RDWR|os.O_CREATE|os.O_APPEND. Default:

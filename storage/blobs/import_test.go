@@ -608,3 +608,27 @@ func TestImportDeletionsAreInTheTrail(t *testing.T) {
 		t.Errorf("recorded %q, want %q", got, want)
 	}
 }
+
+// A checkpoint says that an object was verified, not that it still opens: what the store did to it since does not cost the
+// source.
+func TestCheckpointIsNoReasonToDelete(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w := newWorld(t)
+		from, checkpoint := memory(), new(bytes.Buffer)
+		must(t, from.WriteAll(t.Context(), "k", []byte("content"), nil))
+		to, inner := w.mem(t, "records")
+		_, err := Import(w.a, to, from, &ImportOptions{Checkpoint: checkpoint})
+		must(t, err)
+		lines := checkpoint.String()
+		name := w.nameOf(t, alice, "k")
+		damaged := getRaw(t, inner, name)
+		damaged.body[len(damaged.body)-1] ^= 1
+		putRaw(t, inner, name, damaged)
+		r, err := Import(w.a, to, from, &ImportOptions{Checkpoint: bytes.NewBufferString(lines), DeleteSource: true})
+		must(t, err)
+		got, err := to.ReadAll(w.a, "k")
+		if err != nil || string(got) != "content" {
+			t.Errorf("%v, deleted %d sources, and what was imported is %q, %v", r.Actions, r.Deleted, got, err)
+		}
+	})
+}
