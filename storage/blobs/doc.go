@@ -59,7 +59,8 @@
 //
 // A tenant's names in a bucket are all of one kind. A bucket that is opened with SealNames where there are plain ones,
 // or without where there are sealed ones, refuses with gcerrors.FailedPrecondition, which it finds out by one or two
-// listings for each tenant in each process, before the first write or listing and where an object is not found. To seal
+// listings for each tenant and names key in each process, before the first write or listing and where an object is not
+// found. To seal
 // the names of a bucket that has objects, [Import] it into one over another store or another prefix. Tenants that were
 // provisioned before there were sealed names need keys.Keyring.Provision once more; until then the bucket refuses
 // with keys.ErrNotProvisioned.
@@ -76,7 +77,8 @@
 //	gcerrors.Unimplemented       signed URLs without Options.Signer
 //	gcerrors.Unknown             audit.ErrUnavailable and keys.ErrUnavailable, which may be retried; the store's own
 //
-// A writer reports what refuses it in Write or Close, never in NewWriter.
+// A writer reports what refuses it in Write or Close, never in NewWriter. A write, copy or deletion to which the store gave
+// no clear answer returns the store's error and has the status unknown in the audit trail: it may have taken place.
 //
 // # Limits
 //
@@ -98,7 +100,7 @@
 //
 // # HTTP
 //
-// A token of [Signer.Sign] stands for one access that the access in its context may make: one method, one object, until
+// A token of [Signer.Sign], which issues none while the tenant's keys are away, stands for one access that the access in its context may make: one method, one object, until
 // it expires. That it was issued is recorded, and what it opens is guarded and recorded as any access is, in the name of
 // who asked for it, so that a suspended tenant's tokens stop working at once, and so do those of an actor whom the
 // authorizer refuses. A handler keeps what it serves out of shared caches, and browsers from running it.
