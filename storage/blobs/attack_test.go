@@ -46,20 +46,7 @@ func TestOlderRecordUnderARunningBucket(t *testing.T) {
 	_, err = store.Put(t.Context(), id, v.Record, stored.Version)
 	must(t, err)
 	must(t, ring.Provision(t.Context(), id))
-	before := rawNames(t, inner)
-	w.log.take()
-	errs := everyOperation(b, w.a, "k")
-	for name, err := range errs {
-		if !errors.Is(err, storage.ErrIsolation) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if n := alerts(w.log.take()); n != len(errs) {
-		t.Errorf("%d alerts of %d operations", n, len(errs))
-	}
-	if after := rawNames(t, inner); !slices.Equal(before, after) {
-		t.Errorf("the store had %q, and has %q", before, after)
-	}
+	everythingAlerts(t, w, b, inner)
 }
 
 // What somebody plants below the segment of sealed names makes a plain listing no dearer than one question more.
@@ -77,5 +64,25 @@ func TestPlantedBelowTheSealedSegment(t *testing.T) {
 	}
 	if n := len(inner.asked); n > 10 {
 		t.Errorf("one page took %d listings of the store", n)
+	}
+}
+
+// everythingAlerts tries every operation on the object "k": each is an isolation error with one alert, and the store stays
+// as it was.
+func everythingAlerts(t *testing.T, w *world, b, inner *blob.Bucket) {
+	t.Helper()
+	before := rawNames(t, inner)
+	w.log.take()
+	errs := everyOperation(b, w.a, "k")
+	for name, err := range errs {
+		if !errors.Is(err, storage.ErrIsolation) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := alerts(w.log.take()); n != len(errs) {
+		t.Errorf("%d alerts of %d operations", n, len(errs))
+	}
+	if after := rawNames(t, inner); !slices.Equal(before, after) {
+		t.Errorf("the store had %q, and has %q", before, after)
 	}
 }

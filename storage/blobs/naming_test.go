@@ -11,7 +11,6 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/keys"
-	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -93,19 +92,7 @@ func TestSealedNamesOfAnEarlierTenant(t *testing.T) {
 	older, _ := goldenWorld(t) // the same tenant with the record of before
 	older.sealNames = true
 	must(t, older.ring.Provision(t.Context(), tenant.MustParse(v.Tenant)))
-	before := rawNames(t, inner)
-	errs := everyOperation(older.wrap(t, inner, "records"), older.a, "k")
-	for name, err := range errs {
-		if !errors.Is(err, storage.ErrIsolation) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if n := alerts(older.log.take()); n != len(errs) {
-		t.Errorf("%d alerts of %d operations", n, len(errs))
-	}
-	if after := rawNames(t, inner); !slices.Equal(before, after) {
-		t.Errorf("the store had %q, and has %q", before, after)
-	}
+	everythingAlerts(t, older, older.wrap(t, inner, "records"), inner)
 }
 
 // A page token of one naming is none of the other.
