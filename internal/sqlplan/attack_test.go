@@ -51,18 +51,6 @@ func TestConstraintOfADomainRevealsNoForeignRow(t *testing.T) {
 	}
 }
 
-// FETCH FIRST 1 ROW WITH TIES may return several rows, which fails in a scalar subquery.
-func TestFenceWithTies(t *testing.T) {
-	plan, err := New("SELECT id FROM patients WHERE (SELECT x.n FROM (VALUES (1), (1)) x (n) WHERE patients.age = 10 ORDER BY 1 FETCH FIRST 1 ROW WITH TIES) = 1",
-		testCatalog(PostgreSQL))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(plan.SQL, "OFFSET 0) patients") {
-		t.Errorf("not fenced: %s", plan.SQL)
-	}
-}
-
 // PostgreSQL tries jsonb's @? and @@ on the column's statistics while it plans, and a path that compares times with a zone
 // and without fails for the values that hold such a time.
 func TestPathOperatorsRevealNoForeignRow(t *testing.T) {

@@ -5,57 +5,129 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
-// call plans a function call. Built-ins are named in pg_catalog, where no search_path can put another in their place.
-func (p *planner) call(f *pg.FuncCall, in ctx) {
+// builtinName names a built-in in pg_catalog, where no search_path can put another in its place.
+func (p *planner) builtinName(name string) []*pg.Node {
+	if p.lite {
+		return strs(name)
+	}
+	return strs("pg_catalog", name)
+}
+
+// declaredFunction tells whether a name is one of the catalog's further functions.
+func (p *planner) declaredFunction(fields []string) bool {
+	return slices.Contains(p.cat.Functions, strings.Join(fields, "."))
+}
+
+// call plans a function call.
+func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	p.mark(f)
 	fields, ok := names(f.Funcname)
-	name := strings.Join(fields, ".")
-	builtinName := ""
-	switch {
-	case ok && len(fields) == 1:
-		builtinName = fields[0]
-	case ok && len(fields) == 2 && fields[0] == "pg_catalog":
-		builtinName = fields[1]
+	name := fields[len(fields)-1]
+	if !ok || len(fields) > 2 {
+		name = ""
 	}
 	if p.lite && f.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX {
-		builtinName = p.plainCall(f, builtinName)
+		name = p.plainCall(f, name)
 	}
-	b, known := findBuiltin(builtinName, p.lite)
+	facts, known := builtin.Function(p.engine, name, nil)
+	if len(fields) == 2 && fields[0] != "pg_catalog" {
+		known = false
+	}
+	declared := !known && ok && p.declaredFunction(fields)
 	switch {
-	case known && p.lite:
-		f.Funcname = strs(builtinName)
 	case known:
-		f.Funcname = strs("pg_catalog", builtinName)
-	case len(fields) == 1 && slices.Contains(p.cat.Functions, fields[0]):
-		b.raises = true
-	default:
-		refuse("function not in the allowlist", name, f.Location,
-			"compute it in the application, or declare the function if it reads no tables")
+		f.Funcname = p.builtinName(name)
+	case !declared:
+		p.refuseFunction(fields, f.Location)
 	}
-	p.callClauses(f, b, name, in)
-	// How long a function of several values takes can depend on what they are, such as strpos of a long text in a short
-	// one, and so tell of rows that it must not see; length(bytea, encoding) and random(low, high) may fail too.
-	if b.raises || !b.aggregate && !b.window && len(f.Args) > 1 {
-		p.mayRaise(in)
+	p.callClauses(f, facts, name, in)
+	if facts.Kind == builtin.SetReturning && (p.lite || in.clause != clauseTarget && in.clause != clauseFrom) {
+		refuse("function that returns rows", name, f.Location, "call it in FROM or in the select list")
 	}
-	if b.aggregate && name == "count" && len(f.Args) == 1 && !f.AggDistinct {
+	e := expr{node: n, typ: builtin.Unknown}
+	e.aggregate = e.aggregate || (facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered) && f.Over == nil
+	if facts.Kind == builtin.Aggregate && name == "count" && len(f.Args) == 1 && !f.AggDistinct {
 		if v := p.bare(f.Args[0], in.scope); v != nil {
-			f.Args[0] = p.use(v) // counts what is not NULL, sealed or not
-			return
+			counted := p.use(v) // counts what is not NULL, sealed or not
+			f.Args[0] = counted.node
+			e.typ, e.total = "int8", counted.total && f.AggFilter == nil && f.Over == nil
+			return e.with(counted).with(p.callParts(f, in)...)
 		}
 	}
-	for i, n := range f.Args {
-		if named := n.GetNamedArgExpr(); named != nil {
+	args := make([]expr, len(f.Args))
+	for i, arg := range f.Args {
+		if named := arg.GetNamedArgExpr(); named != nil {
 			if p.lite {
 				refuse("unsupported in SQLite", "named argument", named.Location, "pass the arguments by position")
 			}
-			named.Arg = p.expr(named.Arg, in)
+			known = false // which signature it is, is not followed
+			args[i] = p.expr(named.Arg, in)
+			named.Arg = args[i].node
 			continue
 		}
-		f.Args[i] = p.expr(n, in)
+		args[i] = p.expr(arg, in)
+		f.Args[i] = args[i].node
 	}
+	e = e.with(args...).with(p.callParts(f, in)...)
+	e.volatile = e.volatile || declared
+	if !known {
+		return e
+	}
+	types := make([]builtin.Type, len(args))
+	for i, arg := range args {
+		types[i] = arg.typ
+	}
+	facts, _ = builtin.Function(p.engine, name, types)
+	e.typ, e.volatile = facts.Returns, e.volatile || facts.Volatile
+	plain := f.AggFilter == nil && f.Over == nil && len(f.AggOrder) == 0
+	e.total = facts.Total && plain && allTotal(args)
+	switch {
+	case p.lite:
+	case name == "date_trunc":
+		if e.near = truncated(args); e.near > 0 {
+			e.total, e.typ = true, args[1].typ
+		}
+	case len(args) == 0 && contains("now transaction_timestamp statement_timestamp", name):
+		e.near = nowIsNear
+	}
+	return e
+}
+
+// callParts plans what only aggregates and window functions have.
+func (p *planner) callParts(f *pg.FuncCall, in ctx) []expr {
+	var parts []expr
+	for _, n := range f.AggOrder {
+		by := n.GetSortBy()
+		e := p.expr(by.Node, in)
+		by.Node, parts = e.node, append(parts, e)
+	}
+	if f.AggFilter != nil {
+		e := p.expr(f.AggFilter, in)
+		f.AggFilter, parts = e.node, append(parts, e)
+	}
+	if f.Over != nil {
+		parts = append(parts, p.window(f.Over, in)...)
+	}
+	return parts
+}
+
+func (p *planner) refuseFunction(fields []string, position int32) {
+	name := fields[len(fields)-1]
+	hint := "compute it in the application, or declare the function if it reads no tables"
+	switch {
+	case contains("pg_notify", name):
+		hint = "a channel is shared by all tenants; send the message through a table of the tenant's, or on a connection that is not guarded"
+	case strings.HasPrefix(name, "current_setting") || strings.HasPrefix(name, "set_config"):
+		hint = "make settings in the connection's parameters, and bind what depends on them"
+	}
+	if like := closest(name, builtin.Names(p.engine)); like != "" {
+		hint = "did you mean " + like + "? otherwise " + hint
+	}
+	refuse("function not in the allowlist", strings.Join(fields, "."), position, hint)
 }
 
 // plainCall writes a call in SQL's own syntax, such as trim(both x from y), as SQLite's plain call of the same arguments.
@@ -68,36 +140,34 @@ func (p *planner) plainCall(f *pg.FuncCall, name string) string {
 	return plain
 }
 
-// callClauses plans what only aggregates and window functions may have.
-func (p *planner) callClauses(f *pg.FuncCall, b builtin, name string, in ctx) {
-	if !b.aggregate && !f.AggWithinGroup && (f.AggStar || f.AggDistinct || f.AggFilter != nil || len(f.AggOrder) > 0) {
+// callClauses refuses the clauses of aggregates and window functions on functions that are none.
+func (p *planner) callClauses(f *pg.FuncCall, b builtin.Facts, name string, in ctx) {
+	aggregate, window := b.Kind == builtin.Aggregate, b.Kind == builtin.Window
+	ordered := b.Kind == builtin.Ordered || b.Both
+	if !aggregate && !f.AggWithinGroup && (f.AggStar || f.AggDistinct || f.AggFilter != nil || len(f.AggOrder) > 0) {
 		refuse("aggregate's clause on a function that is none", name, f.Location, "use an aggregate function")
 	}
-	if f.AggWithinGroup != b.ordered && (f.AggWithinGroup || !b.window) || f.AggWithinGroup && f.Over != nil {
+	if f.AggWithinGroup != ordered && (f.AggWithinGroup || !window) || f.AggWithinGroup && f.Over != nil {
 		refuse("WITHIN GROUP", name, f.Location, "use WITHIN GROUP with ordered-set aggregates such as percentile_cont, and only with them")
 	}
-	if (b.window && f.Over == nil && !f.AggWithinGroup) || (!b.window && !b.aggregate && f.Over != nil) {
+	if (window && f.Over == nil && !f.AggWithinGroup) || (!window && !aggregate && f.Over != nil) {
 		refuse("OVER", name, f.Location, "use OVER with window and aggregate functions, and only with them")
 	}
-	if f.AggStar && name != "count" && name != "pg_catalog.count" {
+	if f.AggStar && name != "count" {
 		refuse("* as an argument", name, f.Location, "name the column")
-	}
-	for _, n := range f.AggOrder {
-		by := n.GetSortBy()
-		by.Node = p.expr(by.Node, in)
-	}
-	f.AggFilter = p.optional(f.AggFilter, in)
-	if f.Over != nil {
-		p.window(f.Over, in)
 	}
 }
 
 // window plans a window's definition, whose items are expressions over the input.
-func (p *planner) window(w *pg.WindowDef, in ctx) {
-	p.exprs(w.PartitionClause, in)
+func (p *planner) window(w *pg.WindowDef, in ctx) []expr {
+	parts := p.exprs(w.PartitionClause, in)
 	for _, n := range w.OrderClause {
 		by := n.GetSortBy()
-		by.Node = p.expr(by.Node, in)
+		e := p.expr(by.Node, in)
+		by.Node, parts = e.node, append(parts, e)
 	}
-	w.StartOffset, w.EndOffset = p.optional(w.StartOffset, in), p.optional(w.EndOffset, in)
+	var start, end expr
+	w.StartOffset, start = p.optional(w.StartOffset, in)
+	w.EndOffset, end = p.optional(w.EndOffset, in)
+	return append(parts, start, end)
 }

@@ -21,6 +21,8 @@ type Catalog struct {
 	// Types are the names of further types that casts may name, beyond the built-in allowlist: as they are written, with
 	// a schema or without. Their input and their constraints must read no tables.
 	Types []string
+	// Enums are those of Types that are enumerations, whose literals are converted once, while the statement is planned.
+	Enums []string
 	// IndexVersions is how many live index keys the executing tenant has, 1 to 8: a search compares with that many
 	// blind index values.
 	IndexVersions int
@@ -45,7 +47,9 @@ type Table struct {
 type Column struct {
 	Name string
 	// Type is the database's name of the type, such as "bigint" or "timestamp with time zone".
-	Type       string
+	Type string
+	// Enum tells that the type is an enumeration.
+	Enum       bool
 	NotNull    bool
 	HasDefault bool
 	Generated  bool // a generated column: it cannot be written

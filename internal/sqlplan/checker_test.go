@@ -2,13 +2,13 @@ package sqlplan
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
 )
 
@@ -234,8 +234,8 @@ func (c *checker) node(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 		for _, f := range n.Funcname {
 			name = append(name, f.GetString_().Sval)
 		}
-		_, known := findBuiltin(name[len(name)-1], false)
-		known = known || name[len(name)-1] == "like_escape" || slices.Contains(slices.Collect(maps.Keys(relationFunctions)), name[len(name)-1])
+		_, known := builtin.Function(builtin.PostgreSQL, name[len(name)-1], nil)
+		known = known || name[len(name)-1] == "like_escape" || name[len(name)-1] == "similar_to_escape"
 		if !(len(name) == 2 && name[0] == "pg_catalog" && known) && !(len(name) == 1 && name[0] == "unnest" && len(n.Args) > 1) && !(len(name) == 1 && slices.Contains(c.cat.Functions, name[0])) {
 			c.problem("function %s", strings.Join(name, "."))
 		}

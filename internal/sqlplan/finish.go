@@ -59,7 +59,7 @@ func refuseLimit(err error) {
 
 // finish checks the rewritten tree, turns it into text, and checks that the text means the tree.
 func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
-	p.checkMarks(stmt.ProtoReflect())
+	visit(stmt.ProtoReflect(), p.checkMark)
 	for i := range len(p.callers) {
 		if _, ok := p.callers[i+1]; !ok {
 			refuse("gap in the parameters", "$"+itoa(i+1), -1, "number the parameters from $1 without gaps")
@@ -83,9 +83,9 @@ func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
 	plan.SQL = text
 }
 
-// checkMarks refuses a tree with a node that the planner neither visited nor made, of those kinds that name something
-// or bring others in. It is there for the field that is in the list of shapes and that no visit looks at.
-func (p *planner) checkMarks(m protoreflect.Message) {
+// checkMark refuses a node that the planner neither visited nor made, of those kinds that name something or bring others in.
+// It is there for the field that is in the list of shapes and that no visit looks at.
+func (p *planner) checkMark(m protoreflect.Message) {
 	switch node := m.Interface().(type) {
 	case *pg.RangeVar, *pg.RangeSubselect, *pg.RangeFunction, *pg.JoinExpr, *pg.ColumnRef, *pg.ParamRef, *pg.FuncCall,
 		*pg.TypeName, *pg.TypeCast, *pg.A_Expr, *pg.SubLink, *pg.SQLValueFunction, *pg.RowExpr, *pg.SelectStmt, *pg.CollateClause:
@@ -93,24 +93,13 @@ func (p *planner) checkMarks(m protoreflect.Message) {
 			refuse("construct that the planner did not visit", string(m.Descriptor().Name()), locationOf(m), "write the statement in another form")
 		}
 	}
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.IsList() && f.Message() != nil:
-			for i := range v.List().Len() {
-				p.checkMarks(v.List().Get(i).Message())
-			}
-		case f.Message() != nil:
-			p.checkMarks(v.Message())
-		}
-		return true
-	})
 }
 
 // sameTree compares two trees but for the positions in the text.
 func sameTree(a, b *pg.Node) bool {
 	a, b = proto.Clone(a).(*pg.Node), proto.Clone(b).(*pg.Node)
-	withoutLocations(a.ProtoReflect())
-	withoutLocations(b.ProtoReflect())
+	visit(a.ProtoReflect(), withoutLocations)
+	visit(b.ProtoReflect(), withoutLocations)
 	return proto.Equal(a, b)
 }
 
@@ -118,17 +107,6 @@ func withoutLocations(m protoreflect.Message) {
 	if f := m.Descriptor().Fields().ByName("location"); f != nil && f.Kind() == protoreflect.Int32Kind {
 		m.Clear(f)
 	}
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.IsList() && f.Message() != nil:
-			for i := range v.List().Len() {
-				withoutLocations(v.List().Get(i).Message())
-			}
-		case f.Message() != nil:
-			withoutLocations(v.Message())
-		}
-		return true
-	})
 }
 
 // liteParams writes $n as ?n, token by token.

@@ -1,79 +1,122 @@
 package sqlplan
 
 import (
-	"maps"
-	"slices"
+	"fmt"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
-// from plans the items of a FROM or USING clause in place.
-func (p *planner) from(items []*pg.Node, outer *scope, ctes *cte) fragment {
+// MaxRelations is the most relations that a statement may name. PostgreSQL itself takes long for a few hundred.
+const MaxRelations = 1000
+
+// from is the FROM or USING clause of a query while it is planned.
+type from struct {
+	p     *planner
+	level *level
+	outer *scope
+	ctes  *cte
+	// named are the names of relations that were met, as the database tells them apart.
+	named map[string]bool
+}
+
+// from plans the items of a FROM or USING clause in place. Before are relations that the statement has already.
+func (p *planner) from(items []*pg.Node, l *level, outer *scope, ctes *cte, before ...*relation) fragment {
+	f := &from{p: p, level: l, outer: outer, ctes: ctes, named: map[string]bool{}}
 	var all fragment
+	for _, r := range before {
+		f.name(r)
+		all = all.plus(show(r))
+	}
 	for i := range items {
-		var f fragment
-		items[i], f = p.fromItem(items[i], all, outer, ctes)
-		all = p.combine(all, f)
+		var item fragment
+		items[i], item = f.item(items[i], all, i == 0 && leftDeep(items[0]))
+		all = all.plus(item)
 	}
 	return all
 }
 
-// combine joins what two pieces of FROM show. A name stands for one relation.
-func (p *planner) combine(a, b fragment) fragment {
-	for _, r := range b.relations {
-		for _, q := range a.relations {
-			if r.name == q.name {
-				refuse("relation named twice in FROM", r.name, -1, "give each occurrence its own alias")
-			}
-		}
+// name takes a relation into FROM. A name stands for one relation.
+func (f *from) name(r *relation) {
+	r.depth = f.level.depth
+	name := r.name
+	if f.p.lite {
+		name = foldASCII(name)
 	}
-	return a.plus(b)
+	if f.named[name] {
+		refuse("relation named twice in FROM", r.name, -1, "give each occurrence its own alias")
+	}
+	f.named[name] = true
 }
 
-// fromItem plans one item. left is what a LATERAL item may refer to.
-func (p *planner) fromItem(n *pg.Node, left fragment, outer *scope, ctes *cte) (*pg.Node, fragment) {
+// lateral is the scope of an item that may refer to those to its left.
+func (f *from) lateral(left fragment) *scope {
+	return &scope{fragment: left, parent: f.outer, ctes: f.ctes, level: f.level}
+}
+
+// item plans one item. left is what a LATERAL item may refer to; spine tells that a prelude at the very left of FROM is seen
+// by the item's conditions.
+func (f *from) item(n *pg.Node, left fragment, spine bool) (*pg.Node, fragment) {
+	p := f.p
+	p.relations++
+	if p.relations > MaxRelations {
+		refuse("statement over the limit of relations", "", -1, fmt.Sprintf("name at most %d tables and subqueries in a statement", MaxRelations))
+	}
+	p.interrupted()
 	switch item := n.GetNode().(type) {
 	case *pg.Node_RangeVar:
-		return p.rangeVar(item.RangeVar, ctes)
+		n, r := f.rangeVar(item.RangeVar)
+		f.name(r)
+		return n, show(r)
 	case *pg.Node_JoinExpr:
-		return n, p.join(item.JoinExpr, left, outer, ctes)
+		return n, f.join(item.JoinExpr, left, spine)
 	case *pg.Node_RangeSubselect:
-		return n, p.subquery(item.RangeSubselect, left, outer, ctes)
+		r := f.subquery(item.RangeSubselect, left)
+		f.name(r)
+		return n, show(r)
 	case *pg.Node_RangeFunction:
-		return n, p.rangeFunction(item.RangeFunction, left, outer, ctes)
+		r := f.function(item.RangeFunction, left)
+		f.name(r)
+		return n, show(r)
 	}
 	refuse("unsupported item in FROM", kindOf(n), -1, "use tables, subqueries and joins")
 	return nil, fragment{}
 }
 
 // rangeVar plans a name in FROM: a common table expression or a table.
-func (p *planner) rangeVar(rv *pg.RangeVar, ctes *cte) (*pg.Node, fragment) {
+func (f *from) rangeVar(rv *pg.RangeVar) (*pg.Node, *relation) {
+	p := f.p
 	p.mark(rv)
-	p.plainly(rv)
 	if rv.Schemaname == "" {
-		if c := ctes.find(rv.Relname); c != nil {
-			return p.cteReference(rv, c)
+		if c := p.findCTE(f.ctes, rv.Relname); c != nil {
+			return f.cteReference(rv, c)
 		}
 	}
 	t := p.table(rv)
 	r := &relation{name: t.Name, base: t}
+	if p.lite {
+		r.name = rv.Relname
+	}
 	var colnames []string
 	if rv.Alias != nil {
 		r.name, r.aliased = rv.Alias.Aliasname, true
 		colnames = p.aliasColumns(rv.Alias, rv.Location)
 	}
 	r.alias = p.unique(r.name)
-	n := p.scopedTable(r, colnames, rv.Location)
-	return n, show(r)
+	return p.scopedTable(r, colnames, rv.Location), r
 }
 
-func (p *planner) cteReference(rv *pg.RangeVar, c *cte) (*pg.Node, fragment) {
+func (f *from) cteReference(rv *pg.RangeVar, c *cte) (*pg.Node, *relation) {
+	p := f.p
+	p.plainly(rv)
 	if c.pending != "" {
 		refuse(c.pending, c.name, rv.Location, pendingHints[c.pending])
 	}
 	c.used = true
-	r := &relation{name: c.name}
+	f.level.contains(c.level)
+	r := &relation{name: c.name, query: c.query}
 	var colnames []string
 	if rv.Alias != nil {
 		r.name = rv.Alias.Aliasname
@@ -86,7 +129,7 @@ func (p *planner) cteReference(rv *pg.RangeVar, c *cte) (*pg.Node, fragment) {
 	r.columns = p.renamed(c.columns, colnames, r.name, rv.Location)
 	rv.Relname = c.alias
 	rv.Alias = &pg.Alias{Aliasname: r.alias, Colnames: strs(colnames...)}
-	return &pg.Node{Node: &pg.Node_RangeVar{RangeVar: rv}}, show(r)
+	return &pg.Node{Node: &pg.Node_RangeVar{RangeVar: rv}}, r
 }
 
 func (p *planner) aliasColumns(a *pg.Alias, position int32) []string {
@@ -110,84 +153,132 @@ func (p *planner) renamed(columns []column, colnames []string, relation string, 
 }
 
 // subquery plans a query in FROM.
-func (p *planner) subquery(sub *pg.RangeSubselect, left fragment, outer *scope, ctes *cte) fragment {
+func (f *from) subquery(sub *pg.RangeSubselect, left fragment) *relation {
+	p := f.p
 	p.mark(sub)
 	if sub.Alias == nil {
 		refuse("subquery in FROM without an alias", "", -1, "give it an alias")
 	}
+	outer := f.outer
 	if sub.Lateral {
 		if p.lite {
 			refuse("unsupported in SQLite", "LATERAL", -1, "use a join or a scalar subquery")
 		}
-		outer = &scope{fragment: left, parent: outer, ctes: ctes}
+		outer = f.lateral(left)
+	} else if outer == nil {
+		outer = &scope{ctes: f.ctes, level: f.level}
+	} else {
+		outer = &scope{parent: outer, ctes: f.ctes, level: f.level}
 	}
-	columns := p.query(sub.Subquery, outer, ctes)
-	r := &relation{name: sub.Alias.Aliasname, aliased: true}
+	q := p.query(sub.Subquery, outer, f.ctes, nil)
+	f.level.contains(q.level)
+	r := &relation{name: sub.Alias.Aliasname, aliased: true, query: sub.Subquery.GetSelectStmt()}
 	colnames := p.aliasColumns(sub.Alias, -1)
 	if len(colnames) > 0 && p.lite {
 		refuse("column aliases", r.name, -1, "name the columns inside the subquery; SQLite has no column aliases")
 	}
-	r.columns = p.renamed(columns, colnames, r.name, -1)
+	r.columns = p.renamed(q.columns, colnames, r.name, -1)
 	r.alias = p.unique(r.name)
 	sub.Alias = &pg.Alias{Aliasname: r.alias, Colnames: strs(colnames...)}
-	return show(r)
+	return r
 }
 
-// rangeFunction plans a function in FROM.
-func (p *planner) rangeFunction(f *pg.RangeFunction, left fragment, outer *scope, ctes *cte) fragment {
-	p.mark(f)
+// function plans a function in FROM, or several of ROWS FROM. What it returns depends on rows to its left alone, which have
+// left their scans.
+func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
+	p := f.p
+	p.mark(rf)
 	if p.lite {
 		refuse("unsupported in SQLite", "function in FROM", -1, "use a join, or a recursive query of WITH")
 	}
-	if len(f.Functions) != 1 {
-		refuse("unsupported clause", "ROWS FROM", -1, "join the functions")
-	}
-	items := f.Functions[0].GetList().GetItems() // the function and a list of columns, which only records need
-	call := items[0].GetFuncCall()
-	if call == nil {
-		refuse("unsupported item in FROM", kindOf(items[0]), -1, "use tables, subqueries, functions and joins")
-	}
-	fields, ok := names(call.Funcname)
-	name := fields[len(fields)-1]
-	columns, known := relationFunctions[name]
-	if !ok || !known || len(fields) == 2 && fields[0] != "pg_catalog" || len(fields) > 2 {
-		refuse("function in FROM not in the allowlist", strings.Join(fields, "."), call.Location,
-			"use one of "+strings.Join(slices.Sorted(maps.Keys(relationFunctions)), ", "))
-	}
-	if call.Over != nil || call.AggStar || call.AggDistinct || call.AggFilter != nil || call.AggOrder != nil || call.AggWithinGroup || len(call.Args) == 0 {
-		refuse("aggregate's clause on a function that is none", name, call.Location, "leave it out")
-	}
-	call.Funcname = strs("pg_catalog", name)
-	if name == "unnest" && len(call.Args) > 1 {
-		call.Funcname = strs(name) // one of several arrays is a syntax of its own, of which no other function comes in the way
-	}
-	p.mark(call)
-	p.raises = true
-	p.exprs(call.Args, ctx{scope: &scope{fragment: left, parent: outer, ctes: ctes}})
-	r := &relation{name: name}
-	for c := range strings.FieldsSeq(columns) {
-		r.columns = append(r.columns, column{name: c, family: unknown})
-	}
-	if columns == "" {
-		r.columns = []column{{name: name, family: unknown}}
-		if f.Alias != nil && (name != "unnest" || len(call.Args) == 1) {
-			r.columns[0].name = f.Alias.Aliasname
+	r := &relation{behind: true}
+	for _, n := range rf.Functions {
+		items := n.GetList().GetItems() // the function and a list of columns, which only records need
+		call := items[0].GetFuncCall()
+		if call == nil {
+			refuse("unsupported item in FROM", kindOf(items[0]), -1, "use tables, subqueries, functions and joins")
+		}
+		r.columns = append(r.columns, f.rows(call, left)...)
+		if r.name == "" {
+			fields, _ := names(call.Funcname)
+			r.name = fields[len(fields)-1]
 		}
 	}
-	for name == "unnest" && len(r.columns) < len(call.Args) {
-		r.columns = append(r.columns, column{name: name, family: unknown})
+	r.scalar = len(r.columns) == 1 && !rf.Ordinality
+	if rf.Ordinality {
+		r.columns = append(r.columns, column{name: "ordinality", typ: "int8", total: true})
 	}
-	if f.Ordinality {
-		r.columns = append(r.columns, column{name: "ordinality", family: "int"})
+	if rf.Alias != nil {
+		r.name, r.aliased = rf.Alias.Aliasname, true
+		if r.columns[0].name == "" {
+			r.columns[0].name = r.name
+		}
+		r.columns = p.renamed(r.columns, p.aliasColumns(rf.Alias, -1), r.name, -1)
 	}
-	if f.Alias != nil {
-		r.name, r.aliased = f.Alias.Aliasname, true
-		r.columns = p.renamed(r.columns, p.aliasColumns(f.Alias, -1), r.name, -1)
+	for i := range r.columns {
+		if r.columns[i].name == "" {
+			r.columns[i].name = r.name
+		}
 	}
 	r.alias = p.unique(r.name)
-	f.Alias = &pg.Alias{Aliasname: r.alias}
+	rf.Alias = &pg.Alias{Aliasname: r.alias}
 	for _, c := range r.columns {
-		f.Alias.Colnames = append(f.Alias.Colnames, str(c.name))
+		rf.Alias.Colnames = append(rf.Alias.Colnames, str(c.name))
 	}
-	return show(r)
+	return r
+}
+
+// rows plans one function and returns its columns; one that has no name of its own gets the relation's.
+func (f *from) rows(call *pg.FuncCall, left fragment) []column {
+	p := f.p
+	fields, _ := names(call.Funcname)
+	in := ctx{scope: f.lateral(left), clause: clauseFrom}
+	several := len(call.Args) > 1 && (len(fields) == 1 && fields[0] == "unnest" || len(fields) == 2 && fields[0] == "pg_catalog" && fields[1] == "unnest")
+	if several {
+		// Several arrays are a syntax of their own, of which no other function comes in the way.
+		p.mark(call)
+		call.Funcname = strs("unnest")
+		var columns []column
+		for i := range call.Args {
+			arg := p.expr(call.Args[i], in)
+			call.Args[i] = arg.node
+			columns = append(columns, column{name: "unnest", typ: elementOf(arg.typ), total: true})
+		}
+		return columns
+	}
+	facts := p.rowsFunction(call)
+	e := p.expr(&pg.Node{Node: &pg.Node_FuncCall{FuncCall: call}}, in)
+	if len(facts.Columns) == 0 {
+		return []column{{typ: e.typ, total: true}}
+	}
+	var columns []column
+	for _, name := range facts.Columns {
+		columns = append(columns, column{name: name, typ: builtin.Unknown, total: true})
+	}
+	if len(columns) == 1 {
+		columns[0].typ = e.typ
+	}
+	return columns
+}
+
+// rowsFunction refuses a function that may not stand in FROM.
+func (p *planner) rowsFunction(call *pg.FuncCall) builtin.Facts {
+	fields, ok := names(call.Funcname)
+	name := fields[len(fields)-1]
+	facts, known := builtin.Function(p.engine, name, nil)
+	if len(fields) == 2 && fields[0] != "pg_catalog" || len(fields) > 2 || !ok || !known {
+		if declared := p.declaredFunction(fields); declared {
+			return builtin.Facts{}
+		}
+		refuse("function in FROM not in the allowlist", strings.Join(fields, "."), call.Location,
+			"declare the function if it reads no tables, or use one of PostgreSQL's own such as unnest, generate_series or jsonb_array_elements")
+	}
+	return facts
+}
+
+func elementOf(t builtin.Type) builtin.Type {
+	if element, ok := strings.CutSuffix(string(t), "[]"); ok {
+		return builtin.Type(element)
+	}
+	return builtin.Unknown
 }

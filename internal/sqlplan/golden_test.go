@@ -126,7 +126,7 @@ func TestIndexVersions(t *testing.T) {
 		"SELECT id FROM patients WHERE ssn IN ($1, $2)":                 "ssn_index IN ($2, $3, $4, $5)",
 		"SELECT id FROM patients WHERE ssn IS NOT DISTINCT FROM $1":     "(patients.ssn_index IS NOT DISTINCT FROM $2 OR patients.ssn_index IS NOT DISTINCT FROM $3)",
 		"SELECT id FROM patients WHERE ssn IS DISTINCT FROM $1 OR true": "patients.ssn_index IS DISTINCT FROM $2 AND patients.ssn_index IS DISTINCT FROM $3",
-		"UPDATE patients SET ssn = $1":                                  "SET ssn = $1, ssn_index = $2 WHERE",
+		"UPDATE patients SET ssn = $1":                                  "SET ssn = $2, ssn_index = $3 WHERE",
 	} {
 		plan, err := New(sql, withVersions(testCatalog(PostgreSQL), 2))
 		if err != nil {

@@ -7,26 +7,27 @@ import (
 )
 
 // insert plans an INSERT in place. ctes are those of the statement around it.
-func (p *planner) insert(s *pg.InsertStmt, ctes *cte, kind withQueries) []column {
+func (p *planner) insert(s *pg.InsertStmt, l *level, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation)
+	r.depth = l.depth
 	s.Relation = rv
-	ctes = p.with(s.WithClause, nil, ctes, kind)
+	ctes = p.with(s.WithClause, l, nil, ctes, kind)
 	t := r.base
 	columns := p.insertTargets(t, s.Cols)
 	sel := s.SelectStmt.GetSelectStmt()
 	switch {
 	case sel == nil: // DEFAULT VALUES
-		s.SelectStmt = p.rowsOf(t, nil, []*pg.Node{list(nil)}, ctes)
+		s.SelectStmt = p.rowsOf(t, nil, []*pg.Node{list(nil)}, l, ctes)
 	case len(columns) == 0:
 		refuse("INSERT without a list of columns", t.Name, -1, "name the columns")
 	case len(sel.ValuesLists) > 0:
 		p.plainValues(sel)
-		inner := p.with(sel.WithClause, nil, ctes, readsAlone) // the values see it; ON CONFLICT and RETURNING do not
+		inner := p.with(sel.WithClause, l, nil, ctes, readsAlone) // the values see it; ON CONFLICT and RETURNING do not
 		with := sel.WithClause
-		s.SelectStmt = p.rowsOf(t, columns, sel.ValuesLists, inner)
+		s.SelectStmt = p.rowsOf(t, columns, sel.ValuesLists, l, inner)
 		s.SelectStmt.GetSelectStmt().WithClause = with
 	default:
-		sel = p.insertSelect(t, columns, sel, ctes)
+		sel = p.insertSelect(t, columns, sel, l, ctes)
 		s.SelectStmt = selectNode(sel)
 		if p.lite && s.OnConflictClause != nil && sel.WhereClause == nil {
 			sel.WhereClause = boolConst(true) // or SQLite would read ON CONFLICT as a join's ON
@@ -34,9 +35,9 @@ func (p *planner) insert(s *pg.InsertStmt, ctes *cte, kind withQueries) []column
 	}
 	s.Cols = p.insertColumns(t, columns)
 	if s.OnConflictClause != nil {
-		p.onConflict(s.OnConflictClause, r, ctes)
+		p.onConflict(s.OnConflictClause, r, l, ctes)
 	}
-	return p.returning(&s.ReturningList, &scope{fragment: show(r), ctes: ctes}, r)
+	return p.returning(&s.ReturningList, &scope{fragment: show(r), ctes: ctes, level: l}, r)
 }
 
 // insertTargets returns the columns that an INSERT names.
@@ -74,8 +75,8 @@ func (p *planner) plainValues(sel *pg.SelectStmt) {
 }
 
 // rowsOf plans the rows of VALUES for the columns that insertColumns names.
-func (p *planner) rowsOf(t *Table, columns []*Column, rows []*pg.Node, ctes *cte) *pg.Node {
-	in := ctx{scope: &scope{ctes: ctes}, final: true}
+func (p *planner) rowsOf(t *Table, columns []*Column, rows []*pg.Node, l *level, ctes *cte) *pg.Node {
+	in := ctx{scope: &scope{ctes: ctes, level: l}, clause: clauseValues}
 	for _, row := range rows {
 		l := row.GetList()
 		l.Items = p.row(t, columns, l.Items, in)
@@ -103,13 +104,15 @@ func (p *planner) row(t *Table, columns []*Column, items []*pg.Node, in ctx) []*
 // insertSelect plans INSERT … SELECT, which stores plain values in plain columns, and returns the query with the
 // tenant's value as a further column. A set operation, DISTINCT or grouping sets, whose rows that column must have no part in
 // telling apart, go into a subquery.
-func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, ctes *cte) *pg.SelectStmt {
+func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, l *level, ctes *cte) *pg.SelectStmt {
 	for _, n := range sel.WithClause.GetCtes() {
 		if e := n.GetCommonTableExpr(); e.GetCtequery().GetSelectStmt() == nil {
 			refuse("write inside the WITH of a subquery", e.GetCtename(), e.GetLocation(), "move it to the WITH of the statement itself")
 		}
 	}
-	out := p.selectStmt(sel, nil, ctes, true)
+	q := p.selectStmt(sel, &scope{ctes: ctes, level: l}, ctes, readsAlone, nil)
+	l.contains(q.level)
+	out := q.columns
 	if len(out) != len(columns) {
 		refuse("INSERT with a different number of values than columns", t.Name, -1, "select a value for each column")
 	}
@@ -127,7 +130,7 @@ func (p *planner) insertSelect(t *Table, columns []*Column, sel *pg.SelectStmt, 
 
 // onConflict plans ON CONFLICT. The conflicting row is the tenant's own, because the key that conflicts includes the
 // tenant column.
-func (p *planner) onConflict(c *pg.OnConflictClause, r *relation, ctes *cte) {
+func (p *planner) onConflict(c *pg.OnConflictClause, r *relation, l *level, ctes *cte) {
 	t := r.base
 	if c.Infer == nil {
 		p.everyKeyScoped(t, c)
@@ -152,15 +155,14 @@ func (p *planner) onConflict(c *pg.OnConflictClause, r *relation, ctes *cte) {
 	if c.Action != pg.OnConflictAction_ONCONFLICT_UPDATE {
 		return
 	}
-	excluded := &relation{name: "excluded", alias: "excluded", base: t, aliased: true, columns: r.columns}
-	sc := &scope{fragment: show(r).plus(show(excluded)), ctes: ctes}
+	excluded := &relation{name: "excluded", alias: "excluded", base: t, aliased: true, target: true, behind: true, depth: l.depth, columns: r.columns}
+	sc := &scope{fragment: show(r).plus(show(excluded)), ctes: ctes, level: l}
 	if p.lite { // where a name alone is the target's; PostgreSQL finds it ambiguous
 		sc.columns = show(r).columns
 	}
-	in := ctx{scope: sc, final: true}
-	c.TargetList = p.assignments(r, c.TargetList, excluded, in)
+	c.TargetList = p.assignments(r, c.TargetList, excluded, ctx{scope: sc, clause: clauseSet})
 	// The key includes the tenant column; the predicate holds should the database compare it otherwise than byte by byte.
-	c.WhereClause = p.condition(c.WhereClause, r, in)
+	c.WhereClause = p.where(c.WhereClause, r, ctx{scope: sc, clause: clauseWhere})
 }
 
 // everyKeyScoped admits ON CONFLICT DO NOTHING without a key where no key can conflict with another tenant's row.
@@ -178,13 +180,13 @@ func (p *planner) everyKeyScoped(t *Table, c *pg.OnConflictClause) {
 // keyColumn returns the column that stands in a key for the one that ON CONFLICT names: for a searchable sealed
 // column, its blind index.
 func (p *planner) keyColumn(t *Table, name string, position int32) string {
-	c := t.column(name)
+	c := p.columnNamed(t, name)
 	if c == nil || c.Index {
 		refuse("unknown column", t.Name+"."+name, position, "name a declared column")
 	}
-	p.touch(&column{table: t.Name, column: name, sealed: c.Sealed})
+	p.touch(&column{table: t.Name, column: c.Name, sealed: c.Sealed})
 	if !c.Sealed {
-		return name
+		return c.Name
 	}
 	if c.IndexColumn == "" {
 		refuse("ON CONFLICT on a sealed column that is not searchable", t.Name+"."+name, position, "declare it Searchable and make a key of its index column")

@@ -7,24 +7,32 @@ import (
 // merge plans a MERGE in place. The tenant predicate stands in the join, so that a foreign row matches nothing, and
 // again in the condition of each WHEN MATCHED. WHEN NOT MATCHED BY SOURCE is refused: it is about all rows that the join
 // did not find, so the database would read the rows of every tenant.
-func (p *planner) merge(s *pg.MergeStmt, ctes *cte, kind withQueries) []column {
+func (p *planner) merge(s *pg.MergeStmt, l *level, ctes *cte, kind withQueries) []column {
 	if p.lite {
 		refuse("unsupported in SQLite", "MERGE", -1, "write INSERT … ON CONFLICT, or UPDATE and INSERT")
 	}
 	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
 	s.Relation = rv
-	ctes = p.with(s.WithClause, nil, ctes, kind)
-	var source fragment
-	s.SourceRelation, source = p.fromItem(s.SourceRelation, fragment{}, nil, ctes)
-	both := &scope{fragment: p.combine(source, show(r)), ctes: ctes} // in the order of *
-	s.JoinCondition = p.condition(s.JoinCondition, r, ctx{scope: both})
+	ctes = p.with(s.WithClause, l, nil, ctes, kind)
+	source := []*pg.Node{s.SourceRelation}
+	joined := p.from(source, l, nil, ctes)
+	s.SourceRelation = source[0]
+	for _, q := range joined.relations {
+		if p.same(q.name, r.name) {
+			refuse("relation named twice in MERGE", r.name, -1, "give each occurrence its own alias")
+		}
+	}
+	r.depth = l.depth
+	both := &scope{fragment: fragment{}.plus(joined).plus(show(r)), ctes: ctes, level: l} // in the order of *
+	s.JoinCondition = p.where(s.JoinCondition, r, ctx{scope: both, clause: clauseOn})
+	r.behind = true // from here on rows have passed the join
 	for _, n := range s.MergeWhenClauses {
 		when := n.GetMergeWhenClause()
 		switch when.MatchKind {
 		case pg.MergeMatchKind_MERGE_WHEN_MATCHED:
-			p.whenMatched(when, r, ctx{scope: both, final: true})
+			p.whenMatched(when, r, ctx{scope: both, clause: clauseMerge})
 		case pg.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_TARGET:
-			p.whenNotMatched(when, r.base, ctx{scope: &scope{fragment: source, ctes: ctes}, final: true})
+			p.whenNotMatched(when, r.base, ctx{scope: &scope{fragment: joined, ctes: ctes, level: l}, clause: clauseMerge})
 		default:
 			refuse("unsupported clause", "WHEN NOT MATCHED BY SOURCE", -1, "write UPDATE or DELETE … WHERE NOT EXISTS (SELECT … FROM the source)")
 		}
@@ -36,13 +44,13 @@ func (p *planner) merge(s *pg.MergeStmt, ctes *cte, kind withQueries) []column {
 		return nil
 	}
 	var out []column
-	s.ReturningList, out = p.targets(s.ReturningList, ctx{scope: both, final: true})
+	s.ReturningList, out = p.targets(s.ReturningList, ctx{scope: both, clause: clauseReturning})
 	return out
 }
 
 // whenMatched plans what is done to a row of the target.
 func (p *planner) whenMatched(when *pg.MergeWhenClause, r *relation, in ctx) {
-	when.Condition = p.condition(when.Condition, r, in)
+	when.Condition = p.where(when.Condition, r, in)
 	switch when.CommandType {
 	case pg.CmdType_CMD_UPDATE:
 		p.writes = true
@@ -57,7 +65,7 @@ func (p *planner) whenMatched(when *pg.MergeWhenClause, r *relation, in ctx) {
 
 // whenNotMatched plans what is done for a row of the source, which is all that it sees.
 func (p *planner) whenNotMatched(when *pg.MergeWhenClause, t *Table, in ctx) {
-	when.Condition = p.optional(when.Condition, in)
+	when.Condition, _ = p.optional(when.Condition, in)
 	switch when.CommandType {
 	case pg.CmdType_CMD_INSERT:
 	case pg.CmdType_CMD_NOTHING:

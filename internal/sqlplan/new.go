@@ -1,23 +1,31 @@
 package sqlplan
 
 import (
+	"context"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
 )
 
 // New plans one statement, or returns a [*RefusedError].
-func New(sql string, cat *Catalog) (plan *Plan, err error) {
+func New(sql string, cat *Catalog) (*Plan, error) { return NewContext(context.Background(), sql, cat) }
+
+// NewContext is New, and ends with its context's error when that ends first.
+func NewContext(ctx context.Context, sql string, cat *Catalog) (plan *Plan, err error) {
 	if cat.IndexVersions < 1 || cat.IndexVersions > 8 || cat.Dialect != PostgreSQL && cat.Dialect != SQLite {
 		return nil, &RefusedError{Reason: "invalid catalog", Position: -1, Hint: "set the dialect, and IndexVersions from 1 to 8"}
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			refused, ok := r.(refusal)
-			if !ok {
+			switch r := r.(type) {
+			case refusal:
+				plan, err = nil, r.err
+			case interruption:
+				plan, err = nil, r.err
+			default:
 				panic(r)
 			}
-			plan, err = nil, refused.err
 		}
 	}()
 	tree, err := pgparse.Parse(sql)
@@ -31,9 +39,10 @@ func New(sql string, cat *Catalog) (plan *Plan, err error) {
 	checkShape(stmt.ProtoReflect(), -1)
 	plan = &Plan{}
 	plan.describe(tree)
-	p := newPlanner(cat)
+	p := newPlanner(ctx, cat)
+	p.uses = countParams(stmt)
 	p.statement(stmt, plan)
-	p.fence()
+	p.interrupted()
 	p.finish(tree, stmt, plan)
 	return plan, nil
 }
@@ -44,13 +53,13 @@ func (p *planner) statement(stmt *pg.Node, plan *Plan) {
 	switch s := stmt.Node.(type) {
 	case *pg.Node_SelectStmt:
 		plan.Verb, plan.ReturnsRows = Read, true
-		out = p.selectStmt(s.SelectStmt, nil, nil, true)
+		out = p.selectStmt(s.SelectStmt, nil, nil, writesToo, nil).columns
 	case *pg.Node_TransactionStmt:
 		plan.Verb = Savepoint
 		p.savepoint(s.TransactionStmt)
 		return
 	default:
-		out = p.write(stmt, nil, writesToo)
+		out = p.write(stmt, nil, nil, writesToo)
 		plan.ReturnsRows = out != nil
 	}
 	switch {
@@ -76,19 +85,4 @@ func (p *planner) savepoint(t *pg.TransactionStmt) {
 		return
 	}
 	refuse("unsupported statement", t.Kind.String()[len("TRANS_STMT_"):], 0, statements["TransactionStmt"])
-}
-
-// fence keeps what may fail away from foreign rows: with OFFSET 0 the database evaluates the derived tables' tenant
-// predicate before anything around them.
-func (p *planner) fence() {
-	if !p.raises {
-		return
-	}
-	for _, s := range p.scoped {
-		s.LimitOption = pg.LimitOption_LIMIT_OPTION_COUNT
-		s.LimitOffset = intConst(0)
-		if p.lite {
-			s.LimitCount = intConst(-1)
-		}
-	}
 }

@@ -46,18 +46,10 @@ func boolExpr(op pg.BoolExprType, args ...*pg.Node) *pg.Node {
 	return &pg.Node{Node: &pg.Node_BoolExpr{BoolExpr: &pg.BoolExpr{Boolop: op, Args: args}}}
 }
 
-// and is left AND right; right may be nil. It keeps the parser's form, where a chain of ANDs is one node.
-func and(left, right *pg.Node) *pg.Node {
-	if right == nil {
-		return left
-	}
-	return boolExpr(pg.BoolExprType_AND_EXPR, left, right)
-}
-
-// caseWhen is CASE WHEN guard THEN result END, which evaluates result for no row where guard is not true.
-func caseWhen(guard, result *pg.Node) *pg.Node {
-	when := &pg.Node{Node: &pg.Node_CaseWhen{CaseWhen: &pg.CaseWhen{Expr: guard, Result: result}}}
-	return &pg.Node{Node: &pg.Node_CaseExpr{CaseExpr: &pg.CaseExpr{Args: []*pg.Node{when}}}}
+// caseWhen is CASE WHEN condition THEN result ELSE other END; other may be nil.
+func caseWhen(condition, result, other *pg.Node) *pg.Node {
+	when := &pg.Node{Node: &pg.Node_CaseWhen{CaseWhen: &pg.CaseWhen{Expr: condition, Result: result}}}
+	return &pg.Node{Node: &pg.Node_CaseExpr{CaseExpr: &pg.CaseExpr{Args: []*pg.Node{when}, Defresult: other}}}
 }
 
 func selectNode(s *pg.SelectStmt) *pg.Node {

@@ -73,6 +73,12 @@ type Param struct {
 	// Pattern tells that the value is a LIKE pattern: one for which [LoneEscape] is true must be refused, because the
 	// database would fail or not according to the values it meets, other tenants' included.
 	Pattern bool
+	// Head tells that the value is a part of a LIKE pattern. With Pattern or Head it must be a text of at most [MaxPattern]
+	// bytes.
+	Head bool
+	// Count tells that the value is a number of rows, of LIMIT or OFFSET: NULL, or an integer that is not below zero. The
+	// database would refuse another, but only when a row asks for it.
+	Count bool
 	// IndexVersion selects the index key: 0 is the primary one, which writes use.
 	IndexVersion int
 	// Array tells that the value is an array, of whose elements Use is made, each under every live index key; what is

@@ -1,12 +1,15 @@
 package sqlplan
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
 // MaxParams is the most parameters that a plan may have: the limit of PostgreSQL's protocol. SQLite's default, 32766,
@@ -18,25 +21,35 @@ type planner struct {
 	cat  *Catalog
 	lite bool // the dialect is SQLite
 
-	params   []Param
-	paramIDs map[paramKey]int32
-	callers  map[int]int32 // the caller's parameters that were met, with a position
-	tables   map[string]bool
-	columns  map[string]bool
-	sealed   map[string]bool
-	names    map[string]bool // relation names given out, folded
-	marks    map[any]bool    // nodes that were visited or made
-	scoped   []*pg.SelectStmt
-	raises   bool // something that may fail stands where it could see a foreign row
-	locks    bool
-	writes   bool // something inserts or updates
-	deletes  bool
-	nested   bool // something in WITH writes
+	params    []Param
+	paramIDs  map[paramKey]int32
+	callers   map[int]int32 // the caller's parameters that were met, with a position
+	tables    map[string]bool
+	columns   map[string]bool
+	sealed    map[string]bool
+	names     map[string]bool // relation names given out, folded
+	marks     map[any]bool    // nodes that were visited or made
+	suffixes  map[string]int  // how often a relation name was asked for, folded
+	uses      map[int]paramUse
+	types     map[int]builtin.Type // what the caller's parameters were given for a type, see params.go
+	casts     map[int]string       // the cast that gave it
+	relations int                  // how many were met
+	ctx       context.Context
+	engine    builtin.Engine
+	locks     bool
+	writes    bool // something inserts or updates
+	deletes   bool
+	nested    bool // something in WITH writes
 }
 
-func newPlanner(cat *Catalog) *planner {
+func newPlanner(ctx context.Context, cat *Catalog) *planner {
+	engine := builtin.PostgreSQL
+	if cat.Dialect == SQLite {
+		engine = builtin.SQLite
+	}
 	return &planner{
-		cat: cat, lite: cat.Dialect == SQLite,
+		cat: cat, lite: cat.Dialect == SQLite, ctx: ctx, engine: engine,
+		suffixes: map[string]int{}, types: map[int]builtin.Type{}, casts: map[int]string{},
 		paramIDs: map[paramKey]int32{}, callers: map[int]int32{},
 		tables: map[string]bool{}, columns: map[string]bool{}, sealed: map[string]bool{},
 		names: map[string]bool{"excluded": true}, marks: map[any]bool{},
@@ -70,20 +83,11 @@ func (p *planner) param(param Param, slot string) *pg.Node {
 	return &pg.Node{Node: &pg.Node_ParamRef{ParamRef: ref}}
 }
 
-// caller returns a reference to the caller's parameter as it is.
-func (p *planner) caller(ref *pg.ParamRef, slot string) *pg.Node {
-	return p.param(Param{Source: FromCaller, Caller: p.callerNumber(ref), Use: AsIs}, slot)
-}
-
-func (p *planner) callerNumber(ref *pg.ParamRef) int {
-	n := int(ref.Number)
-	if n < 1 || n > MaxParams {
-		refuse("parameter number out of range", "", ref.Location, fmt.Sprintf("number parameters from $1 to $%d", MaxParams))
+// interrupted ends planning with its context. It is asked for every relation and subquery.
+func (p *planner) interrupted() {
+	if err := p.ctx.Err(); err != nil {
+		panic(interruption{err})
 	}
-	if _, ok := p.callers[n]; !ok {
-		p.callers[n] = ref.Location
-	}
-	return n
 }
 
 // tenant returns a reference to the parameter that holds the tenant's id, for comparing with t's tenant column or, if
@@ -118,13 +122,17 @@ func (p *planner) tenantType(name string) bool {
 
 // scopedTo is the tenant predicate for t under an alias.
 func (p *planner) scopedTo(t *Table, alias string) *pg.Node {
-	value := p.tenant(t, false)
-	if p.lite { // a column may be declared with COLLATE NOCASE, which an explicit collation overrides
-		collate := &pg.CollateClause{Arg: value, Collname: strs("binary")}
-		p.mark(collate)
-		value = &pg.Node{Node: &pg.Node_CollateClause{CollateClause: collate}}
+	return p.made(eq(p.columnRef(alias, t.TenantColumn), p.bytewise(p.tenant(t, false))))
+}
+
+// bytewise has SQLite compare a value byte by byte, whatever collation a column is declared with.
+func (p *planner) bytewise(value *pg.Node) *pg.Node {
+	if !p.lite {
+		return value
 	}
-	return p.made(eq(p.columnRef(alias, t.TenantColumn), value))
+	collate := &pg.CollateClause{Arg: value, Collname: strs("binary")}
+	p.mark(collate)
+	return &pg.Node{Node: &pg.Node_CollateClause{CollateClause: collate}}
 }
 
 // made marks a comparison that the planner built.
@@ -152,8 +160,10 @@ func (p *planner) unique(name string) string {
 	if len(name) <= 63 {
 		candidate = name
 	}
-	for i := 2; p.names[strings.ToLower(candidate)]; i++ {
+	folded := strings.ToLower(base)
+	for i := max(2, p.suffixes[folded]); p.names[strings.ToLower(candidate)]; i++ {
 		candidate = fmt.Sprintf("%s_%d", base, i)
+		p.suffixes[folded] = i
 	}
 	p.names[strings.ToLower(candidate)] = true
 	return candidate

@@ -11,6 +11,9 @@ import (
 // panics is a bug and is not caught.
 type refusal struct{ err *RefusedError }
 
+// interruption is how the end of the context travels up.
+type interruption struct{ err error }
+
 // refuse stops the planning. Neither construct nor hint may hold a literal.
 func refuse(reason, construct string, position int32, hint string) {
 	if position < 0 {

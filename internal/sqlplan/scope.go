@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
 // column is one column of a relation or of a query's result.
@@ -14,7 +16,9 @@ type column struct {
 	sealed        bool
 	// hidden tells that the database does not report the origin.
 	hidden bool
-	family string // see family.go
+	typ    builtin.Type
+	// total tells that computing the value fails for no row. A column that is stored is.
+	total bool
 }
 
 // relation is one thing in FROM, or the target of a write.
@@ -24,9 +28,18 @@ type relation struct {
 	base    *Table // the table it is; nil for a subquery, a CTE or a function
 	aliased bool   // the statement gave it an alias, so that the table's name is hidden
 	columns []column
-	// derived is the scoped query that stands for base; nil for the target of a write, whose columns all are there.
-	derived *pg.SelectStmt
-	// exposed maps index columns that derived shows to the names it shows them under.
+	// depth is how many queries are around the one that it stands in.
+	depth int
+	// target tells the target of a write, which is no derived table and is not filtered yet where conditions are.
+	target bool
+	// behind tells that its rows were released by a barrier: all of them are the tenant's.
+	behind bool
+	// scalar tells a function whose alias means its only column.
+	scalar bool
+	// query is the query that stands for the relation in the plan: the scoped one of a base table, a subquery, a CTE's. It is
+	// nil where there is none to put a barrier on.
+	query *pg.SelectStmt
+	// exposed maps index columns that a scoped query shows to the names it shows them under.
 	exposed map[string]string
 	// used are the columns that were referred to, for GROUP BY a primary key.
 	used []string
@@ -46,11 +59,9 @@ type fragment struct {
 	columns   []visible
 }
 
+// plus joins what two pieces show. Pieces to the left are never changed by it, but may share their memory.
 func (f fragment) plus(g fragment) fragment {
-	return fragment{
-		relations: append(f.relations[:len(f.relations):len(f.relations)], g.relations...),
-		columns:   append(f.columns[:len(f.columns):len(f.columns)], g.columns...),
-	}
+	return fragment{append(f.relations, g.relations...), append(f.columns, g.columns...)}
 }
 
 // scope is where names are looked up: a query's FROM, then that of the query around it.
@@ -58,33 +69,51 @@ type scope struct {
 	fragment
 	parent *scope
 	ctes   *cte
+	level  *level
 }
 
 // show makes a fragment of one relation.
 func show(r *relation) fragment {
-	f := fragment{relations: []*relation{r}}
-	for _, c := range r.columns {
-		f.columns = append(f.columns, visible{column: c, rel: r})
+	f := fragment{relations: []*relation{r}, columns: make([]visible, len(r.columns))}
+	for i, c := range r.columns {
+		f.columns[i] = visible{column: c, rel: r}
 	}
 	return f
 }
 
+// same tells whether the database takes two names for one: SQLite folds the case of ASCII letters.
+func (p *planner) same(a, b string) bool {
+	if a == b || !p.lite || len(a) != len(b) {
+		return a == b
+	}
+	return foldASCII(a) == foldASCII(b)
+}
+
+func foldASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
 // local looks an unqualified name up in one scope alone.
-func (s *scope) local(name string, position int32) *visible {
+func (p *planner) local(f fragment, name string, position int32) *visible {
 	var found *visible
-	for i := range s.columns {
-		if s.columns[i].name != name {
+	for i := range f.columns {
+		if !p.same(f.columns[i].name, name) {
 			continue
 		}
 		if found != nil {
 			refuse("ambiguous column", name, position, "qualify it with its table")
 		}
-		found = &s.columns[i]
+		found = &f.columns[i]
 	}
 	return found
 }
 
-// resolve returns what a column reference means, by PostgreSQL's rules.
+// resolve returns what a column reference means, by the database's rules.
 func (p *planner) resolve(ref *pg.ColumnRef, s *scope) *visible {
 	fields, ok := names(ref.Fields)
 	if !ok {
@@ -92,27 +121,36 @@ func (p *planner) resolve(ref *pg.ColumnRef, s *scope) *visible {
 	}
 	switch len(fields) {
 	case 1:
-		for ; s != nil; s = s.parent {
-			if v := s.local(fields[0], ref.Location); v != nil {
+		for in := s; in != nil; in = in.parent {
+			if v := p.local(in.fragment, fields[0], ref.Location); v != nil {
 				return v
 			}
 		}
+		// The alias of a function in FROM that returns one value means that value.
+		if r := p.relationOf(s, fields); r != nil && r.scalar && len(r.columns) == 1 {
+			return &visible{column: r.columns[0], rel: r}
+		}
 	case 2, 3:
-		if r := s.relation(fields[:len(fields)-1]); r != nil {
-			return r.lookup(fields[len(fields)-1], ref.Location)
+		if r := p.relationOf(s, fields[:len(fields)-1]); r != nil {
+			return p.lookup(r, fields[len(fields)-1], ref.Location)
 		}
 	}
-	refuse("unknown column", strings.Join(fields, "."), ref.Location,
-		"name a column of the declared tables in FROM; whole rows, system columns and index columns cannot be named")
+	hint := "name a column of the declared tables in FROM; whole rows, system columns and index columns cannot be named"
+	if len(fields) > 1 {
+		hint = "name columns by the table or its alias in this FROM; a table that has an alias is known by that alone"
+	} else if like := p.nearest(fields[len(fields)-1], s); like != "" {
+		hint = "did you mean " + like + "? a column that was added since the database was opened is known once it is opened again"
+	}
+	refuse("unknown column", strings.Join(fields, "."), ref.Location, hint)
 	return nil
 }
 
-// relation finds a relation by its qualifier: a name, or a schema and a name.
-func (s *scope) relation(qualifier []string) *relation {
+// relationOf finds a relation by its qualifier: a name, or a schema and a name.
+func (p *planner) relationOf(s *scope, qualifier []string) *relation {
 	name := qualifier[len(qualifier)-1]
 	for ; s != nil; s = s.parent {
 		for _, r := range s.relations {
-			if r.name != name {
+			if !p.same(r.name, name) {
 				continue
 			}
 			if len(qualifier) == 1 || r.base != nil && !r.aliased && r.base.Schema != "" && r.base.Schema == qualifier[0] {
@@ -123,10 +161,10 @@ func (s *scope) relation(qualifier []string) *relation {
 	return nil
 }
 
-func (r *relation) lookup(name string, position int32) *visible {
+func (p *planner) lookup(r *relation, name string, position int32) *visible {
 	var found *visible
 	for i := range r.columns {
-		if r.columns[i].name == name {
+		if p.same(r.columns[i].name, name) {
 			if found != nil {
 				refuse("ambiguous column", r.name+"."+name, position, "give the columns of the subquery different names")
 			}
@@ -134,19 +172,27 @@ func (r *relation) lookup(name string, position int32) *visible {
 		}
 	}
 	if found == nil {
-		refuse("unknown column", r.name+"."+name, position,
-			"name a declared column; whole rows, system columns and index columns cannot be named")
+		hint := "name a declared column; whole rows, system columns and index columns cannot be named"
+		if r.base != nil {
+			hint += "; a column that was added since the database was opened is known once it is opened again"
+		}
+		if like := closest(name, columnNames(r.columns)); like != "" {
+			hint = "did you mean " + like + "? " + hint
+		}
+		refuse("unknown column", r.name+"."+name, position, hint)
 	}
 	return found
 }
 
 // use records the use of a column and returns the expression that stands for it.
-func (p *planner) use(v *visible) *pg.Node {
+func (p *planner) use(v *visible) expr {
 	p.touch(&v.column)
 	v.rel.used = append(v.rel.used, v.name)
-	ref := p.columnRef(v.rel.alias, v.name)
+	e := expr{node: p.columnRef(v.rel.alias, v.name), typ: v.typ, total: v.total || v.rel.behind, rels: relset{v.rel}, column: v}
 	if v.full == nil {
-		return ref
+		return e
 	}
-	return &pg.Node{Node: &pg.Node_CoalesceExpr{CoalesceExpr: &pg.CoalesceExpr{Args: []*pg.Node{ref, p.use(v.full)}}}}
+	other := p.use(v.full)
+	node := &pg.Node{Node: &pg.Node_CoalesceExpr{CoalesceExpr: &pg.CoalesceExpr{Args: []*pg.Node{e.node, other.node}}}}
+	return p.chosen(node, e, other)
 }

@@ -7,13 +7,25 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
-// sealedOperation plans an operator with a sealed column on a side: equality through the blind index. It returns nil
-// where there is none.
-func (p *planner) sealedOperation(e *pg.A_Expr, in ctx) *pg.Node {
+// sealedOperation plans an operator with a sealed column on a side: equality through the blind index. Ok is false where
+// there is none. Index values are compared byte by byte, which fails for none.
+func (p *planner) sealedOperation(e *pg.A_Expr, in ctx) (made expr, ok bool) {
 	left, right := p.sealedSide(e.Lexpr, in), p.sealedSide(e.Rexpr, in)
 	if left == nil && right == nil {
-		return nil
+		return expr{}, false
 	}
+	made = expr{typ: "bool", total: true}
+	for _, v := range []*visible{left, right} {
+		if v != nil {
+			made.rels = made.rels.plus(relset{v.rel})
+			made.total = made.total && (v.total || v.rel.behind)
+		}
+	}
+	made.node = p.sealedComparison(e, left, right)
+	return made, true
+}
+
+func (p *planner) sealedComparison(e *pg.A_Expr, left, right *visible) *pg.Node {
 	op, _ := names(e.Name)
 	equality := len(op) == 1 && (op[0] == "=" || op[0] == "<>")
 	switch e.Kind {

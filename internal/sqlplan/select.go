@@ -1,174 +1,165 @@
 package sqlplan
 
 import (
-	"strings"
-
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
-// query plans a nested query and returns its columns.
-func (p *planner) query(n *pg.Node, outer *scope, ctes *cte) []column {
+// planned is a query that was planned: what it returns, and what is known of it.
+type planned struct {
+	columns []column
+	level   *level
+}
+
+// query plans a nested query. pre is the prelude of the query around it, where that may take what depends on no row here.
+func (p *planner) query(n *pg.Node, outer *scope, ctes *cte, pre *prelude) planned {
 	s := n.GetSelectStmt()
 	if s == nil {
 		refuse("unsupported subquery", kindOf(n), -1, "use SELECT or VALUES")
 	}
-	return p.selectStmt(s, outer, ctes, false)
+	return p.selectStmt(s, outer, ctes, readsAlone, pre)
 }
 
-// selectStmt plans a SELECT, VALUES or set operation in place. Top tells the statement itself from a nested query.
-func (p *planner) selectStmt(s *pg.SelectStmt, outer *scope, ctes *cte, top bool) []column {
+// selectStmt plans a SELECT, VALUES or set operation in place, in the order in which PostgreSQL analyses it and so finds the
+// types of parameters. kind says what the queries of its WITH may be.
+func (p *planner) selectStmt(s *pg.SelectStmt, outer *scope, ctes *cte, kind withQueries, pre *prelude) planned {
 	p.mark(s)
-	kind := readsAlone
-	if top && outer == nil {
-		kind = writesToo
-	}
-	ctes = p.with(s.WithClause, outer, ctes, kind)
+	l := newLevel(outer)
+	ctes = p.with(s.WithClause, l, outer, ctes, kind)
 	switch {
 	case s.Op != pg.SetOperation_SETOP_NONE:
-		return p.setOperation(s, outer, ctes, top)
+		return planned{p.setOperation(s, l, outer, ctes), l}
 	case len(s.ValuesLists) > 0:
-		return p.values(s, outer, ctes)
+		return planned{p.values(s, l, outer, ctes), l}
 	}
-	q := &selection{p: p, s: s, top: top}
-	q.scope = &scope{fragment: p.from(s.FromClause, outer, ctes), parent: outer, ctes: ctes}
-	if s.WhereClause != nil {
-		s.WhereClause = p.expr(s.WhereClause, q.in(false))
+	own := p.newPrelude(l)
+	if l.pre = pre; pre == nil || s.WithClause != nil {
+		l.pre = own
 	}
-	for _, r := range q.scope.relations {
-		r.used = nil // what only WHERE and ON use need not be grouped
-	}
+	q := &selection{p: p, s: s, level: l}
+	q.scope = &scope{fragment: p.from(s.FromClause, l, outer, ctes), parent: outer, ctes: ctes, level: l}
+	unused(q.scope.relations, nil)
 	q.targets()
+	used := make([][]string, len(q.scope.relations))
+	for i, r := range q.scope.relations {
+		used[i] = r.used
+	}
+	where := q.in(clauseWhere)
+	where.pre = l.pre
+	s.WhereClause = p.condition(s.WhereClause, where)
+	unused(q.scope.relations, used)
 	q.clauses()
-	p.limits(s, ctes)
+	p.limits(s, l, ctes)
 	p.locking(s, q.scope.fragment)
-	return q.out
+	if l.pre == own {
+		s.FromClause = own.before(s.FromClause)
+	}
+	return planned{q.out, l}
+}
+
+// unused forgets which columns were used since: what only FROM and WHERE use need not be grouped.
+func unused(relations []*relation, used [][]string) {
+	for i, r := range relations {
+		if r.used = nil; used != nil {
+			r.used = used[i]
+		}
+	}
 }
 
 // setOperation plans UNION, INTERSECT and EXCEPT.
-func (p *planner) setOperation(s *pg.SelectStmt, outer *scope, ctes *cte, top bool) []column {
-	op := setOperator(s)
+func (p *planner) setOperation(s *pg.SelectStmt, l *level, outer *scope, ctes *cte) []column {
 	if p.lite && s.All && s.Op != pg.SetOperation_SETOP_UNION {
-		refuse("unsupported in SQLite", op+" ALL", -1, "leave out ALL")
+		refuse("unsupported in SQLite", setOperator(s)+" ALL", -1, "leave out ALL")
 	}
-	left := p.selectStmt(s.Larg, outer, ctes, false)
-	right := p.selectStmt(s.Rarg, outer, ctes, false)
-	return p.combined(s, left, right, ctes, top)
+	in := &scope{parent: outer, ctes: ctes, level: l}
+	left := p.selectStmt(s.Larg, in, ctes, readsAlone, nil)
+	right := p.selectStmt(s.Rarg, in, ctes, readsAlone, nil)
+	l.contains(left.level)
+	l.contains(right.level)
+	return p.combined(s, l, left, right, ctes)
 }
 
 // combined plans what a set operation makes of its two parts, which are planned.
-func (p *planner) combined(s *pg.SelectStmt, left, right []column, ctes *cte, top bool) []column {
+func (p *planner) combined(s *pg.SelectStmt, l *level, left, right planned, ctes *cte) []column {
 	op := setOperator(s)
 	if p.lite {
-		s.Larg, s.Rarg = p.liteArm(s.Larg, left), p.liteArm(s.Rarg, right)
+		s.Larg, s.Rarg = p.liteArm(s.Larg, left.columns), p.liteArm(s.Rarg, right.columns)
 	}
-	if len(left) != len(right) {
+	if len(left.columns) != len(right.columns) {
 		refuse(op+" of different numbers of columns", "", -1, "select the same columns on both sides")
 	}
-	q := &selection{p: p, s: s, top: top, setop: true}
-	for i := range left {
-		for _, c := range []column{left[i], right[i]} {
+	q := &selection{p: p, s: s, level: l, setop: true, scope: &scope{ctes: ctes, level: l}}
+	for i, a := range left.columns {
+		b := right.columns[i]
+		for _, c := range []column{a, b} {
 			if c.sealed {
 				refuse(op+" of a sealed column", c.table+"."+c.column, -1, "fetch the parts in separate statements")
 			}
 		}
-		if !p.lite && !alike(left[i].family, right[i].family) {
-			p.raises = true
-		}
-		q.out = append(q.out, column{name: left[i].name, hidden: true, family: widest(left[i].family, right[i].family)})
+		typ, total := p.common(a.typ, b.typ)
+		l.fails = l.fails || !total
+		q.out = append(q.out, column{name: a.name, hidden: true, typ: typ, total: total && a.total && b.total})
 	}
 	if len(s.LockingClause) > 0 {
 		refuse("unsupported clause", "FOR UPDATE with "+op, -1, "lock in a statement of its own")
 	}
 	q.order()
-	p.limits(s, ctes)
+	p.limits(s, l, ctes)
 	return q.out
 }
 
 func setOperator(s *pg.SelectStmt) string { return s.Op.String()[len("SETOP_"):] }
 
-// liteArm puts an arm of a set operation that has clauses of its own or is a set operation into a subquery: SQLite has
-// no parentheses around arms, and no precedence among them.
-func (p *planner) liteArm(arm *pg.SelectStmt, columns []column) *pg.SelectStmt {
-	if arm.Op == pg.SetOperation_SETOP_NONE && len(arm.SortClause) == 0 && arm.LimitCount == nil && arm.LimitOffset == nil && arm.WithClause == nil {
-		return arm
-	}
-	return p.wrapped(arm, columns)
-}
-
-// wrapped returns a query of all columns of a planned query.
-func (p *planner) wrapped(query *pg.SelectStmt, columns []column) *pg.SelectStmt {
-	s, alias := newSelect(), &pg.Alias{Aliasname: p.unique("part")}
-	seen := map[string]bool{}
-	for i, c := range columns {
-		name := c.name
-		if p.lite { // which has no column aliases
-			if seen[strings.ToLower(name)] {
-				refuse("ambiguous column", name, -1, "give the outputs of the query different names")
-			}
-			seen[strings.ToLower(name)] = true
-		} else {
-			name = "column" + itoa(i+1)
-			alias.Colnames = append(alias.Colnames, str(name))
-		}
-		s.TargetList = append(s.TargetList, p.named(c.name, p.columnRef(alias.Aliasname, name), 0))
-	}
-	sub := &pg.RangeSubselect{Subquery: selectNode(query), Alias: alias}
-	p.mark(s)
-	p.mark(sub)
-	s.FromClause = []*pg.Node{{Node: &pg.Node_RangeSubselect{RangeSubselect: sub}}}
-	return s
-}
-
 // values plans a VALUES list that stands for a query.
-func (p *planner) values(s *pg.SelectStmt, outer *scope, ctes *cte) []column {
-	in := ctx{scope: &scope{parent: outer, ctes: ctes}}
+func (p *planner) values(s *pg.SelectStmt, l *level, outer *scope, ctes *cte) []column {
+	in := ctx{scope: &scope{parent: outer, ctes: ctes, level: l}, clause: clauseValues}
 	width := -1
-	var families []string
+	var types []builtin.Type
+	totals := []bool{}
 	for _, row := range s.ValuesLists {
 		items := row.GetList().GetItems()
 		if width >= 0 && len(items) != width || len(items) == 0 {
 			refuse("VALUES of different lengths", "", -1, "give every row the same number of values")
 		}
 		for i, n := range items {
-			f := p.outputFamily(n, in.scope)
+			e := p.expr(n, in)
+			items[i] = e.node
 			if width < 0 {
-				families = append(families, f)
+				types, totals = append(types, e.typ), append(totals, true)
 			}
-			families[i] = widest(families[i], f)
+			typ, total := p.common(types[i], e.typ)
+			types[i], totals[i] = typ, totals[i] && total && e.total
 		}
 		width = len(items)
-		p.exprs(items, in)
 	}
 	if len(s.LockingClause) > 0 || len(s.SortClause) > 0 && p.lite {
 		refuse("unsupported clause", "VALUES with ORDER BY or FOR UPDATE", -1, "put it into a subquery in FROM")
 	}
-	q := &selection{p: p, s: s, setop: true}
+	q := &selection{p: p, s: s, level: l, setop: true, scope: in.scope}
 	for i := range width {
-		q.out = append(q.out, column{name: "column" + itoa(i+1), family: families[i]})
-		if !p.lite && families[i] == unknown {
-			p.raises = true
-		}
+		q.out = append(q.out, column{name: "column" + itoa(i+1), typ: settledOutput(types[i]), total: totals[i]})
+		l.fails = l.fails || !totals[i]
 	}
 	q.order()
-	p.limits(s, ctes)
+	p.limits(s, l, ctes)
 	return q.out
 }
 
-// limits plans LIMIT and OFFSET, which see no columns.
-func (p *planner) limits(s *pg.SelectStmt, ctes *cte) {
-	in := ctx{scope: &scope{ctes: ctes}, final: true}
-	if s.LimitCount != nil {
-		if c, ok := isConst(s.LimitCount); ok && c.Isnull {
-			s.LimitCount = nil // LIMIT ALL
-		} else {
-			s.LimitCount = p.expr(s.LimitCount, in)
-		}
-	}
+// limits plans OFFSET and LIMIT, which see no columns. A number below zero fails, and in a subquery that is evaluated when a
+// row asks for it the failure would tell of the row: so only what is known not to be one is total.
+func (p *planner) limits(s *pg.SelectStmt, l *level, ctes *cte) {
+	in := ctx{scope: &scope{ctes: ctes, level: l}, clause: clauseLimit, part: true}
 	if s.LimitOffset != nil {
-		s.LimitOffset = p.expr(s.LimitOffset, in)
-		if p.lite && s.LimitCount == nil {
-			s.LimitCount = intConst(-1) // SQLite has no OFFSET alone
-		}
+		s.LimitOffset = p.count(s.LimitOffset, in)
+	}
+	if c, ok := isConst(s.LimitCount); ok && c.Isnull {
+		s.LimitCount = nil // LIMIT ALL
+	} else if s.LimitCount != nil {
+		s.LimitCount = p.count(s.LimitCount, in)
+	}
+	if p.lite && s.LimitOffset != nil && s.LimitCount == nil {
+		s.LimitCount = intConst(-1) // SQLite has no OFFSET alone
 	}
 	switch {
 	case s.LimitOption == pg.LimitOption_LIMIT_OPTION_WITH_TIES:
@@ -180,6 +171,14 @@ func (p *planner) limits(s *pg.SelectStmt, ctes *cte) {
 	case s.LimitOffset == nil:
 		s.LimitOption = pg.LimitOption_LIMIT_OPTION_DEFAULT
 	}
+}
+
+// count plans a number of rows.
+func (p *planner) count(n *pg.Node, in ctx) *pg.Node {
+	e := p.expr(n, in)
+	e.total = p.totalCount(e)
+	in.scope.level.note(e)
+	return e.node
 }
 
 // locking plans FOR UPDATE and the like. PostgreSQL carries the lock into a derived table, to the rows of the table
@@ -196,7 +195,7 @@ func (p *planner) locking(s *pg.SelectStmt, f fragment) {
 			locked = nil
 			for _, rel := range l.LockedRels {
 				rv := rel.GetRangeVar()
-				r := (&scope{fragment: f}).relation([]string{rv.GetRelname()})
+				r := p.relationOf(&scope{fragment: f}, []string{rv.GetRelname()})
 				if r == nil || rv.Schemaname != "" || rv.Alias != nil {
 					refuse("unknown table", "FOR UPDATE OF "+rv.GetRelname(), rv.GetLocation(), "name an alias of this FROM")
 				}
@@ -209,7 +208,7 @@ func (p *planner) locking(s *pg.SelectStmt, f fragment) {
 			if r.base != nil && r.base.Shared {
 				refuse("lock on a shared table", r.base.Name, -1, "name the tables to lock: FOR UPDATE OF …")
 			}
-			if r.base == nil && len(l.LockedRels) == 0 || r.base == nil {
+			if r.base == nil {
 				refuse("lock on a subquery", r.name, -1, "name the tables to lock: FOR UPDATE OF …, or lock inside the subquery")
 			}
 		}

@@ -121,7 +121,7 @@ func checkShape(m protoreflect.Message, position int32) {
 		refuse("unsupported statement", what, position, hint)
 	}
 	if !ok {
-		refuse("unsupported construct", string(name), position, "use another form; the package documentation lists what is supported")
+		refuse("unsupported construct", string(name), position, "use another form; the documentation of package sqldb lists what is supported")
 	}
 	if len(m.GetUnknown()) > 0 {
 		refuse("unsupported construct", string(name), position, "the parser is newer than the planner")
@@ -131,12 +131,15 @@ func checkShape(m protoreflect.Message, position int32) {
 			key := string(name) + "." + string(f.Name())
 			hint := hints[key]
 			if hint == "" {
-				hint = "leave it out; the package documentation lists what is supported"
+				hint = "leave it out; the documentation of package sqldb lists what is supported"
 			}
 			refuse("unsupported clause", key, position, hint)
 		}
 		switch {
 		case f.IsList() && f.Message() != nil:
+			if what := columnLists[f.Name()]; what != "" && name == "SelectStmt" && v.List().Len() > maxColumns {
+				refuse("statement over the limit of columns", what, position, "name at most "+itoa(maxColumns)+" columns")
+			}
 			for i := range v.List().Len() {
 				checkShape(v.List().Get(i).Message(), position)
 			}
@@ -146,6 +149,11 @@ func checkShape(m protoreflect.Message, position int32) {
 		return true
 	})
 }
+
+// maxColumns is PostgreSQL's limit of a target list, MaxTupleAttributeNumber. GROUP BY and ORDER BY count in it.
+const maxColumns = 1664
+
+var columnLists = map[protoreflect.Name]string{"target_list": "SELECT", "group_clause": "GROUP BY", "sort_clause": "ORDER BY"}
 
 // isDefault admits values of fields that only say that a clause is absent.
 func isDefault(name protoreflect.Name, f protoreflect.FieldDescriptor, v protoreflect.Value) bool {

@@ -1,24 +1,65 @@
 package sqlplan
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
 // table finds the declared table that a name means.
 func (p *planner) table(rv *pg.RangeVar) *Table {
-	t := p.cat.Tables[rv.Relname]
+	t := p.tableNamed(rv.Relname)
 	if t == nil || rv.Schemaname != "" && (t.Schema == "" || rv.Schemaname != t.Schema) {
 		construct := rv.Relname
 		if rv.Schemaname != "" {
 			construct = rv.Schemaname + "." + rv.Relname
 		}
-		refuse("unknown table", construct, rv.Location, "declare the table in the schema, and name it as the database does")
+		hint := "declare the table in the schema, and name it as the database does"
+		if like := closest(rv.Relname, slices.Sorted(maps.Keys(p.cat.Tables))); like != "" {
+			hint = "did you mean " + like + "? otherwise " + hint
+		}
+		refuse("unknown table", construct, rv.Location, hint)
 	}
 	p.plainly(rv)
 	p.tables[t.Name] = true
 	return t
+}
+
+func (p *planner) tableNamed(name string) *Table {
+	if t := p.cat.Tables[name]; t != nil || !p.lite {
+		return t
+	}
+	for other, t := range p.cat.Tables { // no two of a database differ in case alone
+		if p.same(other, name) {
+			return t
+		}
+	}
+	return nil
+}
+
+// columnsOf are the columns of a table that statements may name, and their types.
+func (p *planner) columnsOf(t *Table) []column {
+	out := make([]column, 0, len(t.Columns))
+	for _, c := range t.Columns {
+		if !c.Index {
+			out = append(out, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed, typ: p.typeOfColumn(c), total: true})
+		}
+	}
+	return out
+}
+
+func (p *planner) typeOfColumn(c Column) builtin.Type {
+	switch {
+	case p.lite:
+		return builtin.Unknown
+	case c.Enum:
+		return builtin.Type("enum:" + c.Type)
+	}
+	return builtin.Canonical(c.Type)
 }
 
 func (p *planner) plainly(rv *pg.RangeVar) {
@@ -46,13 +87,8 @@ func (p *planner) qualified(t *Table, alias string) *pg.RangeVar {
 func (p *planner) scopedTable(r *relation, colnames []string, position int32) *pg.Node {
 	s := newSelect()
 	p.mark(s)
-	for _, c := range r.base.Columns {
-		if !c.Index {
-			r.columns = append(r.columns, column{name: c.Name, table: r.base.Name, column: c.Name, sealed: c.Sealed, family: familyOf(c.Type)})
-		}
-	}
-	original := r.columns
-	r.columns = p.renamed(r.columns, colnames, r.name, position)
+	original := p.columnsOf(r.base)
+	r.columns = p.renamed(original, colnames, r.name, position)
 	for i, c := range r.columns {
 		name := ""
 		if p.lite || c.name != original[i].name {
@@ -63,9 +99,8 @@ func (p *planner) scopedTable(r *relation, colnames []string, position int32) *p
 	s.FromClause = []*pg.Node{{Node: &pg.Node_RangeVar{RangeVar: p.qualified(r.base, r.alias)}}}
 	if !r.base.Shared {
 		s.WhereClause = p.scopedTo(r.base, r.alias)
-		p.scoped = append(p.scoped, s)
 	}
-	r.derived = s
+	r.query = s
 	sub := &pg.RangeSubselect{Subquery: selectNode(s), Alias: &pg.Alias{Aliasname: r.alias}}
 	p.mark(sub)
 	return &pg.Node{Node: &pg.Node_RangeSubselect{RangeSubselect: sub}}
@@ -74,7 +109,7 @@ func (p *planner) scopedTable(r *relation, colnames []string, position int32) *p
 // index returns a reference to the blind index column of a relation's sealed column. A derived table shows it only
 // where it is needed, and never to *.
 func (p *planner) index(r *relation, c *Column) *pg.Node {
-	if r.derived == nil {
+	if r.target {
 		r.used = append(r.used, c.IndexColumn)
 		return p.columnRef(r.alias, c.IndexColumn)
 	}
@@ -92,7 +127,7 @@ func (p *planner) index(r *relation, c *Column) *pg.Node {
 		if p.lite || name != c.IndexColumn {
 			as = name
 		}
-		r.derived.TargetList = append(r.derived.TargetList, target(as, p.columnRef(r.alias, c.IndexColumn)))
+		r.query.TargetList = append(r.query.TargetList, target(as, p.columnRef(r.alias, c.IndexColumn)))
 	}
 	r.used = append(r.used, name)
 	return p.columnRef(r.alias, name)

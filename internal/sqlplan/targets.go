@@ -14,21 +14,20 @@ type selection struct {
 	p     *planner
 	s     *pg.SelectStmt
 	scope *scope
+	level *level
 	out   []column
-	top   bool // the statement itself: its output is not read by another query
 	setop bool // ORDER BY sees the output alone
 	// sealedGroups are the sealed columns in GROUP BY; sets tells that it has GROUPING SETS, ROLLUP or CUBE.
 	sealedGroups []groupedSealed
 	sets         bool
 }
 
-// in is the context of the selection's expressions. Those of the statement's own output see selected rows only;
-// a nested query's may be pulled up into a condition.
-func (q *selection) in(final bool) ctx { return ctx{scope: q.scope, final: final && q.top} }
+// in is the place of the selection's expressions in a clause.
+func (q *selection) in(c clause) ctx { return ctx{scope: q.scope, clause: c} }
 
 // targets plans the select list: * is expanded, names are made explicit.
 func (q *selection) targets() {
-	q.s.TargetList, q.out = q.p.targets(q.s.TargetList, q.in(true))
+	q.s.TargetList, q.out = q.p.targets(q.s.TargetList, q.in(clauseTarget))
 }
 
 // targets plans a select list or RETURNING list.
@@ -37,7 +36,9 @@ func (p *planner) targets(items []*pg.Node, in ctx) (planned []*pg.Node, out []c
 		t := n.GetResTarget()
 		if ref := t.Val.GetColumnRef(); ref != nil && isStar(ref) {
 			for _, v := range p.star(ref, in.scope) {
-				planned, out = append(planned, p.named(v.name, p.use(&v), t.Location)), append(out, v.column)
+				e := p.use(&v)
+				in.scope.level.note(e)
+				planned, out = append(planned, p.named(v.name, e.node, t.Location)), append(out, output(e, v.name))
 			}
 			continue
 		}
@@ -45,21 +46,33 @@ func (p *planner) targets(items []*pg.Node, in ctx) (planned []*pg.Node, out []c
 		if name == "" {
 			name, _ = figureName(t.Val)
 		}
-		var c column
+		var e expr
 		if v := p.bare(t.Val, in.scope); v != nil {
-			c = v.column
-			t.Val = p.use(v)
+			e = p.use(v)
+			in.scope.level.note(e)
 		} else {
-			c.family = p.outputFamily(t.Val, in.scope)
-			t.Val = p.expr(t.Val, in)
+			e = p.expr(t.Val, in)
 		}
-		c.name = name
-		planned, out = append(planned, p.named(name, t.Val, t.Location)), append(out, c)
+		t.Val = e.node
+		planned, out = append(planned, p.named(name, t.Val, t.Location)), append(out, output(e, name))
+		if len(out) > maxColumns {
+			refuse("statement over the limit of columns", "", t.Location, "select at most "+itoa(maxColumns)+" columns")
+		}
 	}
 	if len(planned) == 0 {
 		refuse("empty select list", "", -1, "select a column or 1")
 	}
 	return planned, out
+}
+
+// output is the column that an expression becomes. A literal has found its type by then.
+func output(e expr, name string) column {
+	c := column{typ: settledOutput(e.typ)}
+	if e.column != nil {
+		c = e.column.column
+	}
+	c.name, c.total = name, e.total
+	return c
 }
 
 // bare returns what an expression refers to when it is nothing but a column reference.
@@ -105,7 +118,7 @@ func (p *planner) star(ref *pg.ColumnRef, s *scope) []visible {
 		return s.columns
 	}
 	// t.* of a relation around this query is legal SQL; it is expanded like one of this query.
-	r := s.relation(qualifier)
+	r := p.relationOf(s, qualifier)
 	if r == nil {
 		refuse("unknown table", qualifier[len(qualifier)-1]+".*", ref.Location, "name a table or an alias of FROM")
 	}
@@ -114,15 +127,15 @@ func (p *planner) star(ref *pg.ColumnRef, s *scope) []visible {
 
 // clauses plans everything of a SELECT that follows WHERE, but LIMIT.
 func (q *selection) clauses() {
-	q.group()
 	if q.s.HavingClause != nil {
-		q.s.HavingClause = q.p.expr(q.s.HavingClause, q.in(false))
+		q.s.HavingClause = q.p.having(q.s.HavingClause, q.in(clauseHaving))
 	}
-	for _, n := range q.s.WindowClause {
-		q.p.window(n.GetWindowDef(), q.in(true))
-	}
-	q.distinct()
 	q.order()
+	q.group()
+	q.distinct()
+	for _, n := range q.s.WindowClause {
+		q.p.window(n.GetWindowDef(), q.in(clauseWindow))
+	}
 	q.dependent()
 }
 
@@ -178,8 +191,10 @@ func (q *selection) groupItems(items []*pg.Node) {
 			}
 			q.sets = true
 			// Grouping sets make NULL of a column. PostgreSQL 17 does not see that when it knows the column to be constant, as
-			// the tenant predicate tells it of the tenant's, and then leaves it out of ORDER BY. Behind the fence it does not know.
-			q.p.raises = true
+			// the tenant predicate tells it of the tenant's, and then leaves it out of ORDER BY. Behind a barrier it does not know.
+			for _, r := range q.scope.relations {
+				q.p.barrier(r)
+			}
 			q.groupItems(set.Content)
 		} else if row := implicitRow(n); row != nil {
 			q.p.mark(row)
@@ -220,7 +235,7 @@ func (q *selection) item(n *pg.Node, clause string, inputFirst bool) *pg.Node {
 	}
 	if ref := n.GetColumnRef(); ref != nil && len(ref.Fields) == 1 {
 		name := ref.Fields[0].GetString_().GetSval()
-		if !inputFirst || q.scope.local(name, ref.Location) == nil {
+		if !inputFirst || q.p.local(q.scope.fragment, name, ref.Location) == nil {
 			if ordinal := q.output(name, clause, ref.Location); ordinal > 0 {
 				q.sealedItem(clause, q.out[ordinal-1], ordinal, ref.Location)
 				return intConst(int32(ordinal))
@@ -234,12 +249,14 @@ func (q *selection) item(n *pg.Node, clause string, inputFirst bool) *pg.Node {
 		if clause != "GROUP BY" {
 			q.refuseSealed(clause+" a sealed column", v.column, n.GetColumnRef().Location)
 		}
-		grouped := groupedSealed{v.column, q.p.use(v), n.GetColumnRef().Location}
+		grouped := groupedSealed{v.column, q.p.use(v).node, n.GetColumnRef().Location}
 		q.sealedGroups = append(q.sealedGroups, grouped)
 		return grouped.node
 	}
-	return q.p.expr(n, q.in(true))
+	return q.p.expr(n, q.in(clauseOf[clause])).node
 }
+
+var clauseOf = map[string]clause{"GROUP BY": clauseGroup, "ORDER BY": clauseOrder, "DISTINCT ON": clauseOrder}
 
 // sealedItem refuses an item that is an output with a sealed column, but in GROUP BY, where the other items decide.
 func (q *selection) sealedItem(clause string, c column, ordinal int, position int32) {
@@ -256,7 +273,7 @@ func (q *selection) sealedItem(clause string, c column, ordinal int, position in
 func (q *selection) output(name, clause string, position int32) int {
 	ordinal := 0
 	for i, c := range q.out {
-		if c.name != name {
+		if !q.p.same(c.name, name) {
 			continue
 		}
 		if ordinal > 0 && !q.setop && proto.Equal(q.s.TargetList[ordinal-1].GetResTarget().Val, q.s.TargetList[i].GetResTarget().Val) {

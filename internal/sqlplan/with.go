@@ -8,6 +8,8 @@ type cte struct {
 	name    string
 	alias   string // what the plan calls it
 	columns []column
+	query   *pg.SelectStmt // the query, where a barrier can be put on it: not for writes and recursion
+	level   *level         // what is known of the query
 	// pending says why the query cannot be referred to yet, or at all; empty where it can.
 	pending string
 	used    bool // it was referred to
@@ -29,9 +31,9 @@ var pendingHints = map[string]string{
 // database ever disagreed about where a name ends, the database would find nothing of it.
 const ctePrefix = "strongroom_cte_"
 
-func (c *cte) find(name string) *cte {
+func (p *planner) findCTE(c *cte, name string) *cte {
 	for ; c != nil; c = c.outer {
-		if c.name == name {
+		if p.same(c.name, name) {
 			return c
 		}
 	}
@@ -51,7 +53,7 @@ const (
 //
 // Every common table expression gets a name of the planner's making, so that its name can never mean a table to the
 // database, nor a table's name a common table expression.
-func (p *planner) with(w *pg.WithClause, outer *scope, ctes *cte, kind withQueries) *cte {
+func (p *planner) with(w *pg.WithClause, l *level, outer *scope, ctes *cte, kind withQueries) *cte {
 	if w == nil {
 		return ctes
 	}
@@ -59,12 +61,18 @@ func (p *planner) with(w *pg.WithClause, outer *scope, ctes *cte, kind withQueri
 	seen := map[string]bool{}
 	for _, n := range w.Ctes {
 		e := n.GetCommonTableExpr()
-		if e == nil || seen[e.Ctename] {
+		name := e.GetCtename()
+		if p.lite {
+			name = foldASCII(name)
+		}
+		if e == nil || seen[name] {
 			refuse("query named twice in WITH", e.GetCtename(), w.Location, "give each query its own name")
 		}
-		seen[e.Ctename] = true
+		seen[name] = true
 		all = append(all, &cte{name: e.Ctename, pending: pendingOrder})
 	}
+	// The queries are within the one that has them: what they read of it is as deep as it is.
+	outer = &scope{parent: outer, ctes: ctes, level: l}
 	if w.Recursive {
 		for _, c := range all {
 			c.outer, ctes = ctes, c
@@ -92,6 +100,7 @@ func (p *planner) with(w *pg.WithClause, outer *scope, ctes *cte, kind withQueri
 			c.outer, ctes = ctes, c
 		}
 		e.Ctename = c.alias
+		l.contains(c.level)
 	}
 	return ctes
 }
@@ -103,7 +112,9 @@ func (p *planner) withQuery(e *pg.CommonTableExpr, c *cte, colnames []string, ou
 		if c.pending == pendingSelf && s.Op == pg.SetOperation_SETOP_UNION {
 			return p.recursive(s, c, colnames, outer, ctes)
 		}
-		return p.selectStmt(s, outer, ctes, false)
+		q := p.selectStmt(s, outer, ctes, readsAlone, nil)
+		c.level, c.query = q.level, s
+		return q.columns
 	}
 	switch {
 	case p.lite:
@@ -112,23 +123,34 @@ func (p *planner) withQuery(e *pg.CommonTableExpr, c *cte, colnames []string, ou
 		refuse("write inside the WITH of a subquery", e.Ctename, e.Location, "move it to the WITH of the statement itself")
 	}
 	p.nested = true
-	return p.write(e.Ctequery, ctes, readsAlone)
+	c.level = &level{depth: outer.level.depth + 1, fails: true, volatile: true} // whoever reads it has it written
+	return p.write(e.Ctequery, outer, ctes, readsAlone)
 }
 
 // recursive plans a UNION whose second part may read the query itself, by its name. What is read that way has the names
-// and types of the first part's columns, and the database reports no origin for it.
+// and types of the first part's columns, and the database reports no origin for it. Its rows were computed before, so that
+// no condition on them reaches the first part.
 func (p *planner) recursive(s *pg.SelectStmt, self *cte, colnames []string, outer *scope, ctes *cte) []column {
 	p.mark(s)
-	ctes = p.with(s.WithClause, outer, ctes, readsAlone)
-	left := p.selectStmt(s.Larg, outer, ctes, false)
-	for _, c := range p.renamed(left, colnames, self.name, -1) {
-		self.columns = append(self.columns, column{name: c.name, hidden: true, sealed: c.sealed, table: c.table, column: c.column, family: c.family})
+	l := newLevel(outer)
+	l.fails, self.level = true, l // that it ends is not known
+	ctes = p.with(s.WithClause, l, outer, ctes, readsAlone)
+	in := &scope{parent: outer, ctes: ctes, level: l}
+	left := p.selectStmt(s.Larg, in, ctes, readsAlone, nil)
+	for _, c := range p.renamed(left.columns, colnames, self.name, -1) {
+		c.hidden, c.total = true, true
+		self.columns = append(self.columns, c)
 	}
 	self.pending = ""
-	right := p.selectStmt(s.Rarg, outer, ctes, false)
+	right := p.selectStmt(s.Rarg, in, ctes, readsAlone, nil)
 	self.pending = pendingSelf // for ORDER BY and LIMIT
 	if self.used && (len(s.SortClause) > 0 || s.LimitCount != nil || s.LimitOffset != nil) {
 		refuse("unsupported clause", "ORDER BY or LIMIT of a recursive query", -1, "put it into the query that reads it")
 	}
-	return p.combined(s, left, right, ctes, false)
+	l.contains(left.level)
+	l.contains(right.level)
+	if !self.used {
+		self.query = s // PostgreSQL takes it for an ordinary query
+	}
+	return p.combined(s, l, left, right, ctes)
 }

@@ -10,14 +10,14 @@ func (p *planner) writeTarget(rv *pg.RangeVar) (*relation, *pg.RangeVar) {
 	if t.Shared {
 		refuse("write to a shared table", t.Name, rv.Location, "change reference data on a connection that is not guarded")
 	}
-	r := &relation{name: t.Name, base: t}
+	r := &relation{name: t.Name, base: t, target: true, columns: p.columnsOf(t)}
 	if rv.Alias != nil {
 		r.name, r.aliased = rv.Alias.Aliasname, true
 		if len(rv.Alias.Colnames) > 0 {
 			refuse("column aliases", r.name, rv.Location, "leave them out")
 		}
 	}
-	if r.name == "excluded" {
+	if p.same(r.name, "excluded") {
 		refuse("alias excluded", r.name, rv.Location, "choose another alias")
 	}
 	name := r.name
@@ -25,30 +25,39 @@ func (p *planner) writeTarget(rv *pg.RangeVar) (*relation, *pg.RangeVar) {
 		name = t.Name // an UPDATE or DELETE cannot have an alias there
 	}
 	r.alias = p.unique(name)
-	for _, c := range t.Columns {
-		if !c.Index {
-			r.columns = append(r.columns, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed, family: familyOf(c.Type)})
-		}
-	}
 	return r, p.qualified(t, r.alias)
 }
 
 // writable returns the column that a write may set.
 func (p *planner) writable(t *Table, name string, position int32, seen map[string]bool) *Column {
-	c := t.column(name)
+	c := p.columnNamed(t, name)
 	switch {
 	case c == nil || c.Index:
-		refuse("unknown column", t.Name+"."+name, position, "name a declared column; index columns are written by the library")
-	case name == t.TenantColumn:
+		hint := "name a declared column; index columns are written by the library"
+		if like := closest(name, columnNames(p.columnsOf(t))); like != "" {
+			hint = "did you mean " + like + "? " + hint
+		}
+		refuse("unknown column", t.Name+"."+name, position, hint+"; a column that was added since the database was opened is known once it is opened again")
+	case c.Name == t.TenantColumn:
 		refuse("write to the tenant column", t.Name+"."+name, position, "leave it out; the library writes it")
 	case c.Generated:
 		refuse("write to a generated column", t.Name+"."+name, position, "leave it out")
-	case seen[name]:
+	case seen[c.Name]:
 		refuse("column named twice", t.Name+"."+name, position, "set each column once")
 	}
-	seen[name] = true
-	p.touch(&column{table: t.Name, column: name, sealed: c.Sealed})
+	seen[c.Name] = true
+	p.touch(&column{table: t.Name, column: c.Name, sealed: c.Sealed})
 	return c
+}
+
+// columnNamed returns a table's column as the database finds it, or nil.
+func (p *planner) columnNamed(t *Table, name string) *Column {
+	for i := range t.Columns {
+		if p.same(t.Columns[i].Name, name) {
+			return &t.Columns[i]
+		}
+	}
+	return nil
 }
 
 // stored is one column's new value, and its blind index where it has one.
@@ -69,7 +78,7 @@ func (p *planner) store(t *Table, c *Column, n *pg.Node, in ctx) []stored {
 		return c.both(n, &pg.Node{Node: &pg.Node_SetToDefault{SetToDefault: &pg.SetToDefault{}}})
 	}
 	if !c.Sealed {
-		return []stored{{c.Name, p.expr(n, in)}}
+		return []stored{{c.Name, p.expr(n, in).node}}
 	}
 	param, ok := p.sealedValue(n, t.Name, c.Name)
 	if !ok {
@@ -107,7 +116,7 @@ func (p *planner) assignments(r *relation, items []*pg.Node, excluded *relation,
 		res := n.GetResTarget()
 		c := p.writable(t, res.Name, res.Location, seen)
 		if m := res.Val.GetMultiAssignRef(); m.GetSource().GetSubLink() != nil {
-			p.fromQuery(items, i, in)
+			p.assignQuery(items, i, in)
 			if c.Sealed {
 				refuse("sealed column set from an expression", t.Name+"."+c.Name, res.Location, "set it from a parameter or a literal, without a cast")
 			}
@@ -117,7 +126,7 @@ func (p *planner) assignments(r *relation, items []*pg.Node, excluded *relation,
 		var values []stored
 		val := assigned(res.Val, res.Location)
 		if v := p.copied(val, c, r, excluded, in); v != nil {
-			values = c.both(p.use(v), nil)
+			values = c.both(p.use(v).node, nil)
 			if c.IndexColumn != "" {
 				values[1].value = p.columnRef(v.rel.alias, c.IndexColumn)
 			}
@@ -144,9 +153,9 @@ func (p *planner) copied(n *pg.Node, c *Column, target, excluded *relation, in c
 	return v
 }
 
-// fromQuery plans the query of (a, b) = (SELECT x, y …) at the first of the columns. The grammar gives every column a copy of
+// assignQuery plans the query of (a, b) = (SELECT x, y …) at the first of the columns. The grammar gives every column a copy of
 // it, of which only the first is written; the others must be the same.
-func (p *planner) fromQuery(items []*pg.Node, i int, in ctx) {
+func (p *planner) assignQuery(items []*pg.Node, i int, in ctx) {
 	m := items[i].GetResTarget().Val.GetMultiAssignRef()
 	if m.Colno > 1 {
 		first := items[max(0, i-int(m.Colno)+1)].GetResTarget().Val.GetMultiAssignRef()
@@ -161,16 +170,17 @@ func (p *planner) fromQuery(items []*pg.Node, i int, in ctx) {
 	if l.SubLinkType != pg.SubLinkType_MULTIEXPR_SUBLINK && l.SubLinkType != pg.SubLinkType_EXPR_SUBLINK || l.Testexpr != nil {
 		refuse("assignment to a list of columns", "SET (…) =", l.Location, "assign to the columns one by one")
 	}
-	columns := p.query(l.Subselect, in.scope, in.scope.ctes)
-	if len(columns) != int(m.Ncolumns) {
+	q := p.query(l.Subselect, in.scope, in.scope.ctes, nil)
+	in.scope.level.contains(q.level)
+	in.scope.level.fails = true // more than one row
+	if len(q.columns) != int(m.Ncolumns) {
 		refuse("subquery with a wrong number of columns", "", l.Location, "select as many columns as are assigned to")
 	}
-	for _, c := range columns {
+	for _, c := range q.columns {
 		if c.sealed {
 			refuse("sealed column from a subquery in an expression", c.table+"."+c.column, l.Location, "fetch it and set it from a parameter")
 		}
 	}
-	p.mayRaise(in) // more than one row
 }
 
 // assigned takes (a, b) = (x, y) apart; anything else on the right of a list of columns is refused.
@@ -186,72 +196,69 @@ func assigned(n *pg.Node, position int32) *pg.Node {
 	return row.Args[m.Colno-1]
 }
 
-// condition plans the WHERE of an UPDATE or DELETE and adds the tenant predicate. A condition that may fail for some
-// values stands behind a CASE, which evaluates it for the tenant's rows alone.
-func (p *planner) condition(n *pg.Node, r *relation, in ctx) *pg.Node {
-	predicate := p.scopedTo(r.base, r.alias)
-	if n == nil {
-		return predicate
+// where plans the WHERE of a write and adds the tenant predicate in front.
+func (p *planner) where(n *pg.Node, r *relation, in ctx) *pg.Node {
+	parts := []*pg.Node{p.scopedTo(r.base, r.alias)}
+	if n != nil {
+		parts = append(parts, p.conditions(n, in)...)
 	}
-	before := p.raises
-	p.raises = false
-	n = p.expr(n, in)
-	if p.raises {
-		n = caseWhen(p.scopedTo(r.base, r.alias), n)
-	}
-	p.raises = p.raises || before
-	return and(predicate, n)
+	return all(parts)
 }
 
 // write plans a statement that writes, which is the statement itself or stands in its WITH, and notes what it does.
-func (p *planner) write(n *pg.Node, ctes *cte, kind withQueries) []column {
+func (p *planner) write(n *pg.Node, outer *scope, ctes *cte, kind withQueries) []column {
+	l := newLevel(outer)
 	switch s := n.GetNode().(type) {
 	case *pg.Node_InsertStmt:
 		p.writes = true
-		return p.insert(s.InsertStmt, ctes, kind)
+		return p.insert(s.InsertStmt, l, ctes, kind)
 	case *pg.Node_UpdateStmt:
 		p.writes = true
-		return p.update(s.UpdateStmt, ctes, kind)
+		return p.update(s.UpdateStmt, l, ctes, kind)
 	case *pg.Node_DeleteStmt:
 		p.deletes = true
-		return p.delete(s.DeleteStmt, ctes, kind)
+		return p.delete(s.DeleteStmt, l, ctes, kind)
 	case *pg.Node_MergeStmt:
-		return p.merge(s.MergeStmt, ctes, kind)
+		return p.merge(s.MergeStmt, l, ctes, kind)
 	}
 	refuse("unsupported statement", kindOf(n), -1, "use SELECT, INSERT, UPDATE, DELETE or MERGE")
 	return nil
 }
 
-// update plans an UPDATE in place.
-func (p *planner) update(s *pg.UpdateStmt, ctes *cte, kind withQueries) []column {
+// update plans an UPDATE in place, in the order in which PostgreSQL analyses it.
+func (p *planner) update(s *pg.UpdateStmt, l *level, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
 	if p.lite {
 		rv.Alias = nil // the deparser leaves out AS, which SQLite wants here
 	}
 	s.Relation = rv
-	ctes = p.with(s.WithClause, nil, ctes, kind)
-	all := p.combine(show(r), p.from(s.FromClause, nil, ctes))
-	sc := &scope{fragment: all, ctes: ctes}
-	s.TargetList = p.assignments(r, s.TargetList, nil, ctx{scope: sc, final: true})
-	s.WhereClause = p.condition(s.WhereClause, r, ctx{scope: sc})
-	return p.returning(&s.ReturningList, sc, r)
+	ctes = p.with(s.WithClause, l, nil, ctes, kind)
+	l.pre = p.newPrelude(l)
+	sc := &scope{fragment: p.from(s.FromClause, l, nil, ctes, r), ctes: ctes, level: l}
+	s.WhereClause = p.where(s.WhereClause, r, ctx{scope: sc, clause: clauseWhere, pre: l.pre})
+	out := p.returning(&s.ReturningList, sc, r)
+	s.TargetList = p.assignments(r, s.TargetList, nil, ctx{scope: sc, clause: clauseSet})
+	s.FromClause = l.pre.before(s.FromClause)
+	return out
 }
 
 // delete plans a DELETE in place.
-func (p *planner) delete(s *pg.DeleteStmt, ctes *cte, kind withQueries) []column {
+func (p *planner) delete(s *pg.DeleteStmt, l *level, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
 	if p.lite {
 		rv.Alias = nil // the deparser leaves out AS, which SQLite wants here
 	}
 	s.Relation = rv
-	ctes = p.with(s.WithClause, nil, ctes, kind)
+	ctes = p.with(s.WithClause, l, nil, ctes, kind)
 	if len(s.UsingClause) > 0 && p.lite {
 		refuse("unsupported in SQLite", "DELETE … USING", -1, "use WHERE … IN (SELECT …)")
 	}
-	all := p.combine(show(r), p.from(s.UsingClause, nil, ctes))
-	sc := &scope{fragment: all, ctes: ctes}
-	s.WhereClause = p.condition(s.WhereClause, r, ctx{scope: sc})
-	return p.returning(&s.ReturningList, sc, r)
+	l.pre = p.newPrelude(l)
+	sc := &scope{fragment: p.from(s.UsingClause, l, nil, ctes, r), ctes: ctes, level: l}
+	s.WhereClause = p.where(s.WhereClause, r, ctx{scope: sc, clause: clauseWhere, pre: l.pre})
+	out := p.returning(&s.ReturningList, sc, r)
+	s.UsingClause = l.pre.before(s.UsingClause)
+	return out
 }
 
 // returning plans a RETURNING list. SQLite's sees the target alone, PostgreSQL's everything that was joined too.
@@ -260,9 +267,9 @@ func (p *planner) returning(items *[]*pg.Node, sc *scope, r *relation) []column 
 		return nil
 	}
 	if p.lite {
-		sc = &scope{fragment: show(r), ctes: sc.ctes}
+		sc = &scope{fragment: show(r), ctes: sc.ctes, level: sc.level}
 	}
 	var out []column
-	*items, out = p.targets(*items, ctx{scope: sc, final: true})
+	*items, out = p.targets(*items, ctx{scope: sc, clause: clauseReturning})
 	return out
 }

@@ -4,6 +4,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
@@ -51,10 +53,7 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	}
 	switch p.Use {
 	case sqlplan.AsIs:
-		if p.Pattern {
-			return v, checkPattern(v)
-		}
-		return v, nil
+		return v, check(p, v)
 	case sqlplan.Seal, sqlplan.Index:
 	default:
 		return nil, errors.New("the plan has a parameter of an unknown use")
@@ -78,23 +77,57 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	return column.blindIndex(pass, p, v)
 }
 
-// checkPattern refuses a LIKE pattern that PostgreSQL would refuse only once some row's value, whoever's, matched it.
-func checkPattern(v driver.Value) error {
-	switch v := v.(type) {
-	case nil:
+// check refuses what the database would refuse only once some row's value, whoever's, asked for it.
+func check(p sqlplan.Param, v driver.Value) error {
+	if v == nil {
 		return nil
-	case string:
-		if !sqlplan.LoneEscape(v) {
-			return nil
-		}
-	case []byte:
-		if !sqlplan.LoneEscape(string(v)) {
-			return nil
-		}
-	default:
-		return fmt.Errorf("a LIKE pattern must be a string, not a %T", v)
 	}
-	return errors.New(`the LIKE pattern ends in a lone backslash; double it`)
+	if p.Pattern || p.Head {
+		if err := checkPattern(v, p.Pattern); err != nil {
+			return err
+		}
+	}
+	if p.Count {
+		return checkCount(v)
+	}
+	return nil
+}
+
+func checkPattern(v driver.Value, tail bool) error {
+	text, isText := v.(string)
+	if b, isBytes := v.([]byte); isBytes {
+		text, isText = string(b), true
+	}
+	switch {
+	case !isText:
+		return fmt.Errorf("a LIKE pattern must be a string, not a %T", v)
+	case len(text) > sqlplan.MaxPattern:
+		return fmt.Errorf("a LIKE pattern has at most %d bytes", sqlplan.MaxPattern)
+	case tail && sqlplan.LoneEscape(text):
+		return errors.New(`the LIKE pattern ends in a lone backslash; double it`)
+	}
+	return nil
+}
+
+// checkCount admits what LIMIT and OFFSET take.
+func checkCount(v driver.Value) error {
+	n := int64(-1)
+	switch v := v.(type) {
+	case int64:
+		n = v
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			n = int64(v)
+		}
+	case string:
+		if i, err := strconv.ParseInt(v, 10, 64); err == nil {
+			n = i
+		}
+	}
+	if n < 0 {
+		return errors.New("a number of rows for LIMIT or OFFSET must be an integer that is not below zero")
+	}
+	return nil
 }
 
 // blindIndex returns the index value of v under the index key that p names.

@@ -1,0 +1,63 @@
+package sqlplan
+
+import (
+	"slices"
+	"strings"
+)
+
+// closest returns the one of some names that a mistyped name is closest to, if it is close: at most a third of its letters
+// are wrong, missing or too many.
+func closest(name string, names []string) string {
+	best, least := "", len(name)/3+1
+	for _, candidate := range names {
+		if d := distance(strings.ToLower(name), strings.ToLower(candidate), least); d < least {
+			best, least = candidate, d
+		}
+	}
+	return best
+}
+
+// distance is the edit distance of Levenshtein, or limit if it is no less.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit || len(a) > 63 || len(b) > 63 {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return min(row[len(b)], limit)
+}
+
+func columnNames(columns []column) []string {
+	out := make([]string, 0, len(columns))
+	for _, c := range columns {
+		out = append(out, c.name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// nearest returns the column in scope that a mistyped name is closest to.
+func (p *planner) nearest(name string, s *scope) string {
+	var all []string
+	for ; s != nil; s = s.parent {
+		for _, v := range s.columns {
+			all = append(all, v.name)
+		}
+	}
+	slices.Sort(all)
+	return closest(name, all)
+}

@@ -1,0 +1,175 @@
+package sqlplan
+
+import (
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
+)
+
+// subLink plans a query inside an expression. It may be evaluated for any row that reaches it, so it is total only if
+// nothing in it can fail, behind whatever guards.
+func (p *planner) subLink(n *pg.Node, l *pg.SubLink, in ctx) expr {
+	p.mark(l)
+	p.interrupted()
+	if l.SubLinkType == pg.SubLinkType_EXISTS_SUBLINK {
+		return p.exists(n, l, in)
+	}
+	var test []expr
+	var op string
+	switch l.SubLinkType {
+	case pg.SubLinkType_EXPR_SUBLINK:
+	case pg.SubLinkType_ARRAY_SUBLINK:
+		if p.lite {
+			refuse("unsupported in SQLite", "ARRAY", l.Location, "use a join")
+		}
+	case pg.SubLinkType_ANY_SUBLINK, pg.SubLinkType_ALL_SUBLINK:
+		if op = "="; len(l.OperName) > 0 {
+			op = p.operatorName(l.OperName, l.Location)
+		}
+		if p.lite && (len(l.OperName) > 0 || l.SubLinkType == pg.SubLinkType_ALL_SUBLINK) {
+			refuse("unsupported in SQLite", op+" ANY or ALL", l.Location, "use IN, EXISTS, min or max")
+		}
+	default:
+		refuse("unsupported construct", l.SubLinkType.String(), l.Location, "use EXISTS, IN or a scalar subquery")
+	}
+	one := p.oneRow(l.Subselect.GetSelectStmt(), in)
+	q := p.query(l.Subselect, in.scope, in.scope.ctes, nil)
+	for _, c := range q.columns {
+		if c.sealed {
+			refuse("sealed column from a subquery in an expression", c.table+"."+c.column, l.Location, "fetch it with a join")
+		}
+	}
+	if op != "" {
+		l.Testexpr, test = p.operands(l.Testexpr, in)
+	}
+	if len(q.columns) != max(1, len(test)) {
+		refuse("subquery with a wrong number of columns", "", l.Location, "select as many columns as are compared")
+	}
+	e := p.fromQuery(n, q, in)
+	switch {
+	case op != "":
+		total := p.totalQuery(q)
+		for i, c := range q.columns {
+			column := expr{typ: c.typ, total: true}
+			p.textSearch(op, test[i:i+1], []expr{column}, l.Location)
+			_, t := p.operator(op, test[i], column)
+			total = total && t
+		}
+		e.typ, e.total = "bool", total && allTotal(test)
+		return e.with(test...)
+	case l.SubLinkType == pg.SubLinkType_ARRAY_SUBLINK:
+		e.typ, e.total = q.columns[0].typ+"[]", p.totalQuery(q)
+		if q.columns[0].typ == builtin.Unknown || elementOf(q.columns[0].typ) != builtin.Unknown {
+			e.typ, e.total = builtin.Unknown, false
+		}
+	default:
+		e.typ, e.total = q.columns[0].typ, p.totalQuery(q) && (one() || p.lite)
+	}
+	return e
+}
+
+// exists plans EXISTS. PostgreSQL makes a join of it, so that its conditions may read the prelude of the query around it.
+func (p *planner) exists(n *pg.Node, l *pg.SubLink, in ctx) expr {
+	if s := l.Subselect.GetSelectStmt(); s != nil && s.Op == pg.SetOperation_SETOP_NONE && len(s.TargetList) == 0 && len(s.ValuesLists) == 0 {
+		s.TargetList = []*pg.Node{target("", intConst(1))} // EXISTS (SELECT FROM t)
+	}
+	q := p.query(l.Subselect, in.scope, in.scope.ctes, in.pre)
+	e := p.fromQuery(n, q, in)
+	e.typ, e.total = "bool", p.totalQuery(q)
+	return e
+}
+
+// fromQuery is an expression that evaluates a query.
+func (p *planner) fromQuery(n *pg.Node, q planned, in ctx) expr {
+	return expr{node: n, volatile: q.level.volatile, rels: q.level.rels.until(min(in.scope.level.depth, q.level.depth-1))}
+}
+
+// oneRow returns whether a query surely has at most one row, to be asked once it is planned: LIMIT 1, an aggregate without
+// GROUP BY, no FROM, or one table of which WHERE names a whole key.
+func (p *planner) oneRow(s *pg.SelectStmt, in ctx) func() bool {
+	yes, no := func() bool { return true }, func() bool { return false }
+	if s == nil {
+		return no
+	}
+	if c, ok := isConst(s.LimitCount); ok && c.GetIval() != nil && c.GetIval().Ival <= 1 && s.LimitOption != pg.LimitOption_LIMIT_OPTION_WITH_TIES {
+		return yes
+	}
+	if s.Op != pg.SetOperation_SETOP_NONE || len(s.GroupClause) > 0 || len(s.TargetList) != 1 {
+		return no
+	}
+	if p.aggregates(s.TargetList[0].GetResTarget().GetVal()) {
+		return yes
+	}
+	if len(s.FromClause) == 1 && len(s.ValuesLists) == 0 {
+		if rv := s.FromClause[0].GetRangeVar(); rv != nil && (rv.Schemaname != "" || p.findCTE(in.scope.ctes, rv.Relname) == nil) && s.WithClause == nil {
+			if one := p.wholeKey(rv, s.WhereClause); one {
+				return yes
+			}
+		}
+	}
+	return no
+}
+
+// aggregates tells whether an expression is an aggregate.
+func (p *planner) aggregates(n *pg.Node) bool {
+	if c := n.GetCoalesceExpr(); c != nil && len(c.Args) > 0 {
+		return p.aggregates(c.Args[0])
+	}
+	call := n.GetFuncCall()
+	if call == nil || call.Over != nil {
+		return false
+	}
+	fields, _ := names(call.Funcname)
+	facts, known := builtin.Function(p.engine, fields[len(fields)-1], nil)
+	return known && facts.Kind == builtin.Aggregate && (len(fields) == 1 || fields[0] == "pg_catalog")
+}
+
+// wholeKey tells whether a condition compares every column of a key of the table with what is one value for all rows of the
+// table: a literal or a parameter. The tenant column is always compared.
+func (p *planner) wholeKey(rv *pg.RangeVar, where *pg.Node) bool {
+	t := p.cat.Tables[rv.Relname]
+	if t == nil || where == nil {
+		return false
+	}
+	name := rv.Relname
+	if rv.Alias != nil {
+		if name = rv.Alias.Aliasname; len(rv.Alias.Colnames) > 0 {
+			return false
+		}
+	}
+	given := map[string]bool{t.TenantColumn: !t.Shared}
+	for _, part := range conjuncts(where) {
+		e := part.GetAExpr()
+		if op, _ := names(e.GetName()); e == nil || e.Kind != pg.A_Expr_Kind_AEXPR_OP || len(op) != 1 || op[0] != "=" {
+			continue
+		}
+		for _, sides := range [][2]*pg.Node{{e.Lexpr, e.Rexpr}, {e.Rexpr, e.Lexpr}} {
+			fields, ok := names(sides[0].GetColumnRef().GetFields())
+			if !ok || len(fields) == 0 || len(fields) == 2 && fields[0] != name || len(fields) > 2 || !oneValue(sides[1], name) {
+				continue
+			}
+			given[fields[len(fields)-1]] = true
+		}
+	}
+	for _, key := range append([][]string{t.PrimaryKey}, t.UniqueKeys...) {
+		whole := len(key) > 0
+		for _, column := range key {
+			c := t.column(column)
+			whole = whole && given[column] && c != nil && !c.Sealed && !c.Index
+		}
+		if whole {
+			return true
+		}
+	}
+	return false
+}
+
+// oneValue tells whether an expression is the same for all rows of the relation of that name: a literal, a parameter, or a
+// column that is said to be another's.
+func oneValue(n *pg.Node, name string) bool {
+	if _, literal := isConst(n); literal || n.GetParamRef() != nil {
+		return true
+	}
+	fields, ok := names(n.GetColumnRef().GetFields())
+	return ok && len(fields) == 2 && fields[0] != name
+}
