@@ -54,14 +54,26 @@ func (p *Pass) Leave(ctx context.Context, r Result) error {
 // columns, or damage. What names the place (never the value), as table.column for SQL.
 func (p *Pass) Alert(ctx context.Context, what string) error {
 	e := p.event(audit.Single, audit.Failure)
-	e.Code = audit.CodeIsolation
-	e.Rows, e.Bytes = -1, -1
 	e.Reason = "a value did not open where it was found"
 	if p.op.Action.Store == "blob" {
 		e.Details = map[string]string{"key": what}
 	} else {
 		e.Columns, e.SealedColumns = []string{what}, []string{what}
 	}
+	return p.alert(ctx, e)
+}
+
+// AlertTenant records that a statement gave another tenant's id as its own, for a column.
+func (p *Pass) AlertTenant(ctx context.Context, column string) error {
+	e := p.event(audit.Single, audit.Failure)
+	e.Reason = "a statement gave another id than its tenant's"
+	e.Columns, e.SealedColumns = []string{column}, nil
+	return p.alert(ctx, e)
+}
+
+func (p *Pass) alert(ctx context.Context, e *audit.Event) error {
+	e.Code = audit.CodeIsolation
+	e.Rows, e.Bytes = -1, -1
 	if err := p.gate.log.Record(context.WithoutCancel(ctx), e); err != nil {
 		return fmt.Errorf("the alert could not be recorded: %w", unavailable(err))
 	}

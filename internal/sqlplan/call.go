@@ -33,9 +33,15 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	if p.lite && f.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX {
 		name = p.plainCall(f, name)
 	}
-	facts, known := builtin.Function(p.engine, name, nil)
 	if len(fields) == 2 && fields[0] != "pg_catalog" {
-		known = false
+		name = ""
+	}
+	if !p.lite && slices.Contains(advisoryLocks, name) {
+		return p.advisoryLock(n, f, name, in)
+	}
+	facts, known := builtin.Function(p.engine, name, nil)
+	if !p.lite && name == "row_to_json" {
+		facts, known = builtin.Facts{Kind: builtin.Scalar, Returns: "json"}, true
 	}
 	declared := !known && ok && p.declaredFunction(fields)
 	switch {
@@ -51,7 +57,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	e := expr{node: n, typ: builtin.Unknown}
 	e.aggregate = e.aggregate || (facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered) && f.Over == nil
 	if facts.Kind == builtin.Aggregate && name == "count" && len(f.Args) == 1 && !f.AggDistinct {
-		if v := p.bare(f.Args[0], in.scope); v != nil {
+		if _, row := p.wholeRow(name, f.Args[0], in); row {
+			// below, as an argument
+		} else if v := p.bare(f.Args[0], in.scope); v != nil {
 			counted := p.use(v) // counts what is not NULL, sealed or not
 			f.Args[0] = counted.node
 			e.typ, e.total = "int8", counted.total && f.AggFilter == nil && f.Over == nil
@@ -60,6 +68,10 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	}
 	args := make([]expr, len(f.Args))
 	for i, arg := range f.Args {
+		if row, ok := p.wholeRow(name, arg, in); ok {
+			args[i], f.Args[i] = row, row.node
+			continue
+		}
 		if named := arg.GetNamedArgExpr(); named != nil {
 			if p.lite {
 				refuse("unsupported in SQLite", "named argument", named.Location, "pass the arguments by position")
@@ -81,7 +93,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	for i, arg := range args {
 		types[i] = arg.typ
 	}
-	facts, _ = builtin.Function(p.engine, name, types)
+	if given, ok := builtin.Function(p.engine, name, types); ok {
+		facts = given
+	}
 	e.typ, e.volatile = facts.Returns, e.volatile || facts.Volatile
 	plain := f.AggFilter == nil && f.Over == nil && len(f.AggOrder) == 0
 	e.total = facts.Total && plain && allTotal(args)
@@ -119,6 +133,8 @@ func (p *planner) refuseFunction(fields []string, position int32) {
 	name := fields[len(fields)-1]
 	hint := "compute it in the application, or declare the function if it reads no tables"
 	switch {
+	case slices.Contains(sessionLocks, name):
+		hint = "a lock of the session would stay with the pooled connection; take pg_advisory_xact_lock, which ends with the transaction"
 	case contains("pg_notify", name):
 		hint = "a channel is shared by all tenants; send the message through a table of the tenant's, or on a connection that is not guarded"
 	case strings.HasPrefix(name, "current_setting") || strings.HasPrefix(name, "set_config"):

@@ -18,6 +18,12 @@ func (p *planner) cast(n *pg.Node, c *pg.TypeCast, in ctx) expr {
 	}
 	name := p.typeName(c.TypeName)
 	plain := len(c.TypeName.Typmods) == 0
+	if name == "bpchar" && plain {
+		refuse("cast to char without a length", "bpchar", c.TypeName.Location, "write char(n), or text")
+	}
+	if text := c.Arg.GetAConst().GetSval().GetSval(); name == "bool" && (text == "t" || text == "f") && len(c.TypeName.ArrayBounds) == 0 {
+		return expr{node: boolConst(text == "t"), typ: "bool", total: true} // which is how they are written back
+	}
 	to := p.typeOf(c.TypeName, name)
 	if ref := c.Arg.GetParamRef(); ref != nil && plain {
 		return p.castParam(n, c, ref, name, to)

@@ -41,6 +41,8 @@ type Table struct {
 	// PrimaryKey and UniqueKeys name columns; the tenant column is among them unless the table is Shared.
 	PrimaryKey []string
 	UniqueKeys [][]string
+	// Constraints are the columns of primary keys and unique constraints by the constraint's name. PostgreSQL only.
+	Constraints map[string][]string
 }
 
 // Column is one column.

@@ -20,6 +20,7 @@ type checker struct {
 	cat      *Catalog
 	plan     *Plan
 	ctes     map[string]bool
+	inferred map[*pg.ColumnRef]bool
 	problems []string
 	tables   int
 }
@@ -30,7 +31,7 @@ func checkPlan(plan *Plan, cat *Catalog) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	c := &checker{cat: cat, plan: plan, ctes: map[string]bool{}}
+	c := &checker{cat: cat, plan: plan, ctes: map[string]bool{}, inferred: map[*pg.ColumnRef]bool{}}
 	if text, err := pgparse.Deparse(tree); err != nil || text != plan.SQL {
 		c.problem("not canonical: %s", text)
 	}
@@ -235,7 +236,8 @@ func (c *checker) node(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 			name = append(name, f.GetString_().Sval)
 		}
 		_, known := builtin.Function(builtin.PostgreSQL, name[len(name)-1], nil)
-		known = known || name[len(name)-1] == "like_escape" || name[len(name)-1] == "similar_to_escape"
+		known = known || name[len(name)-1] == "like_escape" || name[len(name)-1] == "similar_to_escape" ||
+			contains("row_to_json hashtextextended pg_advisory_xact_lock pg_try_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock_shared", name[len(name)-1])
 		if !(len(name) == 2 && name[0] == "pg_catalog" && known) && !(len(name) == 1 && name[0] == "unnest" && len(n.Args) > 1) && !(len(name) == 1 && slices.Contains(c.cat.Functions, name[0])) {
 			c.problem("function %s", strings.Join(name, "."))
 		}
@@ -243,7 +245,20 @@ func (c *checker) node(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 		if len(n.Names) != 2 && len(n.Names) != 1 || !contains(types, n.Names[len(n.Names)-1].GetString_().Sval) && !(len(n.Names) == 1 && slices.Contains(c.cat.Types, n.Names[0].GetString_().Sval)) {
 			c.problem("type %v", n.Names)
 		}
+	case *pg.InferClause: // which names columns of its table alone
+		visitAll(m, func(m protoreflect.Message) {
+			if ref, ok := m.Interface().(*pg.ColumnRef); ok {
+				c.inferred[ref] = true
+			}
+		})
 	case *pg.ColumnRef:
+		if c.inferred[n] && len(n.Fields) == 1 {
+			return
+		}
+		if len(n.Fields) == 2 && n.Fields[1].GetAStar() != nil {
+			c.wholeRow(n.Fields[0].GetString_().GetSval())
+			return
+		}
 		if len(n.Fields) != 2 || n.Fields[0].GetString_() == nil || n.Fields[1].GetString_() == nil {
 			c.problem("unqualified column %v", n.Fields)
 		}
@@ -258,6 +273,16 @@ func (c *checker) node(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 	case *pg.SQLValueFunction:
 		if n.Op >= pg.SQLValueFunctionOp_SVFOP_CURRENT_ROLE {
 			c.problem("%v", n.Op)
+		}
+	}
+}
+
+// wholeRow checks that the row of a relation holds no ciphertext and no index: the scoped query of a table shows them only
+// where the table has them.
+func (c *checker) wholeRow(alias string) {
+	for _, t := range c.cat.Tables {
+		if strings.HasPrefix(alias, t.Name) && t.hasHidden() {
+			c.problem("whole row of %s", alias)
 		}
 	}
 }

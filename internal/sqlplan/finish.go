@@ -66,7 +66,7 @@ func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
 		}
 	}
 	plan.NumInput = len(p.callers)
-	plan.Params = p.params
+	plan.Params, plan.Tenants = p.params, p.tenants
 	plan.Tables, plan.Columns, plan.SealedColumns = sorted(p.tables), sorted(p.columns), sorted(p.sealed)
 	text, err := pgparse.Deparse(&pgparse.Tree{Version: tree.Version, Stmts: []*pg.RawStmt{{Stmt: stmt}}})
 	if err != nil {
@@ -74,8 +74,12 @@ func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
 	}
 	again, err := pgparse.Parse(text)
 	refuseLimit(err)
-	if err != nil || len(again.Stmts) != 1 || !sameTree(stmt, again.Stmts[0].Stmt) {
-		refuse("construct that has no canonical text", "", -1, "write the statement in another form")
+	if err != nil || len(again.Stmts) != 1 {
+		refuse("construct that is not read as it is written", "", -1, "write the statement in another form")
+	}
+	if !sameTree(stmt, again.Stmts[0].Stmt) {
+		construct, position := difference(stmt.ProtoReflect(), again.Stmts[0].Stmt.ProtoReflect(), "statement", 0)
+		refuse("construct that is not read as it is written", construct, position, "write it in another form")
 	}
 	if p.lite {
 		text = liteParams(text)
@@ -103,6 +107,43 @@ func sameTree(a, b *pg.Node) bool {
 	return proto.Equal(a, b)
 }
 
+// difference returns the kind and place of the innermost node that has a counterpart of its kind in b and is not like it.
+func difference(a, b protoreflect.Message, kind string, position int32) (string, int32) {
+	if name := string(a.Descriptor().Name()); name != "Node" && name != "String" && name != "List" {
+		kind = name
+	}
+	if p := locationOf(a); p > 0 {
+		position = p
+	}
+	if a.Descriptor() != b.Descriptor() {
+		return kind, position
+	}
+	fields := a.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if f.Message() == nil || f.IsMap() || a.Has(f) != b.Has(f) {
+			continue
+		}
+		pairs := [][2]protoreflect.Message{}
+		if f.IsList() {
+			for j := range min(a.Get(f).List().Len(), b.Get(f).List().Len()) {
+				pairs = append(pairs, [2]protoreflect.Message{a.Get(f).List().Get(j).Message(), b.Get(f).List().Get(j).Message()})
+			}
+		} else if a.Has(f) {
+			pairs = append(pairs, [2]protoreflect.Message{a.Get(f).Message(), b.Get(f).Message()})
+		}
+		for _, pair := range pairs {
+			x, y := proto.Clone(pair[0].Interface()), proto.Clone(pair[1].Interface())
+			visit(x.ProtoReflect(), withoutLocations)
+			visit(y.ProtoReflect(), withoutLocations)
+			if !proto.Equal(x, y) {
+				return difference(pair[0], pair[1], kind, position)
+			}
+		}
+	}
+	return kind, position
+}
+
 func withoutLocations(m protoreflect.Message) {
 	if f := m.Descriptor().Fields().ByName("location"); f != nil && f.Kind() == protoreflect.Int32Kind {
 		m.Clear(f)
@@ -113,7 +154,7 @@ func withoutLocations(m protoreflect.Message) {
 func liteParams(sql string) string {
 	tokens, err := pgparse.Scan(sql)
 	if err != nil {
-		refuse("construct that has no canonical text", "", -1, "write the statement in another form")
+		refuse("construct that is not read as it is written", "", -1, "write the statement in another form")
 	}
 	var b strings.Builder
 	last := 0

@@ -198,11 +198,15 @@ func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
 		if call == nil {
 			refuse("unsupported item in FROM", kindOf(items[0]), -1, "use tables, subqueries, functions and joins")
 		}
-		r.columns = append(r.columns, f.rows(call, left)...)
+		columns := f.rows(call, left)
+		fields, _ := names(call.Funcname)
 		if r.name == "" {
-			fields, _ := names(call.Funcname)
 			r.name = fields[len(fields)-1]
 		}
+		if len(rf.Functions) > 1 && columns[0].name == "" {
+			columns[0].name = fields[len(fields)-1]
+		}
+		r.columns = append(r.columns, columns...)
 	}
 	r.scalar = len(r.columns) == 1 && !rf.Ordinality
 	if rf.Ordinality {

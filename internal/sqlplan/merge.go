@@ -74,10 +74,10 @@ func (p *planner) whenNotMatched(when *pg.MergeWhenClause, t *Table, in ctx) {
 		refuse("unsupported clause", "WHEN NOT MATCHED THEN "+when.CommandType.String(), -1, "use INSERT or DO NOTHING")
 	}
 	p.writes = true
-	columns := p.insertTargets(t, when.TargetList)
-	if len(when.Values) > 0 && len(columns) == 0 {
-		refuse("INSERT without a list of columns", t.Name, -1, "name the columns")
+	into := p.insertTargets(t, when.TargetList)
+	if len(when.TargetList) == 0 && len(when.Values) > 0 {
+		into.all(len(when.Values))
 	}
-	when.Values = p.row(t, columns, when.Values, in)
-	when.TargetList = p.insertColumns(t, columns)
+	when.Values = into.row(when.Values, in)
+	when.TargetList = into.list()
 }

@@ -30,6 +30,9 @@ type Plan struct {
 	NumInput int
 	// Params says how each parameter of SQL is made, the first for $1.
 	Params []Param
+	// Tenants are values that the statement gives as the tenant's id: each must be the tenant's when the statement runs. They
+	// are not sent; the tenant's id is.
+	Tenants []TenantValue
 	// Outputs describes each result column; nil when ReturnsRows is false.
 	Outputs []Output
 	// Tables, Columns (table.column) and SealedColumns (a subset of Columns) are what the statement touches: sorted,
@@ -84,6 +87,13 @@ type Param struct {
 	// Array tells that the value is an array, of whose elements Use is made, each under every live index key; what is
 	// bound is an array of byte strings. Only with Index, and then IndexVersion has no meaning.
 	Array bool
+}
+
+// TenantValue is a value that a statement writes into a tenant column: the caller's parameter, or a literal.
+type TenantValue struct {
+	Caller int // 1 for $1, 0 for a literal
+	Const  any
+	Table  string
 }
 
 // Output is one result column.

@@ -36,6 +36,7 @@ type planner struct {
 	relations int                  // how many were met
 	ctx       context.Context
 	engine    builtin.Engine
+	tenants   []TenantValue
 	locks     bool
 	writes    bool // something inserts or updates
 	deletes   bool

@@ -129,7 +129,10 @@ type access struct {
 
 // enter plans the statement, passes the gate and binds the arguments.
 func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue) (*access, error) {
-	plan, err := c.db.plan(query, 1)
+	if _, err := tenant.FromContext(ctx); err != nil { // before a text of whoever it is costs anything
+		return nil, c.refuse(ctx, err)
+	}
+	plan, err := c.db.plan(ctx, query, 1)
 	if err != nil {
 		return nil, c.refuse(ctx, err)
 	}
@@ -160,9 +163,12 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 	a := &access{plan: plan, id: pass.Tenant(), pass: pass, inTx: c.tx != nil}
 	if versions := len(pass.Keys().IndexKeyIDs()); versions > 1 {
 		// The tenant's index key is being rotated: search under every live version.
-		if a.plan, err = c.db.plan(query, versions); err != nil {
+		if a.plan, err = c.db.plan(ctx, query, versions); err != nil {
 			return nil, a.failed(ctx, err)
 		}
+	}
+	if err := c.db.checkTenants(ctx, a, args); err != nil {
+		return nil, a.failed(ctx, err)
 	}
 	if a.values, err = c.db.bind(pass, a.plan, args); err != nil {
 		return nil, a.failed(ctx, err)

@@ -20,8 +20,7 @@ type database struct {
 	// catalogs by how many live index keys the executing tenant has, minus one: they differ in that number alone.
 	catalogs [maxIndexVersions]*sqlplan.Catalog
 	plans    *lru.Cache[planKey, *sqlplan.Plan]
-	// describe is what a statement that could not be planned is called in the trail.
-	store string
+	store    string // the engine's name in the trail
 }
 
 // maxIndexVersions bounds how many index keys of a tenant may be live at once.
@@ -51,7 +50,7 @@ func newDatabase(e engine, g *gate.Gate, s Schema, cat *sqlplan.Catalog, o *Opti
 }
 
 // plan returns the plan for a text, from the cache or newly made.
-func (d *database) plan(text string, versions int) (*sqlplan.Plan, error) {
+func (d *database) plan(ctx context.Context, text string, versions int) (*sqlplan.Plan, error) {
 	if versions < 1 || versions > maxIndexVersions {
 		return nil, fmt.Errorf("sqldb: the tenant has %d live index keys, and searches can try %d; finish its key rotation", versions, maxIndexVersions)
 	}
@@ -59,7 +58,7 @@ func (d *database) plan(text string, versions int) (*sqlplan.Plan, error) {
 	if p, ok := d.plans.Get(key); ok {
 		return p, nil
 	}
-	p, err := newPlan(text, d.catalogs[versions-1])
+	p, err := newPlan(ctx, text, d.catalogs[versions-1])
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +70,13 @@ func (d *database) plan(text string, versions int) (*sqlplan.Plan, error) {
 
 // newPlan makes a plan. A defect of the planner's, which shows as a panic, refuses the statement: nothing was sent yet, and
 // a text that somebody made up must not take the process or the pool's connection with it.
-func newPlan(text string, cat *sqlplan.Catalog) (p *sqlplan.Plan, err error) {
+func newPlan(ctx context.Context, text string, cat *sqlplan.Catalog) (p *sqlplan.Plan, err error) {
 	defer func() {
 		if recover() != nil { // what it says may hold literals
 			p, err = nil, &RefusedError{Reason: "statement that the planner failed on", Position: -1, Hint: "write it in another form, and report it"}
 		}
 	}()
-	return sqlplan.New(text, cat)
+	return sqlplan.NewContext(ctx, text, cat)
 }
 
 // Connect implements driver.Connector.

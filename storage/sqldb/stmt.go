@@ -21,7 +21,7 @@ type stmt struct {
 
 // PrepareContext implements driver.ConnPrepareContext. It reads no data and so needs no tenant in ctx.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if _, err := c.db.plan(query, 1); err != nil {
+	if _, err := c.db.plan(ctx, query, 1); err != nil {
 		if _, terr := tenant.FromContext(ctx); terr == nil {
 			return nil, c.refuse(ctx, err)
 		}
