@@ -25,7 +25,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		what string
 		run  func() error
 	}{
-		{"the server", r.readServer}, {"tables", r.readTables}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
+		{"the server", r.readServer}, {"tables", r.readTables}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
 		{"foreign keys", r.readForeignKeys}, {"triggers", r.readTriggers}, {"rules", r.readRules}, {"policies", r.readPolicies},
 	}
 	for _, step := range steps {
@@ -47,6 +47,7 @@ type pgReader struct {
 	options  *Options
 	declared Schema
 	tables   map[string]*pgTable
+	role     string // the one that connects
 	problems []Problem
 }
 
@@ -92,35 +93,12 @@ func (r *pgReader) each(query string, scan func(pgx.Rows) error, more ...any) er
 }
 
 func (r *pgReader) readServer() error {
-	var (
-		version                     int
-		super, bypass, mayBe        bool
-		role                        string
-		quotedRole, standardStrings string
-	)
-	err := r.conn.QueryRow(r.ctx, `
-		SELECT current_setting('server_version_num')::int, rolname, pg_catalog.quote_ident(rolname), rolsuper, rolbypassrls,
-		       EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE (o.rolsuper OR o.rolbypassrls) AND o.oid <> r.oid
-		               AND pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER')),
-		       current_setting('standard_conforming_strings')
-		FROM pg_catalog.pg_roles r WHERE rolname = current_user`).
-		Scan(&version, &role, &quotedRole, &super, &bypass, &mayBe, &standardStrings)
-	if err != nil {
+	var version int
+	if err := r.conn.QueryRow(r.ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
 		return err
 	}
 	if version < minPostgres {
 		r.problem("", "", fmt.Sprintf("the server is version %d, older than PostgreSQL 15", version/10000), "upgrade the server")
-	}
-	if r.options.InsecureWithoutRLS {
-		return nil
-	}
-	switch {
-	case super:
-		r.problem("", "", "the role "+role+" is a superuser, whom row-level security does not bind", "connect as a role made with CREATE ROLE … NOSUPERUSER NOBYPASSRLS LOGIN")
-	case bypass:
-		r.problem("", "", "the role "+role+" bypasses row-level security", "ALTER ROLE "+quotedRole+" NOBYPASSRLS")
-	case mayBe:
-		r.problem("", "", "the role "+role+" is a member of a role that row-level security does not bind", "REVOKE that role FROM "+quotedRole)
 	}
 	return nil
 }
