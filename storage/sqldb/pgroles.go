@@ -40,7 +40,7 @@ func (r *pgReader) readRole() error {
 
 // revoke is the statement that ends the connecting role's membership.
 func (r *pgReader) revoke(role string) string {
-	return fmt.Sprintf("REVOKE %s FROM %s, or from the role through which it is a member", quote(role), quote(r.role))
+	return fmt.Sprintf("REVOKE %s FROM %s /* or from the role through which it is a member */", quote(role), quote(r.role))
 }
 
 // readOwners checks that the connecting role owns nothing of the fence, and is a member of nobody who does: an owner may
@@ -61,7 +61,7 @@ func (r *pgReader) readOwners() error {
 				return err
 			}
 			what := fmt.Sprintf("the role %s owns the %s %s and can take its fences down", owner, kind, object)
-			fix := fmt.Sprintf("ALTER %s %s OWNER TO another_role; %s, where another_role is one that the application does not connect as",
+			fix := fmt.Sprintf("ALTER %s %s OWNER TO another_role; %s /* another_role being one that the application does not connect as */",
 				strings.ToUpper(kind), object, fmt.Sprintf(regrant[kind], object, quote(owner)))
 			if owner != r.role {
 				what = fmt.Sprintf("the role %s is a member of %s, which owns the %s %s and can take its fences down", r.role, owner, kind, object)
