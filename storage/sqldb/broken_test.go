@@ -72,6 +72,7 @@ func TestAnswersThatAreLost(t *testing.T) {
 		{"a statement", statement, audit.CodeExec, "requests", false, "west", "error"},
 		{"a statement's answer, cancelled", statement, audit.CodeExec, "replies", true, "lost", "cancelled"},
 		{"a returning statement's answer", returning, audit.CodeExec, "replies", false, "lost", "error"},
+		{"a returning statement's answer, cancelled", returning, audit.CodeExec, "replies", true, "lost", "cancelled"},
 		{"a commit's answer", commit, audit.CodeCommit, "replies", false, "lost", "error"},
 		{"a commit", commit, audit.CodeCommit, "requests", false, "west", "error"},
 		{"a commit's answer, cancelled", commit, audit.CodeCommit, "replies", true, "lost", "cancelled"},

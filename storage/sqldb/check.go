@@ -37,11 +37,11 @@ func (c *tableCheck) columns() {
 		c.problem(tenant.Name, "the table is declared shared but has a tenant column, and every tenant would read all of it", "drop Shared from the declaration, or the column from the table")
 	case c.table.Shared:
 	case tenant == nil:
-		c.problem(c.options.TenantColumn, "the tenant column is missing", fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s text NOT NULL", c.qualified(), quote(c.options.TenantColumn)))
+		c.problem(c.options.TenantColumn, "the tenant column is missing", c.addTenantColumn())
 	default:
 		c.table.TenantColumn = tenant.Name
 		if !tenant.NotNull {
-			c.problem(tenant.Name, "the tenant column can be NULL", fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", c.qualified(), quote(tenant.Name)))
+			c.problem(tenant.Name, "the tenant column can be NULL", c.requireTenantColumn())
 		}
 	}
 	for _, name := range sortedKeys(c.decl.Sealed) {
@@ -68,36 +68,44 @@ func (c *tableCheck) ciphertext(byName map[string]*sqlplan.Column, name, role st
 		want = "BLOB"
 	}
 	col := byName[name]
-	switch {
-	case col == nil:
+	if col == nil {
 		c.problem(name, "the "+role+" is missing", fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.qualified(), quote(name), want))
 		return nil
-	case !strings.EqualFold(col.Type, want):
-		c.problem(name, fmt.Sprintf("the %s has type %s", role, col.Type), "make it "+want+": it holds ciphertexts")
-	case col.Generated:
-		c.problem(name, "the "+role+" is a generated column", "make it an ordinary one: the guard writes it")
-	case col.HasDefault:
-		c.problem(name, "the "+role+" has a default, which would be stored in the clear", fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT", c.qualified(), quote(name)))
+	}
+	if !strings.EqualFold(col.Type, want) {
+		c.problem(name, fmt.Sprintf("the %s has type %s", role, col.Type)+" and is to hold ciphertexts", c.replaceColumn(name, want))
+	}
+	if col.Generated {
+		c.problem(name, "the "+role+" is a generated column, and the guard is to write it", fmt.Sprintf("ALTER TABLE %[1]s DROP COLUMN %[2]s; ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s", c.qualified(), quote(name), want))
+	} else if col.HasDefault {
+		c.problem(name, "the "+role+" has a default, which would be stored in the clear", c.dropDefault(name))
 	}
 	return col
 }
 
 // uniqueKey reports a key without the tenant column: its violation would tell one tenant of another's values.
-func (c *tableCheck) uniqueKey(what string, columns []string) bool {
-	if c.table.Shared || c.table.TenantColumn == "" {
+func (c *tableCheck) uniqueKey(k uniqueKey) bool {
+	if c.table.Shared || slices.Contains(k.columns, c.options.TenantColumn) {
 		return true
 	}
-	if slices.Contains(columns, c.table.TenantColumn) {
-		return true
-	}
-	c.problem("", fmt.Sprintf("%s (%s) lacks the tenant column: a violation would reveal another tenant's values", what, strings.Join(columns, ", ")),
-		fmt.Sprintf("define it over (%s, %s)", c.table.TenantColumn, strings.Join(columns, ", ")))
+	c.problem("", fmt.Sprintf("%s (%s) lacks the tenant column: a violation would reveal another tenant's values", k.what, strings.Join(k.columns, ", ")), c.redefineKey(k))
 	return false
+}
+
+// uniqueKey is a primary key, or a unique index. An expression in it has no column's name.
+type uniqueKey struct {
+	what       string
+	columns    []string
+	index      string // its name, where it has one
+	constraint string // the name of the constraint that it belongs to; empty for a plain index
+	primary    bool
+	partial    bool
 }
 
 // foreignKey is one foreign key of the table.
 type foreignKey struct {
-	name                   string
+	name                   string // as the problem calls it
+	constraint             string // its name in the database, where it has one
 	columns                []string
 	parent                 string
 	parentColumns          []string
@@ -112,11 +120,14 @@ func (c *tableCheck) foreignKey(declared Schema, k foreignKey) {
 	switch {
 	case !known || k.parentOutsideOfCatalog:
 		c.problem("", fmt.Sprintf("%s refers to table %s, which is not declared", k.name, k.parent), "declare it, or drop the foreign key")
-		return
+		parent.Shared = false
 	case parent.Shared || c.table.Shared && parent.Shared:
 		return
 	case c.table.Shared:
 		c.problem("", fmt.Sprintf("%s refers from a shared table to the tenants' table %s", k.name, k.parent), "drop the foreign key")
+		return
+	}
+	if c.table.Shared {
 		return
 	}
 	if k.setsTenant {
@@ -127,6 +138,9 @@ func (c *tableCheck) foreignKey(declared Schema, k foreignKey) {
 			return
 		}
 	}
-	c.problem("", fmt.Sprintf("%s (%s) does not tie the row to a parent of the same tenant", k.name, strings.Join(k.columns, ", ")),
-		fmt.Sprintf("FOREIGN KEY (%s, …) REFERENCES %s (%s, …)", c.options.TenantColumn, k.parent, c.options.TenantColumn))
+	tie := ""
+	if !known {
+		tie = " /* unless the parent is declared shared */"
+	}
+	c.problem("", fmt.Sprintf("%s (%s) does not tie the row to a parent of the same tenant", k.name, strings.Join(k.columns, ", ")), c.redefineForeignKey(k)+tie)
 }

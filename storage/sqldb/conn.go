@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
@@ -43,16 +42,38 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		_, err := c.run(ctx, a)
 		return emptyRows{}, err
 	}
-	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
+	cur, err := c.query(ctx, a)
 	if err != nil {
-		return nil, a.failed(ctx, err)
+		return nil, c.failed(ctx, a, err)
 	}
 	r, err := newRows(ctx, c, a, cur)
 	if err != nil {
-		cur.close()
-		return nil, a.failed(ctx, err)
+		c.abandon(a, cur)
+		return nil, c.failed(ctx, a, err)
 	}
 	return r, nil
+}
+
+// query sends a statement that returns rows. A write by itself is over before any of its rows is handed out: they come
+// before it is permanent, and a caller whose context ends while it reads them hears of that alone, from database/sql.
+func (c *conn) query(ctx context.Context, a *access) (cursor, error) {
+	if err := c.send(ctx, a); err != nil {
+		return nil, err
+	}
+	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
+	if err != nil || a.inTx || !a.writes() {
+		return cur, err
+	}
+	kept, _, done, err := exhaust(cur, true)
+	a.done = done || err == nil
+	return kept, err
+}
+
+// abandon closes a result that the caller does not get to see.
+func (c *conn) abandon(a *access, cur cursor) {
+	if cur.close() == nil && a.writes() {
+		c.doubt(a) // the write stands in the transaction
+	}
 }
 
 // ExecContext implements driver.ExecerContext.
@@ -71,20 +92,12 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 // run executes a statement without showing its result, and returns how many rows it changed or would have returned.
 func (c *conn) run(ctx context.Context, a *access) (int64, error) {
 	if a.pass == nil {
-		_, err := c.session.exec(ctx, a.id, a.plan.SQL, nil)
-		return 0, err
+		return 0, c.savepoint(ctx, a)
 	}
-	var n int64
-	var err error
-	if a.plan.ReturnsRows {
-		n, err = c.drain(ctx, a)
-	} else {
-		n, err = c.session.exec(ctx, a.id, a.plan.SQL, a.values)
-	}
+	n, err := c.exec(ctx, a)
 	if err != nil {
-		return 0, a.failed(ctx, err)
+		return 0, c.failed(ctx, a, err)
 	}
-	c.wrote(a)
 	return n, a.pass.Leave(ctx, gate.Result{Rows: a.recorded(n), Bytes: -1})
 }
 
@@ -96,26 +109,34 @@ func (a *access) recorded(rows int64) int64 {
 	return rows
 }
 
-// drain counts the rows of a result that nobody wants to see. Their values stay sealed.
-func (c *conn) drain(ctx context.Context, a *access) (int64, error) {
+// exec sends a statement and counts its rows. Their values stay sealed.
+func (c *conn) exec(ctx context.Context, a *access) (int64, error) {
+	if err := c.send(ctx, a); err != nil {
+		return 0, err
+	}
+	if !a.plan.ReturnsRows {
+		return c.session.exec(ctx, a.id, a.plan.SQL, a.values)
+	}
 	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
 	if err != nil {
 		return 0, err
 	}
-	n, err := count(cur)
-	return n, errors.Join(err, cur.close())
+	_, n, done, err := exhaust(cur, false)
+	a.done = done
+	return n, err
 }
 
-// count reads a cursor to its end.
-func count(cur cursor) (n int64, err error) {
-	dest := make([]driver.Value, len(cur.columns()))
-	for ; ; n++ {
-		if err := cur.next(dest); errors.Is(err, io.EOF) {
-			return n, nil
-		} else if err != nil {
-			return n, err
-		}
+// savepoint sends a statement that touches no data. Where it is not known whether it took place, a later ROLLBACK TO could
+// lead to another savepoint of that name.
+func (c *conn) savepoint(ctx context.Context, a *access) error {
+	if err := c.send(ctx, a); err != nil {
+		return err
 	}
+	_, err := c.session.exec(ctx, a.id, a.plan.SQL, nil)
+	if unanswered(err) {
+		c.doubt(a)
+	}
+	return err
 }
 
 // access is one admitted statement.
@@ -125,6 +146,8 @@ type access struct {
 	pass   *gate.Pass // nil for a savepoint, which touches no data
 	values []driver.Value
 	inTx   bool
+	sent   bool // it may have reached the database
+	done   bool // the database has done it, whatever became of its answer
 }
 
 // enter plans the statement, passes the gate and binds the arguments.
@@ -164,14 +187,14 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 	if versions := len(pass.Keys().IndexKeyIDs()); versions > 1 {
 		// The tenant's index key is being rotated: search under every live version.
 		if a.plan, err = c.db.plan(ctx, query, versions); err != nil {
-			return nil, a.failed(ctx, err)
+			return nil, c.failed(ctx, a, err)
 		}
 	}
 	if err := c.db.checkTenants(ctx, a, args); err != nil {
-		return nil, a.failed(ctx, err)
+		return nil, c.failed(ctx, a, err)
 	}
 	if a.values, err = c.db.bind(pass, a.plan, args); err != nil {
-		return nil, a.failed(ctx, err)
+		return nil, c.failed(ctx, a, err)
 	}
 	return a, nil
 }
@@ -188,6 +211,9 @@ func (c *conn) checkTx(ctx context.Context) error {
 	if err != nil {
 		return c.refuse(ctx, err)
 	}
+	if c.tx.unknown {
+		return errTxUnknown
+	}
 	return nil
 }
 
@@ -200,7 +226,10 @@ func (c *conn) refuse(ctx context.Context, why error) error {
 }
 
 // failed records that an admitted statement failed, and returns why.
-func (a *access) failed(ctx context.Context, why error) error {
+func (c *conn) failed(ctx context.Context, a *access, why error) error {
+	if a.sent && (a.done || unanswered(why)) {
+		c.doubt(a)
+	}
 	r := a.result(-1, why)
 	if err := a.pass.Leave(ctx, r); err != nil {
 		return errors.Join(r.Err, err)
@@ -208,15 +237,14 @@ func (a *access) failed(ctx context.Context, why error) error {
 	return r.Err
 }
 
-// result is how the statement went. A write by itself may stand although its answer was lost; one in a transaction goes
-// with its connection.
+// result is how the statement went. A write by itself may stand although its answer was lost, or not shown; a transaction
+// in which one may stand is not committed.
 func (a *access) result(rows int64, err error) gate.Result {
 	r := gate.Result{Rows: a.recorded(rows), Bytes: -1, Err: err}
-	if err == nil || a.plan.Verb == sqlplan.Read || a.inTx {
+	if err == nil || !a.sent || a.inTx || !a.writes() {
 		return r
 	}
-	var lost *noAnswerError
-	if r.Unknown = errors.As(err, &lost); r.Unknown && !errors.Is(err, ErrOutcomeUnknown) {
+	if r.Unknown = a.done || unanswered(err); r.Unknown && !errors.Is(err, ErrOutcomeUnknown) {
 		r.Err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return r
@@ -243,12 +271,6 @@ func (d *database) op(p *sqlplan.Plan, tx *transaction) *gate.Op {
 		op.Transaction = tx.uid
 	}
 	return op
-}
-
-func (c *conn) wrote(a *access) {
-	if c.tx != nil && a.plan.Verb != sqlplan.Read {
-		c.tx.wrote = true
-	}
 }
 
 // Ping implements driver.Pinger. It touches no data and needs no tenant.

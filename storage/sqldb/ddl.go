@@ -42,11 +42,13 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 	}
 	tenant := quote(o.TenantColumn)
 	fmt.Fprintf(b, "-- %s\n", strings.ReplaceAll(name, "\n", " "))
-	notNull := " NOT NULL"
 	if dialect == SQLite {
-		notNull = " NOT NULL DEFAULT ''" // SQLite adds no NOT NULL column without a default, even to an empty table
+		// SQLite adds no NOT NULL column without a default, even to an empty table.
+		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s %s NOT NULL DEFAULT '';\n", table, tenant, tenantType)
+	} else {
+		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n", table, exists, tenant, tenantType)
+		fmt.Fprintf(b, "-- rows that exist need a tenant before the next statement\nALTER TABLE %s ALTER COLUMN %s SET NOT NULL;\n", table, tenant)
 	}
-	fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s%s;\n", table, exists, tenant, tenantType, notNull)
 	for _, column := range sortedKeys(t.Sealed) {
 		c := t.Sealed[column]
 		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n", table, exists, quote(column), blob)
@@ -59,9 +61,7 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 		return
 	}
 	fmt.Fprintf(b, "ALTER TABLE %s ENABLE ROW LEVEL SECURITY;\nALTER TABLE %s FORCE ROW LEVEL SECURITY;\n", table, table)
-	check := policyExpression(o.TenantColumn)
-	fmt.Fprintf(b, "DROP POLICY IF EXISTS %s ON %s;\n", PolicyName, table)
-	fmt.Fprintf(b, "CREATE POLICY %s ON %s USING (%s) WITH CHECK (%s);\n", PolicyName, table, check, check)
+	fmt.Fprintf(b, "DROP POLICY IF EXISTS %s ON %s;\n%s;\n", PolicyName, table, createPolicy(table, o.TenantColumn))
 }
 
 func policyExpression(tenantColumn string) string {

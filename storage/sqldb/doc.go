@@ -9,7 +9,8 @@
 // # What to expect
 //
 // The tenant comes from the context: use QueryContext, ExecContext, BeginTx. A transaction belongs to the tenant that
-// began it. A prepared statement runs for whoever executes it. Applications write PostgreSQL's SQL with $1, $2, … for
+// began it. A write outside one is over before the first row that it returns is handed out, and its rows are held in memory
+// until then; in a transaction they are streamed. A prepared statement runs for whoever executes it. Applications write PostgreSQL's SQL with $1, $2, … for
 // SQLite too, as far as SQLite shares it.
 //
 // Statements are SELECT, INSERT, UPDATE, DELETE, MERGE and savepoints, with nearly all that PostgreSQL has for them: joins,

@@ -18,7 +18,9 @@ var ErrTxTenant = errors.New("sqldb: the transaction belongs to another tenant; 
 var ErrSchemaChanged = errors.New("sqldb: the database's schema has changed since it was opened; open it again")
 
 // ErrOutcomeUnknown means that a write outside a transaction, or a commit, was sent and that the connection or the context
-// ended before the answer came. It may have taken place: read before you try again. The audit trail says "unknown" too.
+// ended before the answer came, or that the rows it returns could not be shown. It may have taken place: read before you
+// try again. The audit trail says "unknown" too. A write that was not sent, because its context had ended already, fails
+// with the context's error alone. A transaction in which a statement was cut off like that can only be rolled back.
 var ErrOutcomeUnknown = errors.New("sqldb: the write may have taken place, as no answer to it came; read before you try again")
 
 var errTxTenant = ErrTxTenant

@@ -61,15 +61,16 @@ func (r *recorder) failing(f func(*audit.Event) bool) {
 	r.fail = f
 }
 
+// has tells whether an event like that has been recorded.
+func (r *recorder) has(like func(*audit.Event) bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.events, func(e audit.Event) bool { return like(&e) })
+}
+
 // await returns once an event like that has been recorded.
 func (r *recorder) await(like func(*audit.Event) bool) {
-	for {
-		r.mu.Lock()
-		found := slices.ContainsFunc(r.events, func(e audit.Event) bool { return like(&e) })
-		r.mu.Unlock()
-		if found {
-			return
-		}
+	for !r.has(like) {
 		runtime.Gosched()
 	}
 }

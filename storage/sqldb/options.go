@@ -32,8 +32,9 @@ type Options struct {
 	TransactionPooler bool
 	// InsecureAllowPlaintext admits connections without TLS to hosts that are not loopback.
 	InsecureAllowPlaintext bool
-	// InsecureWithoutRLS does without the second fence: neither row-level security nor the role's exemption from it is
-	// checked when the database is opened, and the session is not told its tenant. PostgreSQL only.
+	// InsecureWithoutRLS does without the second fence: neither row-level security, nor the role's exemption from it, nor
+	// what the role owns or may create is checked when the database is opened, and the session is not told its tenant.
+	// PostgreSQL only.
 	InsecureWithoutRLS bool
 }
 

@@ -25,7 +25,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		what string
 		run  func() error
 	}{
-		{"the server", r.readServer}, {"tables", r.readTables}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
+		{"the server", r.readServer}, {"tables", r.readTables}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
 		{"foreign keys", r.readForeignKeys}, {"triggers", r.readTriggers}, {"rules", r.readRules}, {"policies", r.readPolicies},
 	}
 	for _, step := range steps {
@@ -47,12 +47,14 @@ type pgReader struct {
 	options  *Options
 	declared Schema
 	tables   map[string]*pgTable
+	role     string // the one that connects
 	problems []Problem
 }
 
 type pgTable struct {
-	plan *sqlplan.Table
-	oid  uint32
+	plan          *sqlplan.Table
+	oid           uint32
+	rls, forceRLS bool
 }
 
 // family is the declared tables with the partitions and children that hold their rows ($1, by oid and declared name). An
@@ -92,35 +94,12 @@ func (r *pgReader) each(query string, scan func(pgx.Rows) error, more ...any) er
 }
 
 func (r *pgReader) readServer() error {
-	var (
-		version                     int
-		super, bypass, mayBe        bool
-		role                        string
-		quotedRole, standardStrings string
-	)
-	err := r.conn.QueryRow(r.ctx, `
-		SELECT current_setting('server_version_num')::int, rolname, pg_catalog.quote_ident(rolname), rolsuper, rolbypassrls,
-		       EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE (o.rolsuper OR o.rolbypassrls) AND o.oid <> r.oid
-		               AND pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER')),
-		       current_setting('standard_conforming_strings')
-		FROM pg_catalog.pg_roles r WHERE rolname = current_user`).
-		Scan(&version, &role, &quotedRole, &super, &bypass, &mayBe, &standardStrings)
-	if err != nil {
+	var version int
+	if err := r.conn.QueryRow(r.ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
 		return err
 	}
 	if version < minPostgres {
 		r.problem("", "", fmt.Sprintf("the server is version %d, older than PostgreSQL 15", version/10000), "upgrade the server")
-	}
-	if r.options.InsecureWithoutRLS {
-		return nil
-	}
-	switch {
-	case super:
-		r.problem("", "", "the role "+role+" is a superuser, whom row-level security does not bind", "connect as a role made with CREATE ROLE … NOSUPERUSER NOBYPASSRLS LOGIN")
-	case bypass:
-		r.problem("", "", "the role "+role+" bypasses row-level security", "ALTER ROLE "+quotedRole+" NOBYPASSRLS")
-	case mayBe:
-		r.problem("", "", "the role "+role+" is a member of a role that row-level security does not bind", "REVOKE that role FROM "+quotedRole)
 	}
 	return nil
 }
@@ -149,17 +128,7 @@ func (r *pgReader) readTables() error {
 			continue
 		}
 		shared := r.declared[name].Shared
-		r.tables[name] = &pgTable{oid: oid, plan: &sqlplan.Table{Schema: r.options.Schema, Name: name, Shared: shared}}
-		if shared || r.options.InsecureWithoutRLS {
-			continue
-		}
-		table := quote(r.options.Schema) + "." + quote(name)
-		if !rls {
-			r.problem(name, "", "row-level security is off", "ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY")
-		}
-		if !forceRLS {
-			r.problem(name, "", "row-level security does not bind the table's owner", "ALTER TABLE "+table+" FORCE ROW LEVEL SECURITY")
-		}
+		r.tables[name] = &pgTable{oid: oid, rls: rls, forceRLS: forceRLS, plan: &sqlplan.Table{Schema: r.options.Schema, Name: name, Shared: shared}}
 	}
 	if err := rows.Err(); err != nil {
 		return err
@@ -195,10 +164,10 @@ func (r *pgReader) readColumns() error {
 				return nil
 			}
 			if c.Type != "text" && c.Type != "character varying" {
-				r.problem(table, c.Name, fmt.Sprintf("the tenant column has type %s, which may compare different ids as equal", c.Type), "make it text")
+				r.problem(table, c.Name, fmt.Sprintf("the tenant column has type %s, which may compare different ids as equal", c.Type), r.check(table).retypeTenantColumn())
 			}
 			if !deterministic {
-				r.problem(table, c.Name, "the tenant column's collation is nondeterministic and may compare different ids as equal", `make it text COLLATE "C"`)
+				r.problem(table, c.Name, "the tenant column's collation is nondeterministic and may compare different ids as equal", r.check(table).retypeTenantColumn())
 			}
 			return nil
 		})
@@ -213,7 +182,8 @@ func (r *pgReader) readColumns() error {
 
 func (r *pgReader) readIndexes() error {
 	return r.each(family+`
-		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL AND i.indimmediate, f.oid = ANY ($1),
+		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL AND i.indimmediate, i.indpred IS NOT NULL, f.oid = ANY ($1),
+		       coalesce((SELECT k.conname FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u')), ''),
 		       EXISTS (SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) AS k(attnum, coll, class)
 		               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname = $2
 		               LEFT JOIN pg_catalog.pg_collation l ON l.oid = k.coll
@@ -228,28 +198,29 @@ func (r *pgReader) readIndexes() error {
 		WHERE i.indisunique OR i.indisexclusion ORDER BY f.declared, x.relname`,
 		func(rows pgx.Rows) error {
 			var (
-				table, index                           string
-				primary, exclusion, whole, own, folded bool
-				columns                                []string
+				table                         string
+				k                             uniqueKey
+				exclusion, whole, own, folded bool
 			)
-			if err := rows.Scan(&table, &index, &primary, &exclusion, &whole, &own, &folded, &columns); err != nil {
+			if err := rows.Scan(&table, &k.index, &k.primary, &exclusion, &whole, &k.partial, &own, &k.constraint, &folded, &k.columns); err != nil {
 				return err
 			}
 			t := r.tables[table].plan
 			if exclusion {
-				r.problem(table, "", "the exclusion constraint "+index+" may compare rows of different tenants", "drop it; the guard cannot check its operators")
+				r.problem(table, "", "the exclusion constraint "+k.index+" may compare rows of different tenants", "drop it; the guard cannot check its operators")
 				return nil
 			}
 			if folded && !t.Shared {
-				r.problem(table, r.options.TenantColumn, "the key "+index+" compares the tenant column in a way under which different ids may be equal", "define it with the column's own collation and operator class")
+				r.problem(table, r.options.TenantColumn, "the key "+k.index+" compares the tenant column in a way under which different ids may be equal", "define it with the column's own collation and operator class")
 			}
-			if !r.check(table).uniqueKey("unique index "+index, columns) || !whole || !own || slices.Contains(columns, "") {
+			k.what = "unique index " + k.index
+			if !r.check(table).uniqueKey(k) || !whole || !own || slices.Contains(k.columns, "") {
 				return nil
 			}
-			if primary {
-				t.PrimaryKey = columns
+			if k.primary {
+				t.PrimaryKey = k.columns
 			} else {
-				t.UniqueKeys = append(t.UniqueKeys, columns)
+				t.UniqueKeys = append(t.UniqueKeys, k.columns)
 			}
 			return nil
 		}, r.options.TenantColumn)
@@ -275,10 +246,10 @@ func (r *pgReader) readForeignKeys() error {
 				k     foreignKey
 				sets  *bool
 			)
-			if err := rows.Scan(&table, &k.name, &k.parent, &k.parentOutsideOfCatalog, &sets, &k.columns, &k.parentColumns); err != nil {
+			if err := rows.Scan(&table, &k.constraint, &k.parent, &k.parentOutsideOfCatalog, &sets, &k.columns, &k.parentColumns); err != nil {
 				return err
 			}
-			k.name, k.setsTenant = "foreign key "+k.name, sets != nil && *sets
+			k.name, k.setsTenant = "foreign key "+k.constraint, sets != nil && *sets
 			r.check(table).foreignKey(r.declared, k)
 			return nil
 		}, r.options.Schema, r.options.TenantColumn)
@@ -314,8 +285,9 @@ func (r *pgReader) readRules() error {
 		})
 }
 
-// readPolicies checks that the guard's policy stands, and that no other permissive policy widens it: PostgreSQL lets a
-// row through when any one permissive policy does.
+// readPolicies checks that row-level security is on, that the guard's policy stands, and that no other permissive policy
+// widens it: PostgreSQL lets a row through when any one permissive policy does. It comes last, as its fixes do: they would
+// keep the owner from filling in the tenant column.
 func (r *pgReader) readPolicies() error {
 	if r.options.InsecureWithoutRLS {
 		return nil
@@ -347,10 +319,19 @@ func (r *pgReader) readPolicies() error {
 		return err
 	}
 	for _, name := range sortedKeys(r.tables) {
-		if t := r.tables[name].plan; !t.Shared && t.TenantColumn != "" && !found[name] {
-			check := policyExpression(t.TenantColumn)
+		t, table := r.tables[name], r.check(name).qualified()
+		if t.plan.Shared {
+			continue
+		}
+		if !t.rls {
+			r.problem(name, "", "row-level security is off", "ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY")
+		}
+		if !t.forceRLS {
+			r.problem(name, "", "row-level security does not bind the table's owner", "ALTER TABLE "+table+" FORCE ROW LEVEL SECURITY")
+		}
+		if !found[name] {
 			r.problem(name, "", "the policy "+PolicyName+" is missing or not as the guard needs it",
-				fmt.Sprintf("DROP POLICY IF EXISTS %[1]s ON %[2]s; CREATE POLICY %[1]s ON %[2]s USING (%[3]s) WITH CHECK (%[3]s)", PolicyName, quote(t.Schema)+"."+quote(t.Name), check))
+				fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s; %s", PolicyName, table, createPolicy(table, r.options.TenantColumn)))
 		}
 	}
 	return nil

@@ -81,13 +81,6 @@ var conditions = map[string]string{
 	"57": "operator intervention", "57014": "query cancelled", "P0": "a function or trigger of the database raised an error",
 }
 
-// noAnswerError is the end of a connection, or of a context, that came in the place of the database's answer to what had
-// been sent.
-type noAnswerError struct{ err error }
-
-func (e *noAnswerError) Error() string { return "sqldb: no answer came: " + e.err.Error() }
-func (e *noAnswerError) Unwrap() error { return e.err }
-
 // lost tells errors by which the connection ended from those with which the database answered. A server that goes down
 // says so at any moment, also between a commit and its acknowledgement.
 func (s *pgSession) lost(err error) error {
@@ -96,11 +89,18 @@ func (s *pgSession) lost(err error) error {
 	}
 	var pg *pgconn.PgError
 	switch answered := errors.As(err, &pg); {
-	case pgconn.SafeToRetry(err), notEncoded(err): // nothing was sent
-	case answered && (pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC"), !answered && s.conn.IsClosed():
+	case pgconn.SafeToRetry(err), notEncoded(err):
+		return &unsentError{redact(err)}
+	case answered && doubtful(pg), !answered && s.conn.IsClosed():
 		return &noAnswerError{redact(err)}
 	}
 	return redact(err)
+}
+
+// doubtful tells a server's error that does not say how the statement went: it goes down, or it says itself that it does not
+// know (completion or resolution unknown, of servers that are many machines).
+func doubtful(pg *pgconn.PgError) bool {
+	return pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC" || pg.Code == "40003" || pg.Code == "08007"
 }
 
 // badConn tells database/sql to try another connection where pgx knows that nothing was sent.

@@ -35,16 +35,8 @@ func openPostgres(dsn string, o *Options) (*postgres, error) {
 	case pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeExec:
 		return nil, errors.New("sqldb: default_query_exec_mode simple_protocol and exec are refused: they do not let the server say what a result column is; leave it out")
 	}
-	for name := range config.RuntimeParams {
-		if name == tenantSetting || name == "options" || name == "role" || name == "session_authorization" || name == "row_security" {
-			return nil, fmt.Errorf("sqldb: the connection string sets %q, which can weaken row-level security; leave it out", name)
-		}
-	}
-	// Canonical SQL is written for these, whatever the server's default.
-	config.RuntimeParams["standard_conforming_strings"] = "on"
-	config.RuntimeParams["client_encoding"] = "UTF8"
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "strongroom"
+	if config.RuntimeParams, err = runtimeParams(config.RuntimeParams); err != nil {
+		return nil, err
 	}
 	return &postgres{config: config, rls: !o.InsecureWithoutRLS, pooler: o.TransactionPooler}, nil
 }

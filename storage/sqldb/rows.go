@@ -139,27 +139,43 @@ func (r *rows) Close() error {
 	}
 	r.closed = true
 	var err error
-	if r.access.plan.Verb != sqlplan.Read && r.failed == nil {
+	if r.access.writes() && r.failed == nil {
 		// What was written counts, whether the caller reads about it or not.
 		var unread int64
 		unread, err = count(r.cursor)
 		r.count += unread
 	}
-	if cerr := r.cursor.close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		r.conn.wrote(r.access)
-	}
-	err = r.access.result(-1, err).Err
 	why := r.failed
 	if why == nil {
 		why = err
 	}
+	cerr := r.cursor.close()
+	if err == nil {
+		err = cerr
+	}
+	if r.access.writes() && (why != nil && cerr == nil || unanswered(errors.Join(why, cerr))) {
+		r.conn.doubt(r.access) // the write may stand in the transaction, and its rows were not shown
+	}
+	if why == nil {
+		why = err
+	}
+	err = r.access.result(-1, err).Err
 	if lerr := r.access.pass.Leave(r.ctx, r.access.result(r.count, why)); lerr != nil {
 		return errors.Join(err, lerr)
 	}
 	return err
+}
+
+// count reads a cursor to its end.
+func count(cur cursor) (n int64, err error) {
+	dest := make([]driver.Value, len(cur.columns()))
+	for ; ; n++ {
+		if err := cur.next(dest); errors.Is(err, io.EOF) {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+	}
 }
 
 // ColumnTypeDatabaseTypeName implements driver.RowsColumnTypeDatabaseTypeName; a sealed column has its logical type's.

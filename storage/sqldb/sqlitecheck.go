@@ -50,6 +50,10 @@ func (r *sqliteReader) problem(column, what, fix string) {
 	r.problems = append(r.problems, Problem{Table: r.table.Name, Column: column, What: what, Fix: fix})
 }
 
+func (r *sqliteReader) check() *tableCheck {
+	return &tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
+}
+
 func (r *sqliteReader) read() error {
 	var kind, ddl string
 	err := r.db.QueryRowContext(r.ctx, `SELECT type, coalesce(sql, '') FROM main.sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')`, r.table.Name).Scan(&kind, &ddl)
@@ -104,8 +108,7 @@ func (r *sqliteReader) readColumns() error {
 	for i := 1; i <= len(primary); i++ {
 		r.table.PrimaryKey = append(r.table.PrimaryKey, primary[i])
 	}
-	checks := tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
-	checks.columns()
+	r.check().columns()
 	if r.table.Shared || r.table.TenantColumn == "" {
 		return nil
 	}
@@ -121,8 +124,7 @@ func (r *sqliteReader) checkTenantColumn() error {
 	upper := strings.ToUpper(c.Type)
 	text := strings.Contains(upper, "CHAR") || strings.Contains(upper, "CLOB") || strings.Contains(upper, "TEXT")
 	if !text || strings.Contains(upper, "INT") {
-		r.problem(c.Name, fmt.Sprintf("the tenant column has type %q, which compares some different ids as equal", c.Type), "make it TEXT NOT NULL")
-		return nil
+		r.problem(c.Name, fmt.Sprintf("the tenant column has type %q, which compares some different ids as equal", c.Type), r.check().retypeTenantColumn())
 	}
 	// A column keeps its collation through a compound select, so this compares under it whatever rows there are.
 	var folds bool
@@ -131,7 +133,7 @@ func (r *sqliteReader) checkTenantColumn() error {
 		return err
 	}
 	if folds {
-		r.problem(c.Name, "the tenant column's collation compares different ids as equal", "declare it TEXT NOT NULL without COLLATE")
+		r.problem(c.Name, "the tenant column's collation compares different ids as equal", r.check().retypeTenantColumn())
 	}
 	return nil
 }
@@ -146,9 +148,9 @@ func (r *sqliteReader) readKeys() error {
 	if err != nil {
 		return err
 	}
-	checks := tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
+	checks := r.check()
 	if len(r.table.PrimaryKey) > 0 {
-		checks.uniqueKey("the primary key", r.table.PrimaryKey)
+		checks.uniqueKey(uniqueKey{what: "the primary key", columns: r.table.PrimaryKey, primary: true})
 		primary, err := r.strings(`SELECT name FROM pragma_index_list(?1) WHERE origin = 'pk'`, r.table.Name)
 		if err != nil {
 			return err
@@ -167,7 +169,11 @@ func (r *sqliteReader) readKeys() error {
 		if err != nil {
 			return err
 		}
-		if checks.uniqueKey("unique index "+index, columns) && !slices.Contains(columns, "") && !slices.Contains(partial, index) {
+		k := uniqueKey{what: "unique index " + index, columns: columns, index: index, partial: slices.Contains(partial, index)}
+		if strings.HasPrefix(index, "sqlite_autoindex_") {
+			k.constraint = index
+		}
+		if checks.uniqueKey(k) && !slices.Contains(columns, "") && !slices.Contains(partial, index) {
 			r.table.UniqueKeys = append(r.table.UniqueKeys, columns)
 		}
 	}
@@ -214,7 +220,7 @@ func (r *sqliteReader) readForeignKeys() error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	checks := tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
+	checks := r.check()
 	for _, id := range order {
 		checks.foreignKey(r.declared, *keys[id])
 	}

@@ -62,18 +62,18 @@ func (s *sqliteSession) query(ctx context.Context, _ tenant.ID, sql string, args
 func (s *sqliteSession) runQuery(ctx context.Context, sql string, args []driver.Value) (cursor, error) {
 	stmt, err := s.statement(ctx, sql)
 	if err != nil {
-		return nil, err
+		return nil, &unsentError{err}
 	}
 	if stmt.origins == nil {
 		if stmt.origins, err = s.conn.ColumnInfo(sql); err != nil {
 			stmt.release()
-			return nil, err
+			return nil, &unsentError{err}
 		}
 	}
 	rows, err := stmt.compiled.QueryContext(ctx, ordinals(args))
 	if err != nil {
 		stmt.release()
-		return nil, err
+		return nil, cutShort(err)
 	}
 	return &sqliteCursor{session: s, rows: rows, stmt: stmt}, nil
 }
@@ -94,16 +94,27 @@ func (s *sqliteSession) exec(ctx context.Context, _ tenant.ID, sql string, args 
 func (s *sqliteSession) runExec(ctx context.Context, sql string, args []driver.Value) (int64, error) {
 	stmt, err := s.statement(ctx, sql)
 	if err != nil {
-		return 0, err
+		return 0, &unsentError{err}
 	}
 	res, err := stmt.compiled.ExecContext(ctx, ordinals(args))
 	if rerr := stmt.release(); err == nil {
 		err = rerr
 	}
 	if err != nil {
-		return 0, err
+		return 0, cutShort(err)
 	}
 	return res.RowsAffected()
+}
+
+// cutShort tells a run that was interrupted from one that SQLite answered. The driver puts the context's error in the place
+// of any answer that comes once the context has ended, also of one that tells of success.
+func cutShort(err error) error {
+	var answer interface{ Code() int }
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if ended || errors.As(err, &answer) && answer.Code()&0xff == sqlite3.SQLITE_INTERRUPT {
+		return &noAnswerError{err}
+	}
+	return err
 }
 
 func (s *sqliteSession) begin(ctx context.Context, _ tenant.ID, opts driver.TxOptions) error {
@@ -121,7 +132,7 @@ func (s *sqliteSession) commit(ctx context.Context) error {
 	}
 	tx := s.tx
 	s.tx = nil
-	return tx.Commit()
+	return cutShort(tx.Commit())
 }
 
 func (s *sqliteSession) rollback(context.Context) error {
@@ -176,7 +187,7 @@ func (c *sqliteCursor) databaseType(i int) string {
 // next asks no further once there is nothing more: SQLite would run the statement again, and write again.
 func (c *sqliteCursor) next(dest []driver.Value) error {
 	if c.ended == nil {
-		c.ended = c.session.note(c.rows.Next(dest))
+		c.ended = c.session.note(cutShort(c.rows.Next(dest)))
 	}
 	return c.ended
 }
@@ -186,7 +197,7 @@ func (c *sqliteCursor) close() error {
 		return nil
 	}
 	c.closed = true
-	err := c.rows.Close()
+	err := cutShort(c.rows.Close())
 	if rerr := c.stmt.release(); err == nil {
 		err = rerr
 	}

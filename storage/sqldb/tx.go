@@ -15,11 +15,14 @@ import (
 
 // transaction is an open transaction. It belongs to the tenant that began it.
 type transaction struct {
-	conn  *conn
-	ctx   context.Context // the one that began it: Commit and Rollback have none of their own
-	id    tenant.ID
-	uid   string
+	conn *conn
+	ctx  context.Context // the one that began it: Commit and Rollback have none of their own
+	id   tenant.ID
+	uid  string
+	// wrote tells that a statement was sent which may have changed something.
 	wrote bool
+	// unknown tells that it is not known what a statement did: the transaction is not committed any more.
+	unknown bool
 }
 
 // BeginTx implements driver.ConnBeginTx.
@@ -57,14 +60,26 @@ func (t *transaction) Commit() error {
 			return errors.Join(err, t.Rollback())
 		}
 	}
+	if err := t.mustNotCommit(); err != nil {
+		t.conn.tx = nil
+		err = errors.Join(err, t.conn.session.rollback(context.WithoutCancel(t.ctx)))
+		return t.record(audit.CodeCommit, gate.Result{Rows: -1, Bytes: -1, Err: err})
+	}
 	t.conn.tx = nil
 	err := t.conn.session.commit(t.ctx)
-	var lost *noAnswerError
-	unknown := t.wrote && errors.As(err, &lost)
+	unknown := t.wrote && unanswered(err)
 	if unknown {
 		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	return t.record(audit.CodeCommit, gate.Result{Rows: -1, Bytes: -1, Err: err, Unknown: unknown})
+}
+
+// mustNotCommit says why COMMIT is not sent: the context has ended already, or something may stand that nobody knows of.
+func (t *transaction) mustNotCommit() error {
+	if t.unknown {
+		return fmt.Errorf("%w (%w)", errCommitRolledBack, errTxUnknown)
+	}
+	return t.ctx.Err()
 }
 
 // Rollback implements driver.Tx. It does not end with the context: a cancelled request is rolled back too.
