@@ -35,7 +35,8 @@ var usesOfInternals = map[string][]string{
 }
 
 // suites are packages for tests and measurements that stand beside library code.
-var suites = []string{"internal/bench", "keys/kektest", "keys/storetest", "internal/testenv", "internal/sqlplan/sqlgen", "storage/storagetest"}
+var suites = []string{"internal/bench", "keys/kektest", "keys/storetest", "internal/testenv", "internal/sqlplan/sqlcases", "internal/sqlplan/sqlgen",
+	"storage/storagetest"}
 
 // file is one Go file of the module that is not a test.
 type file struct {

@@ -2,6 +2,7 @@
 //
 //	go run ./internal/bench                 all rows
 //	go run ./internal/bench -run '^field'   the rows whose id matches
+//	go run ./internal/bench -run '^sql\.scale\.[a-z]+$'   those on a million rows, which take a minute to make
 //	go run ./internal/bench -json           [{"id","ours_ns","peer","peer_ns","ratio","spread","allocs"}]
 //
 // Every figure is a time per operation (for ids that end in .memory: bytes), so lower is better and ratio is ours
@@ -26,7 +27,7 @@ import (
 )
 
 func allRows(end *ending) []Row {
-	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), auditRows(), blobRows())
+	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), scaleRowsOf(end), auditRows(), blobRows())
 }
 
 // ending is what has to be done once all rows are measured, for what several of them share.

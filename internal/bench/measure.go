@@ -49,6 +49,9 @@ type Result struct {
 const (
 	turns    = 15
 	turnTime = 30 * time.Millisecond
+	// A row whose operations take very long has fewer turns.
+	rowTime  = 5 * time.Second
+	minTurns = 5
 )
 
 func (row Row) measure() (Result, error) {
@@ -78,7 +81,7 @@ func (r *Result) timed(p *Pair) error {
 		return fmt.Errorf("the alternative: %w", err)
 	}
 	var ours, peer []float64
-	for turn := range turns {
+	for turn, start := 0, time.Now(); turn < turns && (turn < minTurns || time.Since(start) < rowTime); turn++ {
 		for side := range 2 {
 			if (turn+side)%2 == 0 {
 				ours, err = appendTime(ours, p.Ours, nOurs)

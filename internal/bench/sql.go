@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -86,6 +87,8 @@ type shape struct {
 	log        *audit.Options // nil: nothing is recorded
 	goroutines int            // 0 means 1
 	anyTenant  bool           // a tenant chosen at random each time, or the first one always
+	bySession  bool           // the alternative's tenant is its session's, and no argument
+	rolledBack bool           // each time in a transaction of its own that is rolled back
 	unseen     *atomic.Int64  // counts texts that nobody sent before; nil: the text is the same each time
 }
 
@@ -220,13 +223,19 @@ func (b *sqlBench) pair(s shape) (*Pair, error) {
 	}
 	ours := func() error { return s.run(b.ctxs[who()], db, s.ours, s.args()) }
 	peer := func() error {
-		return s.run(context.Background(), b.raw, s.peer, append([]any{b.keys.ids[who()].String()}, s.args()...))
+		args := s.args()
+		if !s.bySession {
+			args = append([]any{b.keys.ids[who()].String()}, args...)
+		}
+		return s.run(context.Background(), b.raw, s.peer, args)
 	}
 	p := &Pair{Ours: parallel(n, ours), Peer: parallel(n, peer), Cleanup: func() { db.Close(); cleanup() }}
 	for _, side := range []func(int) error{p.Ours, p.Peer} { // connect, prepare, plan
-		if err := side(20 * n); err != nil {
-			p.Cleanup()
-			return nil, err
+		for i, start := 0, time.Now(); i < 20 && time.Since(start) < time.Second; i++ {
+			if err := side(n); err != nil {
+				p.Cleanup()
+				return nil, err
+			}
 		}
 	}
 	return p, nil
@@ -235,6 +244,9 @@ func (b *sqlBench) pair(s shape) (*Pair, error) {
 func (s *shape) run(ctx context.Context, db *sql.DB, query string, args []any) error {
 	if s.unseen != nil {
 		query = fmt.Sprintf("%s /* %d */", query, s.unseen.Add(1))
+	}
+	if s.rolledBack {
+		return s.tryOut(ctx, db, query, args)
 	}
 	if s.columns == 0 {
 		_, err := db.ExecContext(ctx, query, args...)
@@ -261,6 +273,23 @@ func (s *shape) run(ctx context.Context, db *sql.DB, query string, args []any) e
 		return fmt.Errorf("no row was found by %q", query)
 	}
 	return rows.Err()
+}
+
+// tryOut runs a write that must find rows, and leaves them as they were.
+func (s *shape) tryOut(ctx context.Context, db *sql.DB, query string, args []any) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	result, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); n == 0 || err != nil {
+		return fmt.Errorf("no row was written by %q: %w", query, err)
+	}
+	return tx.Rollback()
 }
 
 // parallel shares operations out among goroutines.

@@ -79,6 +79,11 @@ func newSQLBench() (*sqlBench, error) {
 	return b, nil
 }
 
+func (b *sqlBench) close() {
+	b.raw.Close()
+	b.keys.cleanup()
+}
+
 // open opens the database through the guard.
 func (b *sqlBench) open(schema sqldb.Schema, log audit.Recorder, opts *sqldb.Options) (*sql.DB, error) {
 	return sqldb.Open(context.Background(), b.dsn, schema, storage.Guard{Keys: b.ring, Audit: log}, opts)
@@ -185,11 +190,11 @@ func newSQLite() (*sqlBench, error) {
 }
 
 // once makes a database when the first row that needs it is measured, and closes it at the end.
-func once(end *ending, open func() (*sqlBench, error)) func() (*sqlBench, error) {
-	return sync.OnceValues(func() (*sqlBench, error) {
+func once[B interface{ close() }](end *ending, open func() (B, error)) func() (B, error) {
+	return sync.OnceValues(func() (B, error) {
 		b, err := open()
 		if err == nil {
-			end.then(func() { b.raw.Close(); b.keys.cleanup() })
+			end.then(b.close)
 		}
 		return b, err
 	})

@@ -80,6 +80,7 @@ type genWorld struct {
 func (e engine) genWorld(t *testing.T, r *rand.Rand, round uint64) *genWorld {
 	t.Helper()
 	s := sqlgen.NewSchema(r, e.dialect == SQLite)
+	s.Before17 = e.dialect == PostgreSQL && e.major < 17
 	return e.worldOf(t, s, func(table *sqlgen.Table, _ string) [][]any { return table.Rows(r) }, round)
 }
 
@@ -353,6 +354,9 @@ func emptyEngine(t testing.TB, dialect Dialect) engine {
 		return openPostgres(t, postgresServer(t), "")
 	}
 	e := engine{dialect: dialect, shared: open(), plain: map[string]*sql.DB{}}
+	if dialect == PostgreSQL {
+		e.major = postgresServer(t).Major
+	}
 	for _, tenant := range interferenceTenants {
 		e.plain[tenant] = open()
 	}

@@ -46,7 +46,7 @@ func postgresServer(t testing.TB) *testenv.PostgresServer { return testenv.Postg
 
 func postgresEngine(t testing.TB) engine {
 	server := testenv.Postgres(t)
-	e := engine{dialect: PostgreSQL, shared: openPostgres(t, server, postgresShared), plain: map[string]*sql.DB{}}
+	e := engine{dialect: PostgreSQL, shared: openPostgres(t, server, postgresShared), plain: map[string]*sql.DB{}, major: server.Major}
 	for _, tenant := range interferenceTenants {
 		e.plain[tenant] = openPostgres(t, server, strings.ReplaceAll(postgresPlain, "TENANT", tenant))
 	}

@@ -11,6 +11,8 @@ type shape struct {
 	sql  string
 	args []func(*rand.Rand) any
 	only Dialect // 0 for both
+	// since is the first major version of PostgreSQL that knows the syntax, where that is none of the oldest supported.
+	since int
 	// lite is what stands for sql in the plain SQLite database, where SQLite reads sql differently or not at all.
 	lite string
 	// open tells that the statement leaves its result open, so that only other tenants' rows are looked at.

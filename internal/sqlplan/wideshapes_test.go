@@ -23,14 +23,14 @@ var wideShapes = []shape{
 	{only: PostgreSQL, sql: "WITH a AS (UPDATE visits SET cost = 1 WHERE id = $1), b AS (DELETE FROM patients WHERE id = $1) SELECT 1", args: args{id}},
 	{only: PostgreSQL, sql: "WITH x AS (SELECT id FROM patients WHERE age > $1), d AS (DELETE FROM visits USING x WHERE visits.patient_id = x.id RETURNING visits.id) DELETE FROM patients WHERE id IN (SELECT id FROM d)", args: args{age}},
 	{only: PostgreSQL, sql: "WITH d AS (DELETE FROM patients WHERE 100 / age > 3 RETURNING id) UPDATE visits SET ward = 'gone' FROM d WHERE visits.patient_id = d.id"},
-	{only: PostgreSQL, sql: "WITH m AS (MERGE INTO patients p USING visits v ON p.id = v.id WHEN MATCHED THEN UPDATE SET age = v.cost RETURNING p.id) SELECT count(*) FROM m"},
+	{only: PostgreSQL, since: 17, sql: "WITH m AS (MERGE INTO patients p USING visits v ON p.id = v.id WHEN MATCHED THEN UPDATE SET age = v.cost RETURNING p.id) SELECT count(*) FROM m"},
 
 	// MERGE.
 	{only: PostgreSQL, sql: "MERGE INTO patients p USING visits v ON p.id = v.id WHEN MATCHED THEN DELETE"},
 	{only: PostgreSQL, sql: "MERGE INTO patients p USING visits v ON p.id = v.id WHEN MATCHED AND v.cost > $1 THEN UPDATE SET age = v.cost, ssn = NULL WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id, note) VALUES (v.id, 'from ' || v.id)", args: args{age}},
-	{only: PostgreSQL, sql: "MERGE INTO patients USING (VALUES ($1::bigint, $2::text), (30, 'n')) AS s (id, note) ON patients.id = s.id WHEN MATCHED THEN UPDATE SET note = s.note WHEN NOT MATCHED THEN INSERT (id, note, ssn, name) VALUES (s.id, s.note, 'sx', $3) RETURNING merge_action(), patients.id, patients.ssn, s.note", args: args{id, note, name}},
+	{only: PostgreSQL, since: 17, sql: "MERGE INTO patients USING (VALUES ($1::bigint, $2::text), (30, 'n')) AS s (id, note) ON patients.id = s.id WHEN MATCHED THEN UPDATE SET note = s.note WHEN NOT MATCHED THEN INSERT (id, note, ssn, name) VALUES (s.id, s.note, 'sx', $3) RETURNING merge_action(), patients.id, patients.ssn, s.note", args: args{id, note, name}},
 	{only: PostgreSQL, sql: "MERGE INTO visits v USING patients p ON v.patient_id = p.id AND p.ssn = $1 WHEN MATCHED THEN UPDATE SET (ward, cost) = (p.note, 3), report = 'r' WHEN NOT MATCHED AND p.age > 0 THEN INSERT (id, ward) VALUES (p.id + 40, p.note) WHEN NOT MATCHED THEN DO NOTHING", args: args{ssn}},
-	{only: PostgreSQL, sql: "MERGE INTO visits USING countries c ON ward = c.code WHEN MATCHED THEN UPDATE SET cost = DEFAULT RETURNING *"},
+	{only: PostgreSQL, since: 17, sql: "MERGE INTO visits USING countries c ON ward = c.code WHEN MATCHED THEN UPDATE SET cost = DEFAULT RETURNING *"},
 	{only: PostgreSQL, sql: "MERGE INTO patients p USING visits v ON p.id = v.id AND 100 / (p.age + 1) > 2 WHEN MATCHED AND p.age > 5 THEN DO NOTHING WHEN MATCHED THEN UPDATE SET name = p.name, note = DEFAULT"},
 	{only: PostgreSQL, sql: "WITH s AS (SELECT patient_id AS id, max(cost) AS c FROM visits GROUP BY patient_id) MERGE INTO patients p USING s ON s.id = p.id WHEN MATCHED AND EXISTS (SELECT 1 FROM visits w WHERE w.id = p.id) THEN UPDATE SET age = (SELECT count(*) FROM patients) WHEN NOT MATCHED AND s.id IS NOT NULL THEN INSERT (id, age) VALUES (s.id, s.c)"},
 	{only: PostgreSQL, sql: "MERGE INTO \"Odd Table\" o USING (SELECT id FROM visits) s ON o.\"Key\" = s.id WHEN NOT MATCHED THEN INSERT (\"Key\", \"we\"\"ird\") VALUES (s.id, 'm')"},

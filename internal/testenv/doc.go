@@ -12,6 +12,10 @@
 // Without a container engine, or without an image, the test is skipped with a message that says what to do;
 // STRONGROOM_CONTAINERS=required makes that a failure. A server that was started and does not work always is one.
 //
+// PostgreSQL is version 17. STRONGROOM_POSTGRES=15 makes it the oldest version that is supported, in an image of its own
+// (STRONGROOM_POSTGRES15_IMAGE), so that the same tests run against both; those of newer syntax look at
+// [PostgresServer].Major.
+//
 // Images: STRONGROOM_POSTGRES_IMAGE, STRONGROOM_VAULT_IMAGE and STRONGROOM_S3_IMAGE, or else the public images in
 // images/defaults; images/build makes them where no image registry can be reached. An image that is not on the
 // machine is pulled, without credentials, once. On a machine that is itself a container, tell testcontainers where

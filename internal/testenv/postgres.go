@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/url"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +20,9 @@ const postgresPort = "5432/tcp"
 
 // PostgresServer is a running PostgreSQL.
 type PostgresServer struct {
+	// Major is its major version, such as 17.
+	Major int
+
 	address  string // host:port
 	inside   string // the address among containers, without the port
 	password string // of the superuser, postgres
@@ -45,12 +50,28 @@ func Postgres(t testing.TB) *PostgresServer {
 	return postgres.get(t, startPostgres)
 }
 
+// postgresImage is the variable that names the image of the version that STRONGROOM_POSTGRES asks for.
+func postgresImage(version string) (string, error) {
+	switch version {
+	case "", "17":
+		return "STRONGROOM_POSTGRES_IMAGE", nil
+	case "15":
+		return "STRONGROOM_POSTGRES15_IMAGE", nil
+	}
+	return "", fmt.Errorf("testenv: STRONGROOM_POSTGRES is %q; set it to 15 or 17", version)
+}
+
 func startPostgres(ctx context.Context) (*PostgresServer, error) {
+	version := os.Getenv("STRONGROOM_POSTGRES")
+	variable, err := postgresImage(version)
+	if err != nil {
+		return nil, err
+	}
 	s := &PostgresServer{password: rand.Text()}
 	ready := wait.ForSQL(postgresPort, "pgx", func(host string, port network.Port) string {
 		return postgresURL(host+":"+port.Port(), "postgres", s.password, "postgres")
 	}).WithStartupTimeout(startTimeout).WithPollInterval(pollInterval)
-	address, container, err := runContainer(ctx, "STRONGROOM_POSTGRES_IMAGE", postgresPort, ready,
+	address, container, err := runContainer(ctx, variable, postgresPort, ready,
 		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": s.password}),
 		// Nothing has to outlive the container, and tests open many small pools.
 		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "max_connections=300"))
@@ -61,7 +82,26 @@ func startPostgres(ctx context.Context) (*PostgresServer, error) {
 	if s.inside, err = container.ContainerIP(ctx); err != nil {
 		return nil, fmt.Errorf("testenv: find PostgreSQL's address among containers: %w", err)
 	}
+	if s.Major, err = majorVersion(ctx, postgresURL(address, "postgres", s.password, "postgres")); err != nil {
+		return nil, err
+	}
+	if version != "" && version != strconv.Itoa(s.Major) {
+		return nil, fmt.Errorf("testenv: STRONGROOM_POSTGRES is %s, and the image that %s names has PostgreSQL %d", version, variable, s.Major)
+	}
 	return s, nil
+}
+
+func majorVersion(ctx context.Context, url string) (int, error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return 0, fmt.Errorf("testenv: connect to PostgreSQL: %w", err)
+	}
+	defer conn.Close(ctx)
+	var version int
+	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&version); err != nil {
+		return 0, fmt.Errorf("testenv: read PostgreSQL's version: %w", err)
+	}
+	return version / 10000, nil
 }
 
 func postgresURL(address, user, password, database string) string {

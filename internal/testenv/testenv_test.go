@@ -2,11 +2,14 @@ package testenv_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -212,6 +215,34 @@ func TestS3RefusesOtherCredentials(t *testing.T) {
 	}
 }
 
+// TestPostgresVersion runs itself again with a version that is not the image's, and with one that there is none of.
+func TestPostgresVersion(t *testing.T) {
+	if os.Getenv("TESTENV_INNER") != "" {
+		testenv.Postgres(t)
+		t.Fatal("there is a server")
+	}
+	server := testenv.Postgres(t)
+	var version string
+	if err := connect(t, server.NewDatabase(t).AppURL).QueryRow(t.Context(), "SHOW server_version").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(version, fmt.Sprint(server.Major, ".")) {
+		t.Errorf("the server is %s, Major is %d", version, server.Major)
+	}
+	image := cmp.Or(os.Getenv("STRONGROOM_POSTGRES_IMAGE"), "postgres:17-alpine")
+	other := map[int]string{17: "15", 15: "17"}[server.Major]
+	if server.Major == 15 {
+		image = cmp.Or(os.Getenv("STRONGROOM_POSTGRES15_IMAGE"), "postgres:15-alpine")
+	}
+	for asked, want := range map[string]string{other: "names has PostgreSQL " + fmt.Sprint(server.Major), "16": "set it to 15 or 17"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPostgresVersion$", "-test.v")
+		cmd.Env = append(os.Environ(), "TESTENV_INNER=1", "STRONGROOM_POSTGRES="+asked, "STRONGROOM_POSTGRES_IMAGE="+image, "STRONGROOM_POSTGRES15_IMAGE="+image)
+		if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte(want)) {
+			t.Errorf("STRONGROOM_POSTGRES=%s: %v; want %q, got:\n%s", asked, err, want, out)
+		}
+	}
+}
+
 // TestWithoutServer runs itself again where PostgreSQL's image is not to be had (or, on a machine without a container
 // engine, where that is missing), in both modes.
 func TestWithoutServer(t *testing.T) {
@@ -228,7 +259,7 @@ func TestWithoutServer(t *testing.T) {
 	} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWithoutServer$", "-test.v")
 		cmd.Env = append(os.Environ(), "TESTENV_INNER=1", "STRONGROOM_CONTAINERS="+c.containers,
-			"STRONGROOM_POSTGRES_IMAGE=127.0.0.1:1/no/such:image") // nothing listens on port 1
+			"STRONGROOM_POSTGRES=", "STRONGROOM_POSTGRES_IMAGE=127.0.0.1:1/no/such:image") // nothing listens on port 1
 		out, err := cmd.CombinedOutput()
 		if (err != nil) != c.fails || !bytes.Contains(out, []byte(c.want)) || !bytes.Contains(out, []byte("testenv: no ")) {
 			t.Errorf("STRONGROOM_CONTAINERS=%q: %v; want %s and the reason, got:\n%s", c.containers, err, c.want, out)

@@ -43,6 +43,7 @@ var genTenants = []tenant.ID{tenantA, tenantB, tenantC}
 func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storage.Guard) *genWorld {
 	t.Helper()
 	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, dialect == sqldb.SQLite), plain: map[tenant.ID]*sql.DB{}}
+	w.schema.Before17 = dialect == sqldb.PostgreSQL && testenv.Postgres(t).Major < 17
 	declared, opts := sqldb.Schema{}, &sqldb.Options{}
 	for _, table := range w.schema.Tables {
 		sealed := sqldb.Columns{}

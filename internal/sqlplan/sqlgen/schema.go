@@ -66,8 +66,9 @@ func (t *Table) keyed(name string) bool {
 
 // Schema is a set of tables for one engine.
 type Schema struct {
-	Lite   bool // SQLite
-	Tables []*Table
+	Lite     bool // SQLite
+	Before17 bool // PostgreSQL 15 or 16, whose MERGE returns no rows and does not stand in WITH
+	Tables   []*Table
 }
 
 var (

@@ -56,7 +56,7 @@ func (g *gen) change(returns, top bool) (string, []col) {
 		sql = g.insert(t)
 	case n == 3:
 		sql = g.insertSelect(t)
-	case n == 4 && !g.s.Lite && len(t.Key) == 1:
+	case n == 4 && !g.s.Lite && len(t.Key) == 1 && !(returns && g.s.Before17):
 		sql, r = g.merge(t)
 	case n < 8:
 		sql, r = g.update(t)

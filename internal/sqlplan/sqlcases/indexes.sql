@@ -1,0 +1,13 @@
+CREATE INDEX patients_created ON patients (tenant_id, created, id);
+CREATE INDEX patients_ward ON patients (tenant_id, ward text_pattern_ops);
+CREATE INDEX patients_n ON patients (tenant_id, n);
+CREATE INDEX patients_amount ON patients (tenant_id, amount);
+CREATE INDEX patients_state ON patients (tenant_id, state);
+CREATE INDEX patients_tags ON patients USING gin (tags);
+CREATE INDEX patients_meta ON patients USING gin (meta);
+CREATE INDEX visits_patient ON visits (tenant_id, patient_id);
+CREATE INDEX visits_at ON visits (tenant_id, at);
+CREATE INDEX visits_doc ON visits USING gin (doc);
+ALTER TABLE beds ADD CONSTRAINT beds_ward_key UNIQUE (tenant_id, ward);
+CREATE UNIQUE INDEX beds_ward ON beds (tenant_id, ward) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX beds_lower ON beds (tenant_id, lower(ward));
