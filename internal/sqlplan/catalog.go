@@ -43,7 +43,26 @@ type Table struct {
 	UniqueKeys [][]string
 	// Constraints are the columns of primary keys and unique constraints by the constraint's name. PostgreSQL only.
 	Constraints map[string][]string
+	// Cascades are the foreign keys with actions that refer to the table.
+	Cascades []Cascade
 }
+
+// Cascade is a foreign key whose action deletes or changes rows of its table when a row of the table that it refers to is
+// deleted, or a column of its key changed.
+type Cascade struct {
+	Table              string // whose foreign key it is
+	OnDelete, OnUpdate Action
+	Columns            []string // that it refers to
+}
+
+// Action is what a foreign key does to its own table's rows. The zero value is nothing.
+type Action uint8
+
+// The actions.
+const (
+	Cascades    Action = iota + 1 // deletes them, or changes their key
+	SetsColumns                   // sets columns NULL or to their default
+)
 
 // Column is one column.
 type Column struct {

@@ -60,6 +60,9 @@ func (p *planner) conflictKey(infer *pg.InferClause, r *relation, l *level) {
 		if !slices.Contains(columns, t.TenantColumn) {
 			refuse("ON CONFLICT on a key across tenants", infer.Conname, infer.Location, "add the tenant column to the key")
 		}
+		if p.cat.IndexVersions != 1 && slices.ContainsFunc(columns, func(name string) bool { c := t.column(name); return c != nil && c.Index }) {
+			refuse("ON CONFLICT on a sealed column during a rotation of its index key", infer.Conname, infer.Location, "wait for the rotation to end")
+		}
 		infer.Conname = ""
 		infer.IndexElems = nil
 		for _, name := range columns {

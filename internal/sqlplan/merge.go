@@ -56,7 +56,7 @@ func (p *planner) whenMatched(when *pg.MergeWhenClause, r *relation, in ctx) {
 		p.writes = true
 		when.TargetList = p.assignments(r, when.TargetList, nil, in)
 	case pg.CmdType_CMD_DELETE:
-		p.deletes = true
+		p.deleting(r.base)
 	case pg.CmdType_CMD_NOTHING:
 	default:
 		refuse("unsupported clause", "WHEN MATCHED THEN "+when.CommandType.String(), -1, "use UPDATE, DELETE or DO NOTHING")

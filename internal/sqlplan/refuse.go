@@ -27,7 +27,10 @@ func parseRefusal(err error) *RefusedError {
 	var limit *pgparse.LimitError
 	if errors.As(err, &limit) {
 		hint := fmt.Sprintf("send it in parts of at most %d bytes", pgparse.MaxLength)
-		if limit.What == "depth" {
+		switch limit.What {
+		case "tokens":
+			hint = fmt.Sprintf("send it in parts of at most %d words, numbers and signs", pgparse.MaxTokens)
+		case "depth":
 			hint = "split the statement, or write a long chain of operators as a list or a function"
 		}
 		return &RefusedError{Reason: "statement over the limit of " + limit.What, Position: limit.Position, Hint: hint}

@@ -137,6 +137,7 @@ func (p *planner) assignments(r *relation, items []*pg.Node, excluded *relation,
 			out = append(out, target(s.column, s.value))
 		}
 	}
+	p.changing(t, seen)
 	return out
 }
 
@@ -216,7 +217,6 @@ func (p *planner) write(n *pg.Node, outer *scope, ctes *cte, kind withQueries) [
 		p.writes = true
 		return p.update(s.UpdateStmt, l, ctes, kind)
 	case *pg.Node_DeleteStmt:
-		p.deletes = true
 		return p.delete(s.DeleteStmt, l, ctes, kind)
 	case *pg.Node_MergeStmt:
 		return p.merge(s.MergeStmt, l, ctes, kind)
@@ -245,6 +245,7 @@ func (p *planner) update(s *pg.UpdateStmt, l *level, ctes *cte, kind withQueries
 // delete plans a DELETE in place.
 func (p *planner) delete(s *pg.DeleteStmt, l *level, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
+	p.deleting(r.base)
 	if p.lite {
 		rv.Alias = nil // the deparser leaves out AS, which SQLite wants here
 	}

@@ -26,14 +26,14 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		run  func() error
 	}{
 		{"the server", r.readServer}, {"tables", r.readTables}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
-		{"foreign keys", r.readForeignKeys}, {"triggers", r.readTriggers}, {"rules", r.readRules}, {"policies", r.readPolicies},
+		{"foreign keys", r.readForeignKeys}, {"cascades", r.readCascades}, {"enumerations", r.readEnums}, {"triggers", r.readTriggers}, {"rules", r.readRules}, {"policies", r.readPolicies},
 	}
 	for _, step := range steps {
 		if err := step.run(); err != nil {
 			return nil, nil, fmt.Errorf("sqldb: reading %s from PostgreSQL's catalog failed: %w", step.what, redact(err))
 		}
 	}
-	cat := &sqlplan.Catalog{Dialect: sqlplan.PostgreSQL, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions, Types: o.Types}
+	cat := &sqlplan.Catalog{Dialect: sqlplan.PostgreSQL, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions, Types: o.Types, Enums: r.enums}
 	for name, t := range r.tables {
 		cat.Tables[name] = t.plan
 	}
@@ -48,6 +48,7 @@ type pgReader struct {
 	declared Schema
 	tables   map[string]*pgTable
 	role     string // the one that connects
+	enums    []string
 	problems []Problem
 }
 
@@ -144,8 +145,9 @@ func (r *pgReader) readTables() error {
 func (r *pgReader) readColumns() error {
 	err := r.each(`
 		SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '',
-		       a.attgenerated <> '' OR a.attidentity = 'a', coalesce(l.collisdeterministic, true)
+		       a.attgenerated <> '' OR a.attidentity = 'a', coalesce(l.collisdeterministic, true), y.typtype = 'e'
 		FROM pg_catalog.pg_attribute a
+		JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 		JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 		LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 		WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.oid, a.attnum`,
@@ -155,7 +157,7 @@ func (r *pgReader) readColumns() error {
 				c             sqlplan.Column
 				deterministic bool
 			)
-			if err := rows.Scan(&table, &c.Name, &c.Type, &c.NotNull, &c.HasDefault, &c.Generated, &deterministic); err != nil {
+			if err := rows.Scan(&table, &c.Name, &c.Type, &c.NotNull, &c.HasDefault, &c.Generated, &deterministic, &c.Enum); err != nil {
 				return err
 			}
 			t := r.tables[table].plan
@@ -216,6 +218,12 @@ func (r *pgReader) readIndexes() error {
 			k.what = "unique index " + k.index
 			if !r.check(table).uniqueKey(k) || !whole || !own || slices.Contains(k.columns, "") {
 				return nil
+			}
+			if k.constraint != "" {
+				if t.Constraints == nil {
+					t.Constraints = make(map[string][]string)
+				}
+				t.Constraints[k.constraint] = k.columns
 			}
 			if k.primary {
 				t.PrimaryKey = k.columns

@@ -26,7 +26,11 @@ func (e *sqliteEngine) introspect(ctx context.Context, s Schema, o *Options) (*s
 		problems = append(problems, r.problems...)
 		cat.Tables[name] = r.table
 	}
-	return cat, problems, nil
+	cascades, err := readSQLiteCascades(ctx, db, s, cat)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sqldb: reading the foreign keys of the SQLite file failed: %w", err)
+	}
+	return cat, append(problems, cascades...), nil
 }
 
 // rawSQLite connects without a guard, for introspection alone.

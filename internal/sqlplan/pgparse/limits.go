@@ -11,6 +11,8 @@ import (
 const (
 	// MaxLength is the longest text that is parsed, in bytes.
 	MaxLength = 256 << 10
+	// MaxTokens is the most tokens of a text. Planning takes a time that grows with them, some 10 µs each.
+	MaxTokens = 80_000
 	// MaxDepth bounds nesting, in units: one for each open parenthesis, bracket and operator of a chain such as
 	// a + b + c, one for each JOIN and UNION, two for a CASE and a nested SELECT.
 	//
@@ -22,13 +24,16 @@ const (
 
 // LimitError says that a text is over [MaxLength] or [MaxDepth].
 type LimitError struct {
-	What     string // "length" or "depth"
+	What     string // "length", "tokens" or "depth"
 	Position int    // the byte offset where the limit was passed, or -1
 }
 
 func (e *LimitError) Error() string {
-	if e.What == "length" {
+	switch e.What {
+	case "length":
 		return fmt.Sprintf("pgparse: the statement is longer than %d bytes", MaxLength)
+	case "tokens":
+		return fmt.Sprintf("pgparse: the statement has more than %d tokens", MaxTokens)
 	}
 	return fmt.Sprintf("pgparse: the statement is nested deeper than %d levels", MaxDepth)
 }
@@ -60,6 +65,9 @@ func (l *level) separate() {
 // check refuses what could overrun the parser's stack. It overestimates: an operator counts as if everything to its
 // left and to its right were nested in it.
 func check(tokens []*pg.ScanToken) error {
+	if len(tokens) > MaxTokens {
+		return &LimitError{What: "tokens", Position: int(tokens[MaxTokens].Start)}
+	}
 	levels := []*level{{}}
 	outer := 0 // the depth of all levels but the last
 	var previous pg.Token
