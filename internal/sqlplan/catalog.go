@@ -69,6 +69,9 @@ type Column struct {
 	Name string
 	// Type is the database's name of the type, such as "bigint" or "timestamp with time zone".
 	Type string
+	// Collated tells that the column has another collation than the database's own and "C". Whether two of different ones can
+	// be compared PostgreSQL decides when it meets a row.
+	Collated bool
 	// Enum tells that the type is an enumeration.
 	Enum       bool
 	NotNull    bool

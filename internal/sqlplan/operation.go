@@ -14,7 +14,7 @@ func (p *planner) operatorName(nodes []*pg.Node, position int32) string {
 	if !ok || len(fields) != 1 {
 		refuse("operator not in the allowlist", "OPERATOR()", position, "write the operator without a schema")
 	}
-	if _, _, allowed := builtin.Operator(p.engine, fields[0], builtin.Adapts, builtin.Adapts); !allowed {
+	if _, _, allowed := builtin.Operator(p.engine, fields[0], builtin.Adapts, builtin.Adapts); !allowed && (fields[0] != "@@" || p.lite) {
 		refuse("operator not in the allowlist", fields[0], position, "use another form; the documentation of package sqldb lists the operators")
 	}
 	return fields[0]
@@ -65,6 +65,7 @@ func (p *planner) binary(n *pg.Node, e *pg.A_Expr, in ctx) expr {
 		refuse("rows of different lengths", "", e.Location, "compare rows of the same length")
 	}
 	p.textSearch(op, left, right, e.Location)
+	within := len(left) == 1 && p.within(op, left[0], right[0])
 	if everything := slices.Concat(left, right); readsRows(everything) {
 		e.Lexpr, left = p.precomputed(e.Lexpr, left, in)
 		e.Rexpr, right = p.precomputed(e.Rexpr, right, in)
@@ -73,7 +74,7 @@ func (p *planner) binary(n *pg.Node, e *pg.A_Expr, in ctx) expr {
 	for i := range left {
 		var t bool
 		typ, t = p.operator(op, left[i], right[i])
-		total = total && t
+		total = total && (t || within)
 	}
 	if len(left) > 1 {
 		return p.strict(n, "bool", total, slices.Concat(left, right)...)
@@ -103,7 +104,7 @@ func (p *planner) prefix(n *pg.Node, e *pg.A_Expr, op string, in ctx) expr {
 	}
 	right := p.expr(e.Rexpr, in)
 	e.Rexpr = right.node
-	typ, total, _ := builtin.Operator(p.engine, op, builtin.None, right.typ)
+	typ, total, _ := builtin.Operator(p.engine, op, builtin.Nothing, right.typ)
 	return p.strict(n, typ, total, right)
 }
 
@@ -139,7 +140,7 @@ func (p *planner) textSearch(op string, left, right []expr, position int32) {
 		if i < len(right) {
 			r = right[i].typ
 		}
-		if l != "tsvector" && l != "tsquery" && r != "tsvector" && r != "tsquery" && l != "text" {
+		if _, _, allowed := builtin.Operator(p.engine, op, l, r); !allowed {
 			refuse("operator not in the allowlist", "@@", position, "use jsonb_path_match for jsonb; for full text search say to_tsvector, to_tsquery or ::tsquery")
 		}
 	}

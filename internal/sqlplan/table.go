@@ -54,7 +54,7 @@ func (p *planner) columnsOf(t *Table) []column {
 
 func (p *planner) typeOfColumn(c Column) builtin.Type {
 	switch {
-	case p.lite:
+	case p.lite || c.Collated:
 		return builtin.Unknown
 	case c.Enum:
 		return builtin.Type("enum:" + c.Type)

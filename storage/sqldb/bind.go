@@ -88,16 +88,34 @@ func check(p sqlplan.Param, v driver.Value) error {
 		}
 	}
 	if p.Count {
-		return checkCount(v)
+		if err := checkCount(v); err != nil {
+			return err
+		}
+	}
+	text, isText := textOf(v)
+	switch {
+	case !isText:
+		return nil // the database takes no other value for JSON or a query, or converts it to a short one
+	case p.Nesting && sqlplan.Depth(text) > sqlplan.MaxNesting:
+		return fmt.Errorf("JSON in a search is nested at most %d deep", sqlplan.MaxNesting)
+	case p.Query && len(text) > sqlplan.MaxQuery:
+		return fmt.Errorf("a search query has at most %d bytes", sqlplan.MaxQuery)
 	}
 	return nil
 }
 
-func checkPattern(v driver.Value, tail bool) error {
-	text, isText := v.(string)
-	if b, isBytes := v.([]byte); isBytes {
-		text, isText = string(b), true
+func textOf(v driver.Value) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case []byte:
+		return string(v), true
 	}
+	return "", false
+}
+
+func checkPattern(v driver.Value, tail bool) error {
+	text, isText := textOf(v)
 	switch {
 	case !isText:
 		return fmt.Errorf("a LIKE pattern must be a string, not a %T", v)

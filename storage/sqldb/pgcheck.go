@@ -145,7 +145,8 @@ func (r *pgReader) readTables() error {
 func (r *pgReader) readColumns() error {
 	err := r.each(`
 		SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '',
-		       a.attgenerated <> '' OR a.attidentity = 'a', coalesce(l.collisdeterministic, true), y.typtype = 'e'
+		       a.attgenerated <> '' OR a.attidentity = 'a', coalesce(l.collisdeterministic, true), y.typtype = 'e',
+		       a.attcollation <> 0 AND a.attcollation <> 'pg_catalog."default"'::regcollation AND a.attcollation <> 'pg_catalog."C"'::regcollation
 		FROM pg_catalog.pg_attribute a
 		JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 		JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
@@ -157,7 +158,7 @@ func (r *pgReader) readColumns() error {
 				c             sqlplan.Column
 				deterministic bool
 			)
-			if err := rows.Scan(&table, &c.Name, &c.Type, &c.NotNull, &c.HasDefault, &c.Generated, &deterministic, &c.Enum); err != nil {
+			if err := rows.Scan(&table, &c.Name, &c.Type, &c.NotNull, &c.HasDefault, &c.Generated, &deterministic, &c.Enum, &c.Collated); err != nil {
 				return err
 			}
 			t := r.tables[table].plan

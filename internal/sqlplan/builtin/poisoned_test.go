@@ -1,0 +1,136 @@
+package builtin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// poisoned is a database with a table of poisonous values for each type.
+type poisoned struct {
+	*pgx.Conn
+	version int
+	tables  map[Type]string
+}
+
+// setup makes the types that the catalogue speaks of, and deepest(), the deepest jsonb that can be built without
+// parsing it.
+const setup = `
+CREATE EXTENSION IF NOT EXISTS citext;
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+CREATE FUNCTION deepest() RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE v jsonb := '1'; step jsonb;
+BEGIN
+	LOOP v := jsonb_build_array(v); END LOOP;
+EXCEPTION WHEN statement_too_complex THEN RETURN v;
+END $$;
+CREATE FUNCTION failure(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE n bigint;
+BEGIN
+	EXECUTE query INTO n;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE || ' ' || left(SQLERRM, 100);
+END $$;`
+
+func poisonedBy(t testing.TB, conn *pgx.Conn) *poisoned {
+	t.Helper()
+	p := &poisoned{Conn: conn, tables: map[Type]string{}}
+	p.must(t, setup)
+	if err := p.QueryRow(t.Context(), "SELECT current_setting('server_version_num')::int / 10000").Scan(&p.version); err != nil {
+		t.Fatal(err)
+	}
+	for typ, values := range poison {
+		if p.version >= 17 {
+			values = slices.Concat(values, poison17[typ])
+		}
+		p.fill(t, typ, values)
+	}
+	p.must(t, "INSERT INTO "+p.tables["jsonb"]+"(v) SELECT deepest()")
+	for _, element := range elements {
+		p.arrays(t, element)
+	}
+	return p
+}
+
+func (p *poisoned) must(t testing.TB, query string) {
+	t.Helper()
+	if _, err := p.Exec(t.Context(), query); err != nil {
+		t.Fatalf("%.300s: %v", query, err)
+	}
+}
+
+// sqlType is a type as SQL names it.
+func sqlType(t Type) string {
+	return strings.TrimPrefix(string(t), "enum:")
+}
+
+func (p *poisoned) create(t testing.TB, typ Type) string {
+	t.Helper()
+	name := "p_" + strings.ReplaceAll(sqlType(typ), "[]", "_array")
+	p.must(t, fmt.Sprintf("CREATE TABLE %s (id int GENERATED ALWAYS AS IDENTITY, v %s)", name, sqlType(typ)))
+	p.tables[typ] = name
+	return name
+}
+
+func (p *poisoned) fill(t testing.TB, typ Type, values []string) {
+	t.Helper()
+	name := p.create(t, typ)
+	start := time.Now()
+	defer func() { println(typ, time.Since(start).String()) }()
+	p.must(t, "INSERT INTO "+name+"(v) VALUES (NULL)")
+	for _, v := range values {
+		insert := func(depth int) string {
+			return fmt.Sprintf("INSERT INTO %s(v) SELECT (%s)::%s", name, strings.ReplaceAll(v, "DEPTH", fmt.Sprint(depth)), sqlType(typ))
+		}
+		if !strings.Contains(v, "DEPTH") {
+			p.must(t, insert(0))
+			continue
+		}
+		low, high := 1, 1<<17 // the greatest depth that is known to pass, and the least that is thought to fail
+		for high-low > 1 {
+			middle := (low + high) / 2
+			if p.passes(t.Context(), insert(middle)) {
+				low = middle
+			} else {
+				high = middle
+			}
+		}
+		p.must(t, insert(low))
+	}
+}
+
+// passes tells whether a statement succeeds, and undoes it.
+func (p *poisoned) passes(ctx context.Context, query string) bool {
+	tx, err := p.Begin(ctx)
+	if err != nil {
+		return false
+	}
+	defer tx.Rollback(ctx)
+	_, err = tx.Exec(ctx, query)
+	return err == nil
+}
+
+// arrays makes the table of an element type's arrays: of every shape, with bounds of every kind.
+func (p *poisoned) arrays(t testing.TB, element Type) {
+	t.Helper()
+	name, from, typ := p.create(t, element+"[]"), p.tables[element], sqlType(element)
+	p.must(t, fmt.Sprintf(`INSERT INTO %[1]s(v)
+		WITH y AS (SELECT a.v AS a, b.v AS b FROM %[2]s a, %[2]s b WHERE a.id = 2 AND b.id = 3)
+		SELECT NULL UNION ALL SELECT '{}'::%[3]s[] UNION ALL SELECT ARRAY[NULL]::%[3]s[] UNION ALL
+		SELECT array(SELECT v FROM %[2]s) UNION ALL SELECT array(SELECT v FROM %[2]s WHERE v IS NOT NULL) UNION ALL
+		SELECT array(SELECT v FROM %[2]s WHERE v IS NOT NULL ORDER BY id DESC) UNION ALL
+		SELECT ARRAY[a] FROM y UNION ALL SELECT ARRAY[a, b] FROM y UNION ALL SELECT ARRAY[b, a, NULL] FROM y UNION ALL
+		SELECT ARRAY[ARRAY[a, b], ARRAY[b, NULL]] FROM y UNION ALL SELECT ARRAY[ARRAY[a]] FROM y UNION ALL
+		SELECT ARRAY[ARRAY[ARRAY[a, b]], ARRAY[ARRAY[b, a]]] FROM y UNION ALL
+		SELECT array_fill(a, ARRAY[2], ARRAY[-2147483648]) FROM y UNION ALL
+		SELECT array_fill(a, ARRAY[2], ARRAY[2147483645]) FROM y UNION ALL
+		SELECT array_fill(a, ARRAY[2, 2], ARRAY[-5, 5]) FROM y UNION ALL
+		SELECT array_fill(a, ARRAY[1, 1, 1, 1, 1, 1]) FROM y UNION ALL
+		SELECT array_fill(NULL::%[3]s, ARRAY[20000]) UNION ALL
+		SELECT array_fill(b, ARRAY[2000]) FROM y`, name, from, typ))
+}
