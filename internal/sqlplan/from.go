@@ -1,6 +1,7 @@
 package sqlplan
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -127,6 +128,9 @@ func (f *from) cteReference(rv *pg.RangeVar, c *cte) (*pg.Node, *relation) {
 	}
 	r.alias = p.unique(r.name)
 	r.columns = p.renamed(c.columns, colnames, r.name, rv.Location)
+	if all := p.distinct(r.columns); all != nil {
+		colnames = all
+	}
 	rv.Relname = c.alias
 	rv.Alias = &pg.Alias{Aliasname: r.alias, Colnames: strs(colnames...)}
 	return &pg.Node{Node: &pg.Node_RangeVar{RangeVar: rv}}, r
@@ -146,10 +150,39 @@ func (p *planner) renamed(columns []column, colnames []string, relation string, 
 		refuse("more column aliases than columns", relation, position, "name at most as many columns as there are")
 	}
 	out := append([]column(nil), columns...)
+	for i := range out {
+		out[i].as = ""
+	}
 	for i, name := range colnames {
 		out[i].name = name
 	}
 	return out
+}
+
+// distinct gives columns that share a name names of their own in the plan, and returns the names of all; nil where there are
+// none.
+func (p *planner) distinct(columns []column) []string {
+	seen, again := map[string]bool{}, false
+	for _, c := range columns {
+		again = again || seen[c.name]
+		seen[c.name] = true
+	}
+	if !again || p.lite {
+		return nil
+	}
+	used := map[string]bool{}
+	all := make([]string, len(columns))
+	for i := range columns {
+		name := columns[i].name
+		for n := 2; used[name] || name != columns[i].name && seen[name]; n++ {
+			name = fmt.Sprint(columns[i].name, "_", n)
+		}
+		used[name] = true
+		if all[i] = name; name != columns[i].name {
+			columns[i].as = name
+		}
+	}
+	return all
 }
 
 // subquery plans a query in FROM.
@@ -178,6 +211,9 @@ func (f *from) subquery(sub *pg.RangeSubselect, left fragment) *relation {
 		refuse("column aliases", r.name, -1, "name the columns inside the subquery; SQLite has no column aliases")
 	}
 	r.columns = p.renamed(q.columns, colnames, r.name, -1)
+	if all := p.distinct(r.columns); all != nil {
+		colnames = all
+	}
 	r.alias = p.unique(r.name)
 	sub.Alias = &pg.Alias{Aliasname: r.alias, Colnames: strs(colnames...)}
 	return r
@@ -224,10 +260,11 @@ func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
 			r.columns[i].name = r.name
 		}
 	}
+	p.distinct(r.columns)
 	r.alias = p.unique(r.name)
 	rf.Alias = &pg.Alias{Aliasname: r.alias}
 	for _, c := range r.columns {
-		rf.Alias.Colnames = append(rf.Alias.Colnames, str(c.name))
+		rf.Alias.Colnames = append(rf.Alias.Colnames, str(cmp.Or(c.as, c.name)))
 	}
 	return r
 }

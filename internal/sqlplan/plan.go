@@ -62,6 +62,17 @@ const (
 	Index                // replaced by the blind index value for Table and Column under index key IndexVersion
 )
 
+// TenantType is what a tenant column holds of a tenant's id.
+type TenantType uint8
+
+// The types. Several texts are one UUID or one integer: only the canonical one may be a tenant's id then, or two tenants would
+// share their rows.
+const (
+	TenantText    TenantType = iota
+	TenantUUID               // lower case, with hyphens
+	TenantInteger            // decimal, without leading zeros or a plus
+)
+
 // Param makes one database parameter.
 type Param struct {
 	Source Source
@@ -71,6 +82,8 @@ type Param struct {
 	// int64 nor float64 exactly is a string.
 	Const any
 	Use   Use
+	// TenantType is the type of the tenant column, with FromTenant.
+	TenantType TenantType
 	// Table and Column name the sealed column (not the index column) for Seal and Index.
 	Table, Column string
 	// Pattern tells that the value is a LIKE pattern: one for which [LoneEscape] is true must be refused, because the

@@ -101,26 +101,35 @@ func (p *planner) tenant(t *Table, store bool) *pg.Node {
 	if c == nil {
 		refuse("table without its tenant column", t.Name, -1, "correct the schema")
 	}
-	if !p.tenantType(c.Type) {
-		refuse("tenant column of an unsuitable type", t.Name+"."+c.Name, -1, "make it text, varchar or uuid")
+	typ, ok := p.tenantType(c.Type)
+	if !ok {
+		refuse("tenant column of an unsuitable type", t.Name+"."+c.Name, -1, "make it text, varchar, uuid, bigint or integer")
 	}
 	slot := ""
 	if !p.lite && !strings.EqualFold(c.Type, "text") {
 		slot = fmt.Sprint(strings.ToLower(c.Type), store)
 	}
-	return p.param(Param{Source: FromTenant, Use: AsIs}, slot)
+	return p.param(Param{Source: FromTenant, Use: AsIs, TenantType: typ}, slot)
 }
 
-// tenantType admits types whose equality is that of the text's bytes: not citext, not a blank-padded char, and in
-// SQLite no numeric affinity, under which '1' equals '01'.
-func (p *planner) tenantType(name string) bool {
+// tenantType admits types whose equality is that of the ids: text by its bytes, and UUIDs and integers, of which a tenant's
+// id must be the canonical text ([Param.TenantType]). Not citext, not a blank-padded char, and in SQLite no numeric
+// affinity, under which '1' equals '01'.
+func (p *planner) tenantType(name string) (TenantType, bool) {
 	name = strings.ToLower(name)
 	if p.lite {
-		return !strings.Contains(name, "int") &&
+		return TenantText, !strings.Contains(name, "int") &&
 			(strings.Contains(name, "text") || strings.Contains(name, "char") || strings.Contains(name, "clob"))
 	}
-	base, _, _ := strings.Cut(name, "(")
-	return contains("text varchar uuid", base) || base == "character varying"
+	switch base, _, _ := strings.Cut(name, "("); base {
+	case "text", "varchar", "character varying":
+		return TenantText, true
+	case "uuid":
+		return TenantUUID, true
+	case "bigint", "integer":
+		return TenantInteger, true
+	}
+	return TenantText, false
 }
 
 // scopedTo is the tenant predicate for t under an alias.

@@ -1,6 +1,7 @@
 package sqlplan
 
 import (
+	"cmp"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -11,6 +12,8 @@ import (
 // column is one column of a relation or of a query's result.
 type column struct {
 	name string
+	// as is what the plan calls it, where another column of its relation has the same name.
+	as string
 	// table and column are where the value comes from, unchanged; empty for a computed value.
 	table, column string
 	sealed        bool
@@ -188,7 +191,7 @@ func (p *planner) lookup(r *relation, name string, position int32) *visible {
 func (p *planner) use(v *visible) expr {
 	p.touch(&v.column)
 	v.rel.used = append(v.rel.used, v.name)
-	e := expr{node: p.columnRef(v.rel.alias, v.name), typ: v.typ, total: v.total || v.rel.behind, rels: relset{v.rel}, column: v}
+	e := expr{node: p.columnRef(v.rel.alias, cmp.Or(v.as, v.name)), typ: v.typ, total: v.total || v.rel.behind, rels: relset{v.rel}, column: v}
 	if v.full == nil {
 		return e
 	}

@@ -71,7 +71,7 @@ func output(e expr, name string) column {
 	if e.column != nil {
 		c = e.column.column
 	}
-	c.name, c.total = name, e.total
+	c.name, c.as, c.total = name, "", e.total
 	return c
 }
 
@@ -115,6 +115,7 @@ func (p *planner) star(ref *pg.ColumnRef, s *scope) []visible {
 		if len(s.relations) == 0 {
 			refuse("* without FROM", "*", ref.Location, "name the columns")
 		}
+		p.unambiguous(s.columns, ref.Location)
 		return s.columns
 	}
 	// t.* of a relation around this query is legal SQL; it is expanded like one of this query.
@@ -122,7 +123,21 @@ func (p *planner) star(ref *pg.ColumnRef, s *scope) []visible {
 	if r == nil {
 		refuse("unknown table", qualifier[len(qualifier)-1]+".*", ref.Location, "name a table or an alias of FROM")
 	}
-	return show(r).columns
+	columns := show(r).columns
+	p.unambiguous(columns, ref.Location)
+	return columns
+}
+
+// unambiguous refuses * for SQLite where it takes two columns of one relation for one, as it has no column aliases.
+func (p *planner) unambiguous(columns []visible, position int32) {
+	seen := map[[2]string]bool{}
+	for _, v := range columns {
+		key := [2]string{v.rel.alias, foldASCII(v.name)}
+		if p.lite && seen[key] {
+			refuse("ambiguous column", v.name, position, "give the columns of the subquery different names")
+		}
+		seen[key] = true
+	}
 }
 
 // clauses plans everything of a SELECT that follows WHERE, but LIMIT.

@@ -36,6 +36,9 @@ func (p *planner) wholeRow(function string, n *pg.Node, in ctx) (row expr, ok bo
 		if v.sealed || r.target && r.base.hasHidden() {
 			refuse("whole row of a table with sealed columns", r.name, ref.Location, "select its plain columns in a subquery and take that one's row")
 		}
+		if v.as != "" {
+			refuse("whole row with two columns of one name", r.name+"."+v.name, ref.Location, "give the columns of the subquery different names")
+		}
 		row.total = row.total && p.use(v).total
 	}
 	// The form with * means the row, whatever columns are named like the relation.

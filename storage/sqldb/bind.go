@@ -40,7 +40,7 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	var v driver.Value
 	switch p.Source {
 	case sqlplan.FromTenant:
-		return pass.Tenant().String(), nil
+		return canonicalTenant(pass.Tenant().String(), p.TenantType)
 	case sqlplan.FromCaller:
 		if p.Caller < 1 || p.Caller > len(args) {
 			return nil, errors.New("the plan asks for a parameter that was not given")

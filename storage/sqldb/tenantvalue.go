@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/storage"
 )
 
@@ -31,6 +32,26 @@ func (d *database) checkTenants(ctx context.Context, a *access, args []driver.Na
 		return err
 	}
 	return nil
+}
+
+// canonicalTenant returns a tenant's id as it is bound for a tenant column of a type. Of a UUID or an integer it must be the
+// canonical text: two tenants whose ids are spellings of one value would share their rows.
+func canonicalTenant(id string, typ sqlplan.TenantType) (driver.Value, error) {
+	switch typ {
+	case sqlplan.TenantText:
+		return id, nil
+	case sqlplan.TenantUUID:
+		if u, err := uuid.Parse(id); err == nil && u.String() == id {
+			return id, nil
+		}
+		return nil, errors.New("the tenant column is a uuid, and the tenant's id is not a UUID in its canonical form (lower case, with hyphens)")
+	case sqlplan.TenantInteger:
+		if i, err := strconv.ParseInt(id, 10, 64); err == nil && strconv.FormatInt(i, 10) == id {
+			return i, nil
+		}
+		return nil, errors.New("the tenant column is an integer, and the tenant's id is not one in its canonical form (decimal, without leading zeros)")
+	}
+	return nil, errors.New("the plan has a tenant column of an unknown type")
 }
 
 // sameTenant tells whether a value is a tenant's id as the database would store it. A UUID has several spellings.
