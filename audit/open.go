@@ -191,9 +191,9 @@ func (w *writer) repair(r *replay) error {
 			return fmt.Errorf("audit: cutting the unfinished end of %s: %w; %s", a.name, err, remedy(err))
 		}
 	}
-	for _, name := range r.lonely {
+	for _, name := range r.unused {
 		if err := ignoreMissing(d.fs.Remove(name)); err != nil {
-			return fmt.Errorf("audit: removing the leaves of a segment that was never made: %w", err)
+			return fmt.Errorf("audit: removing a segment that was begun and never written to: %w", err)
 		}
 	}
 	if err := rewrite(d.fs, d.lines.name, r.tail.sealed, r.tail.size); err != nil {

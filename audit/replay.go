@@ -51,7 +51,7 @@ type replay struct {
 	nonce      string   // of the chain of the newest session; "" for none
 	recovered  []Span   // events that audit.recovered says nothing authenticates
 	segments   []int64  // the first index of each
-	lonely     []string // leaves of a segment that was never made
+	unused     []string // files of a segment that was begun and never written to
 	tail       tail
 	sealed     checkpoint // the newest checkpoint
 	end        sealedEnd  // what stands there
@@ -63,6 +63,7 @@ type replay struct {
 	hash        tlog.Hash // of the newest line
 	checkpoints *checkpointReader
 	required    int64       // bytes of checkpoints that were there before the events were looked at
+	requiredN   int64       // events that those seal, as far as they are reached
 	next        *checkpoint // the first one that the tree has not reached
 	batches     batchReader
 	read, total int64 // bytes, for progress
@@ -135,12 +136,12 @@ func (r *replay) finish() error {
 	if len(r.pins) > 0 {
 		return r.tampered(segmentsName, -1, "a pin knows %d events and only %d are there: the log was cut", r.pins[0].Size, r.tree.size)
 	}
-	for _, name := range r.lonely {
-		if name != leavesPath(r.dir, r.tree.size) {
-			return r.tampered(r.rel(name), -1, "the segment is missing and its leaves are there")
+	for _, name := range r.unused {
+		if name != leavesPath(r.dir, r.tree.size) && name != segmentPath(r.dir, r.tree.size) {
+			return r.alone(name)
 		}
 	}
-	if n := r.tail.first + r.tail.leaves; n < r.sealed.tree.N {
+	if n := r.tail.first + r.tail.leaves; n < r.requiredN {
 		return r.tampered(r.rel(leavesPath(r.dir, r.tail.first)), n, "its leaf hash is missing although a checkpoint seals it")
 	}
 	r.cpEnd, r.cpTorn = r.checkpoints.end, r.checkpoints.torn
@@ -248,33 +249,54 @@ func (r *replay) list() error {
 	for _, first := range r.segments {
 		delete(leaves, first)
 	}
-	last := r.segments[len(r.segments)-1]
-	for first := range leaves {
-		name := leavesPath(r.dir, first)
-		// A new segment's names are synced together before anything is in its files: power may have left one of them.
-		if info, err := r.fs.Lstat(name); err != nil || info.Size() > 0 || first < last {
-			return errors.Join(r.tampered(r.rel(segmentPath(r.dir, first)), first, "the segment is missing and its leaves are there"), ignoreMissing(err))
-		}
-		r.lonely = append(r.lonely, name)
-	}
-	return r.measure(last)
+	return r.measure(leaves)
 }
 
-// measure notes how long the last segment's files are; the leaves first, for the lines are always ahead of them.
-func (r *replay) measure(last int64) error {
-	r.tail.limit, r.tail.leafLimit = 0, 0
-	info, err := r.fs.Lstat(leavesPath(r.dir, last))
-	if err == nil {
-		r.tail.leafLimit = info.Size()
-		info, err = r.fs.Lstat(segmentPath(r.dir, last))
-	} else if errors.Is(err, fs.ErrNotExist) {
-		info, err = r.fs.Lstat(segmentPath(r.dir, last))
+// measure notes how long the last segment's files are; the leaves first, for the lines are always ahead of them. A new
+// segment's two names are synced together before anything is in its files, so power may have left one of them or both,
+// empty: then the one before is the last. Alone are leaves without a segment.
+func (r *replay) measure(alone map[int64]bool) error {
+	for {
+		last := r.segments[len(r.segments)-1]
+		leaves, err := r.size(leavesPath(r.dir, last))
+		if err != nil {
+			return err
+		}
+		lines, err := r.size(segmentPath(r.dir, last))
+		if err != nil {
+			return err
+		}
+		r.tail.limit, r.tail.leafLimit = lines, leaves
+		if lines+leaves > 0 || len(r.segments) == 1 {
+			break
+		}
+		r.segments = r.segments[:len(r.segments)-1]
+		r.unused = append(r.unused, segmentPath(r.dir, last), leavesPath(r.dir, last))
+	}
+	for first := range alone {
+		name := leavesPath(r.dir, first)
+		if size, err := r.size(name); err != nil || size > 0 || first < r.segments[len(r.segments)-1] {
+			return errors.Join(err, r.alone(name))
+		}
+		r.unused = append(r.unused, name)
+	}
+	return nil
+}
+
+func (r *replay) alone(name string) error {
+	return r.tampered(r.rel(name), -1, "its segment is missing, and no event could be in it")
+}
+
+// size returns the length of a file, 0 for one that is missing.
+func (r *replay) size(name string) (int64, error) {
+	info, err := r.fs.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
 	}
 	if err != nil {
-		return fmt.Errorf("audit: %w", err)
+		return 0, fmt.Errorf("audit: %w", err)
 	}
-	r.tail.limit = info.Size()
-	return nil
+	return info.Size(), nil
 }
 
 // line takes in one event that a checkpoint seals. Leaf is its recorded hash, or as much of it as there is.
@@ -361,7 +383,9 @@ func (r *replay) milestones(file string, line []byte) error {
 		if root != r.next.tree.Hash {
 			return r.tampered(file, n-1, "the events up to here are not those that checkpoint %d seals; one between %d and here differs", r.next.number, r.sealed.tree.N)
 		}
-		r.sealed = *r.next
+		if r.sealed = *r.next; !r.behind() {
+			r.requiredN = n
+		}
 		r.tail.sealed = r.tail.size
 		r.end = sealedEnd{r.lastCode, r.nonce, 0}
 		if t, ok := parseTag(line); ok {
