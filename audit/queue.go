@@ -150,6 +150,7 @@ func (l *Log) enqueue(it *item) error {
 		if l.err != nil {
 			return l.err
 		}
+		l.unblock()
 		l.stats.Refused++
 		return fmt.Errorf("%w: %d MiB of events wait for the disk that holds %s; see what keeps it busy", ErrUnavailable, maxWaiting>>20, l.dir)
 	}

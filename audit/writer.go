@@ -172,10 +172,10 @@ func (w *writer) write(b *batch) error {
 	if err := w.log.lock.Held(); err != nil {
 		return err
 	}
+	b.acknowledge(nil)
 	if w.chain != nil {
 		w.chain.advance()
 	}
-	b.acknowledge(nil)
 	w.absorb(b)
 	return nil
 }
