@@ -1,117 +1,75 @@
 package audit
 
 import (
-	"context"
-	"fmt"
 	"strconv"
-	"time"
 
-	"github.com/strongroom-go/strongroom/tenant"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
-// maxPending bounds the bytes that wait for the disk. It is reached only while the disk hangs.
-const maxPending = 32 << 20
-
-// batch is a group of events that share one write and one sync.
+// batch is the lines that share one write and one sync. The writer has one and uses it again and again.
 type batch struct {
 	buf    []byte
-	events []queued
-	done   chan struct{} // closed when err is set
-	err    error
+	lines  []batchLine
+	hashes []tlog.Hash // of the lines
+	items  []*item
 }
 
-// queued is one line of a batch.
-type queued struct {
+// batchLine is one line of a batch.
+type batchLine struct {
 	end    int          // its end in buf, newline included
-	tenant *tenantState // nil for a head leaf
+	tenant *tenantState // whose tree it enters; nil for none
+	item   *item        // whom to tell; nil for nobody
 }
 
-// enqueue gives the line that encoder.event began its sequence number and puts it into the batch that goes to the disk
-// next.
-func (l *Log) enqueue(id tenant.ID, line []byte) (*batch, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return nil, l.err
+func (b *batch) reset() {
+	const keep = 2 * maxBatch // a burst's buffer is not kept for ever
+	if cap(b.buf) > keep {
+		b.buf = nil
 	}
-	b := l.pending
-	if b == nil {
-		b = l.newBatch()
-		l.pending = b
+	clear(b.items)
+	clear(b.lines)
+	b.buf, b.lines, b.hashes, b.items = b.buf[:0], b.lines[:0], b.hashes[:0], b.items[:0]
+}
+
+// add appends an event with its tenant's next number. One of no tenant's numbers has none.
+func (b *batch) add(line []byte, t *tenantState, it *item) {
+	if t != nil {
+		t.assigned++
+		b.buf = strconv.AppendInt(append(b.buf, line...), t.assigned, 10)
+	} else {
+		b.buf = append(b.buf, line[:len(line)-len(sequenceKey)]...)
 	}
-	if len(b.buf)+len(line) > maxPending {
-		return nil, fmt.Errorf("%w: %d MiB of events wait for the disk that holds %s; see what keeps it busy", ErrUnavailable, maxPending>>20, l.dir)
-	}
-	t := l.tenants[id]
-	if t == nil {
-		t = &tenantState{id: id}
-		l.tenants[id] = t
-	}
-	t.assigned++
-	b.buf = append(b.buf, line...)
-	b.buf = strconv.AppendInt(b.buf, t.assigned, 10)
 	b.buf = append(b.buf, lineEnd...)
-	b.events = append(b.events, queued{len(b.buf), t})
-	if len(b.events) == 1 {
-		select {
-		case l.wake <- struct{}{}:
-		default: // the writer has not yet seen an earlier one and will find this batch too
+	b.lines = append(b.lines, batchLine{len(b.buf), t, it})
+}
+
+// hash computes the lines' leaf hashes, and ends the last line with the tag that authenticates them, where there is a
+// chain.
+func (b *batch) hash(h *leafHasher, c *chain, first int64) {
+	start := 0
+	for _, l := range b.lines {
+		b.hashes = append(b.hashes, h.leaf(b.buf[start:l.end-1]))
+		start = l.end
+	}
+	if c == nil {
+		return
+	}
+	last := len(b.lines) - 1
+	start = 0
+	if last > 0 {
+		start = b.lines[last-1].end
+	}
+	b.buf = appendTag(b.buf[:len(b.buf)-len(lineEnd)], c.position, c.mac(first, b.hashes))
+	b.lines[last].end = len(b.buf)
+	b.hashes[last] = h.leaf(b.buf[start : len(b.buf)-1])
+}
+
+// acknowledge tells everybody who waits.
+func (b *batch) acknowledge(err error) {
+	for i := range b.lines {
+		if it := b.lines[i].item; it != nil {
+			b.lines[i].item = nil
+			it.done <- err
 		}
 	}
-	return b, nil
-}
-
-// newBatch returns an empty batch that reuses the memory of an older one. l.mu is held.
-func (l *Log) newBatch() *batch {
-	b := &batch{done: make(chan struct{})}
-	if n := len(l.free); n > 0 {
-		b.buf, b.events = l.free[n-1].buf[:0], l.free[n-1].events[:0]
-		l.free = l.free[:n-1]
-	}
-	return b
-}
-
-// recycle keeps a finished batch's memory for later ones; the batch itself stays with those who wait for it.
-func (l *Log) recycle(b *batch) {
-	const keep = 1 << 20 // a burst's buffers are not kept for ever
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if cap(b.buf) <= keep && len(l.free) < 2 {
-		l.free = append(l.free, batch{buf: b.buf, events: b.events})
-	}
-	b.buf, b.events = nil, nil
-}
-
-// take returns the waiting batch, or nil.
-func (l *Log) take() *batch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.pending
-	l.pending = nil
-	return b
-}
-
-// wait waits until the batch is as durable as the log promises.
-func (l *Log) wait(ctx context.Context, b *batch) error {
-	timer := l.timers.Get().(*time.Timer)
-	timer.Reset(l.opts.Timeout)
-	defer func() {
-		timer.Stop()
-		l.timers.Put(timer)
-	}()
-	select {
-	case <-b.done:
-		return b.err
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-	select {
-	case <-b.done: // it came true at the same moment
-		return b.err
-	default:
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("audit: the caller gave up before the event was known to be on the disk; it may get there yet: %w", err)
-	}
-	return fmt.Errorf("%w: the disk that holds %s did not confirm the event within %v; it may get there yet", ErrUnavailable, l.dir, l.opts.Timeout)
 }

@@ -98,12 +98,8 @@ func (r *checkpointReader) next() (checkpoint, error) {
 	for range checkpointLines + 1 {
 		line, err := r.r.ReadSlice('\n')
 		msg = append(msg, line...)
-		if err == io.EOF {
-			if !beginsCheckpoint(msg, r.origin) {
-				return checkpoint{}, &noteError{r.last.number + 1, "the file ends with something that is no beginning of a checkpoint"}
-			}
-			r.torn = int64(len(msg))
-			return checkpoint{}, io.EOF
+		if err == io.EOF || bytes.IndexByte(line, 0) >= 0 && (err == nil || errors.Is(err, bufio.ErrBufferFull)) {
+			return checkpoint{}, r.tail(msg)
 		}
 		if errors.Is(err, bufio.ErrBufferFull) || len(msg) > 8<<10 {
 			return checkpoint{}, &noteError{r.last.number + 1, "it has no end"}
@@ -128,6 +124,55 @@ func (r *checkpointReader) next() (checkpoint, error) {
 	}
 	r.last, r.end = c, r.end+int64(len(msg))
 	return c, nil
+}
+
+// tail looks at what stands behind the last whole note, of which msg has been read: io.EOF where a write that was cut
+// short may have left it.
+func (r *checkpointReader) tail(msg []byte) error {
+	const most = 1 << 20
+	rest, err := io.ReadAll(io.LimitReader(r.r, most))
+	msg = append(msg, rest...)
+	r.torn = int64(len(msg))
+	torn := beginsCheckpoint(msg, r.origin)
+	if zero := bytes.IndexByte(msg, 0); zero >= 0 {
+		torn = beginsCheckpoint(msg[:zero], r.origin) && r.unfilled(msg)
+	}
+	for block := make([]byte, 64<<10); err == nil && len(rest) > 0; { // of most bytes and more, only zeros are left unread
+		var n int
+		n, err = r.r.Read(block)
+		r.torn += int64(n)
+		torn = torn && len(bytes.Trim(block[:n], "\x00")) == 0
+	}
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if !torn {
+		return &noteError{r.last.number + 1, "the file ends with something that is no beginning of a checkpoint"}
+	}
+	return io.EOF
+}
+
+// unfilled tells whether the zeros in b may stand where the file was extended and a loss of power kept its content from
+// the disk: to the end of the file, or in whole sectors. A note that lacks nothing but its last byte is no such thing,
+// unless that byte has a sector to itself: it was changed.
+func (r *checkpointReader) unfilled(b []byte) bool {
+	const sector = 512
+	aligned := func(at int) bool { return (r.end+int64(at))%sector == 0 }
+	for at := 0; at < len(b); {
+		if b[at] != 0 {
+			at++
+			continue
+		}
+		from := at
+		for at < len(b) && b[at] == 0 {
+			at++
+		}
+		whole := from == len(b)-1 && bytes.Count(b, []byte("\n")) == checkpointLines
+		if toEnd := at == len(b); whole && !aligned(from) || !toEnd && (from > 0 && !aligned(from) || !aligned(at)) {
+			return false
+		}
+	}
+	return true
 }
 
 // noteError is about a checkpoint that was tampered with.

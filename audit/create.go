@@ -77,7 +77,7 @@ func (l *Log) create(undo *undo) error {
 	if err != nil {
 		return fmt.Errorf("audit: cannot create a log in %s: %w; %s", l.dir, err, remedy(err))
 	}
-	err = w.announce("")
+	err = l.begin(w, nil)
 	if err == nil {
 		err = l.commitCreation(c, undo)
 	}

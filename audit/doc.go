@@ -9,7 +9,8 @@
 // Somebody who can change the log's files afterwards, but has not its signing key: every event is a leaf of a Merkle
 // tree (RFC 6962) whose root is signed once a second, every tenant's events are numbered without gaps, and every
 // checkpoint holds the hash of the one before. An event that was changed, taken out, put in, moved or repeated is found,
-// and so is a checkpoint. Events of the last second, not yet under a checkpoint, are defended only by their hashes.
+// and so is a checkpoint. Events of the last second, not yet under a checkpoint, are authenticated by the chain of their
+// session, which the next opening checks: see "The tail".
 //
 // Somebody who has the key too, or who cuts the end of the log off together with its checkpoints: only with a pin, a
 // checkpoint kept where they cannot reach ([Log.Checkpoint]). Without one, Verify says "unpinned".
@@ -22,6 +23,38 @@
 //
 // It does not defend against code inside the recording process, which can record what it likes, nor against the loss of
 // the whole directory: ship the files elsewhere as they grow.
+//
+// # The tail
+//
+// Behind the last checkpoint of a log that was closed nothing may stand: [Verify] and [OpenLog] call anything there
+// tampering, but for an audit.recovered and an audit.started event that an opening wrote and did not come to seal, which
+// the next one cuts off.
+//
+// Behind the last checkpoint of a log that was not closed stand batches: the lines that shared one write. The last line
+// of each has a tag, a MAC under a key that is used once and forgotten (Schneier and Kelsey 1998; Bellare and Yee 2003).
+// The first key of a session is derived from a signature that nobody but the log's signer can make, so opening the log
+// can check the tags, and neither a reader of its files nor [Verify] can. A tag that is wrong, repeated, missing between
+// others or out of its turn is tampering, and nothing is opened. Lines behind the last tag, which is what is left of a
+// write that was cut short, were acknowledged to nobody: they are cut off and counted in audit.recovered. As with a cut
+// of log and checkpoints, that the last batches were taken away is seen only with a pin.
+//
+// A session has no chain where an earlier release wrote it, or where Options.Signer does not sign the same text the same
+// way each time. What stands behind the last checkpoint then is kept, because it may be genuine, and nothing shows that
+// it is: audit.recovered names those events, and Verify reports them for ever ([Report.Unauthenticated]).
+//
+// Power that is lost leaves zeros where a file was extended and not filled, and a new segment's files without their
+// names. Both are torn tails as long as nothing sealed is concerned.
+//
+// # Tenants
+//
+// Tenants take turns at the disk, and share what may wait for it (64 MiB): a burst of one fills its share, its callers
+// wait for room and are refused after Options.Timeout, and another's event goes to the disk with the next write.
+// [Log.Stats] counts.
+//
+// A tenant is known to a log from its first event with a Sealer or of success. Denials of other ids, which whoever sends
+// a request can make up, are recorded with metadata.tenant_uid and without a sequence number. They take no memory, share
+// one queue, and are in no tenant's tree: what a head leaf proves complete is a tenant's numbered events. The same goes
+// for tenants beyond Options.Tenants.
 //
 // # Durability, and what it costs
 //
@@ -42,17 +75,38 @@
 //	LOCK                       held (flock) while the log is open
 //	log.json                   schema version, origin, verifier keys
 //	signer.key                 the signing key (golang.org/x/mod/sumdb/note, Ed25519), 0600; absent with Options.Signer
-//	pseudonym.key              a Tink PRF keyset, 0600
+//	pseudonym.key              a Tink PRF keyset, 0600; locked as well while the log is open, in case LOCK is removed
 //	reserve                    space for a full disk
 //	checkpoints                C2SP signed notes, a blank line after each
 //	seg/<first index>.jsonl    events, one JSON line each; at most 64 MiB
 //	seg/<first index>.leaves   32 bytes an event: SHA-256 of a zero byte and the line without its newline
 //
-// A line is an event of OCSF 1.8.0: Datastore Activity (6005), Entity Management (3004) or Event Log Activity (1008).
+// All are regular files: nothing else is opened in their place, and no symbolic link followed.
+//
+// A line is an event of OCSF 1.8.0: Datastore Activity (6005), Entity Management (3004) or Event Log Activity (1008). It
+// has at most 2 MiB.
 // metadata.sequence counts each tenant's events from 1, and the log's own; what OCSF has no attribute for is in unmapped.
-// status_code tells denied from failure; status_id 0 is an operation whose answer was lost. An audit.head event of a tenant states how many of its events stand before it
-// and the root of the RFC 6962 tree over just those lines: with it, a tenant can be shown its own events, and that none
-// is missing, without being shown anybody else's. Head leaves have no sequence number and are in no tenant's tree.
+// status_code tells denied from failure; status_id 0 is an operation whose answer was lost. An audit.head event of a
+// tenant states how many of its numbered events stand before it and the root of the RFC 6962 tree over just those lines:
+// with it, a tenant can be shown its own events, and that none is missing, without being shown anybody else's. Head
+// leaves have no sequence number and are in no tenant's tree, nor are events of tenants that the log does not know.
+//
+// In audit.started, unmapped.chain is the nonce of the session's chain: 16 random bytes, base64. The last line of each
+// batch of the session has, as the last member of metadata, labels with one string: "batch:", the batch's position in
+// the session from 0, ":", and the MAC, base64 without padding. The event audit.started, and audit.recovered in the same
+// batch, have none. With F(k, i) for HMAC-SHA256 under key k of the one byte i:
+//
+//	S    = the signer's signature of "strongroom/audit-chain/v1\n" origin "\n" nonce "\n"
+//	E[0] = HKDF-SHA256(secret S, salt nonce, info "strongroom/audit-chain/v1"), 32 bytes; E[e+1] = F(E[e], 0)
+//	B[0] = F(E[e], 1), for each epoch e of 65,536 batches; B[i+1] = F(B[i], 0)
+//	MAC  = HMAC-SHA256 under F(B[i], 1) of: the index of the batch's first line in the log (8 bytes, big-endian), and the
+//	       leaf hashes of its lines in order, the last line's taken without the member labels
+//
+// The signature's algorithm byte and key hash are not part of S, and the nonce is salt and text in its base64 form. The
+// batch at position p has e = p / 65,536 and i = p % 65,536. A checkpoint is written behind whole batches, so the first
+// position behind it follows that of the last line it seals.
+//
+// In audit.recovered, unmapped.unauthenticated is the range of events, first and count, that nothing authenticates.
 //
 // A checkpoint has one extension line, "strongroom", its number from 1 and the SHA-256 of the note before, in base64;
 // for the first, of nothing.

@@ -13,13 +13,14 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// Limits of what one event may hold, in bytes; see [Event]. Together with JSON's sixfold escaping they keep every line
-// below maxLine.
+// Limits of what one event may hold, in bytes; see [Event]. Together with JSON's sixfold escaping they keep lines below
+// maxLine, which is what readers of the log accept, and event refuses what exceeds it for any reason.
 const (
 	maxText    = 1 << 10
 	maxNames   = 32 << 10
 	maxSQL     = 32 << 10
 	maxDetails = 64 << 10
+	maxSealed  = 768 << 10
 	maxLine    = 2 << 20
 )
 
@@ -59,7 +60,7 @@ func newEncoder(origin, service string, now func() time.Time, pseudonym func(ten
 func (n *encoder) event(dst []byte, e *Event) ([]byte, error) {
 	k, ok := kindOf(e.Code)
 	if !ok {
-		return nil, fmt.Errorf("%w: the event code %q is unknown; use one of the Code constants", ErrUnavailable, e.Code)
+		return nil, fmt.Errorf("%w: the event's code is unknown; use one of the Code constants", ErrUnavailable)
 	}
 	if err := checkEvent(e); err != nil {
 		return nil, err
@@ -91,7 +92,11 @@ func (n *encoder) event(dst []byte, e *Event) ([]byte, error) {
 	if cut || cut2 || p.missing {
 		dst = append(dst, `,"is_truncated":true`...)
 	}
-	return append(dst, sequenceKey...), nil
+	dst = append(dst, sequenceKey...)
+	if len(dst)+tagRoom+20+len(lineEnd) > maxLine {
+		return nil, fmt.Errorf("%w: the %s event takes %d bytes in the log, over the limit of %d; record less in it", ErrUnavailable, e.Code, len(dst), maxLine)
+	}
+	return dst, nil
 }
 
 // checkEvent refuses what the format has no place for.
@@ -242,6 +247,12 @@ func unmapped(dst []byte, e *Event, p private) (_ []byte, cut bool) {
 	}
 	if e.Store != "" && e.Bytes >= 0 {
 		count(`,"bytes":`, e.Bytes)
+	}
+	if e.own.chain != "" {
+		text(`,"chain":`, e.own.chain, maxText)
+	}
+	if u := e.own.unproven; u.Count > 0 {
+		dst = fmt.Appendf(dst, `,"unauthenticated":{"first":%d,"count":%d}`, u.First, u.Count)
 	}
 	if p.sealed != nil {
 		dst = append(dst, `,"enc":"`...)

@@ -73,7 +73,8 @@ type Sealer interface {
 	// Pseudonym returns a stable name for actor that only the tenant's keys can link to it.
 	Pseudonym(actor string) (string, error)
 	// SealDetails encrypts details, bound to the tenant and to the event's uid. Details are a JSON object with the
-	// members actor, a string, and details, an object of strings; either may be absent.
+	// members actor, a string, and details, an object of strings; either may be absent. What it returns has at most
+	// 768 KiB, and what Pseudonym returns at most 1 KiB; anything longer is a failure.
 	SealDetails(details []byte, uid string) ([]byte, error)
 }
 
@@ -126,6 +127,20 @@ type Event struct {
 	// left out where there is none. At most 64 KiB: more refuses an Intent, and is left out of any other event.
 	Details map[string]string
 	Sealer  Sealer
+
+	own own // for the log's own events
+}
+
+// own is what events of the log itself say beside their reason.
+type own struct {
+	chain    string // audit.started: the nonce of the chain that authenticates the session's batches
+	unproven Span   // audit.recovered: events that nothing authenticates
+}
+
+// Span is a range of a log's events.
+type Span struct {
+	First int64 // index of the first one, from 0
+	Count int64
 }
 
 // Recorder records events. Record returns nil only when the event is as durable as the recorder promises; any

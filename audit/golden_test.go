@@ -9,16 +9,24 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 var updateGolden = flag.Bool("golden", false, "write testdata/golden anew, when the format's version has changed")
 
-// TestGolden verifies and reads a log that schema version 1 wrote, so that every later version still can.
+// TestGolden verifies and reads logs of every form that a release has written, so that every later one still can:
+// golden is without chains and the oldest, chained has them.
 func TestGolden(t *testing.T) {
-	dir := filepath.Join("testdata", "golden")
 	if *updateGolden {
-		writeGolden(t, dir)
+		writeGolden(t, filepath.Join("testdata", "chained"))
 	}
+	for _, name := range []string{"golden", "chained"} {
+		t.Run(name, func(t *testing.T) { golden(t, filepath.Join("testdata", name)) })
+	}
+}
+
+func golden(t *testing.T, dir string) {
 	key := strings.TrimSpace(string(readFile(t, filepath.Join(dir, "verifier"))))
 	pinText := readFile(t, filepath.Join(dir, "pin"))
 	pin, err := ParseCheckpoint(pinText, []string{key})
@@ -40,7 +48,7 @@ func TestGolden(t *testing.T) {
 		fmt.Fprintf(&b, "\n  %d %d %q %s %s %s %v\n", e.Rows, e.Bytes, e.Reason, e.UID, e.Correlation, base64.StdEncoding.EncodeToString(e.Sealed), e.Truncated)
 	}
 	want := filepath.Join(dir, "expected")
-	if *updateGolden {
+	if *updateGolden && strings.HasSuffix(dir, "chained") {
 		writeFile(t, want, []byte(b.String()))
 	}
 	if got := b.String(); got != string(readFile(t, want)) {
@@ -50,7 +58,7 @@ func TestGolden(t *testing.T) {
 
 func writeGolden(t *testing.T, dir string) {
 	opts := quiet()
-	opts.Origin, opts.ReserveBytes, opts.SegmentBytes, opts.HeadEvery = "example.com/golden", -1, 6<<10, 2
+	opts.Origin, opts.ReserveBytes, opts.SegmentBytes, opts.HeadEvery = "example.com/chained", -1, 6<<10, 2
 	made := filepath.Join(t.TempDir(), "log")
 	l := mustOpen(t, made, opts)
 	sealed := query(acme, "sealed")
@@ -63,6 +71,11 @@ func writeGolden(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mustRecord(t, l, query(acme, "unsealed"), query(globex, "unsealed"))
+	// It crashes, is opened again, and hears of tenants that it does not know.
+	made = copyDir(t, made)
+	l = mustOpen(t, made, opts)
+	mustRecord(t, l, denial(tenant.MustParse("invented")), query(globex, "second session"))
 	mustClose(t, l)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)

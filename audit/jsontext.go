@@ -68,11 +68,12 @@ func clip(s string, limit int) (string, bool) {
 	return s[:limit], true
 }
 
-// clipList returns the leading strings of list that have at most limit bytes together, and whether any was cut off.
+// clipList returns the leading strings of list that have at most limit bytes together, the quotation marks and the
+// comma of each included, and whether any was cut off.
 func clipList(list []string, limit int) ([]string, bool) {
 	total := 0
 	for i, s := range list {
-		if total += len(s); total > limit {
+		if total += len(s) + 3; total > limit {
 			return list[:i], true
 		}
 	}

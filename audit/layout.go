@@ -55,6 +55,9 @@ func readConfig(fsys vfs.FS, dir string) (config, error) {
 	var c config
 	name := filepath.Join(dir, configName)
 	data, err := readSmall(fsys, name)
+	if errors.Is(err, vfs.ErrNotRegular) {
+		return c, fmt.Errorf("audit: %w; put the file itself there", err)
+	}
 	if err != nil {
 		return c, err
 	}

@@ -20,7 +20,7 @@ type lineMeta struct {
 // It need not be a general JSON parser, and for speed is none: a quotation mark inside a string is always escaped, so
 // the last bytes that look like the beginning of the metadata object are that.
 func parseMeta(line []byte) (m lineMeta, ok bool) {
-	at := bytes.LastIndex(line, []byte(metadataKey))
+	at := lastMetadata(line)
 	if at < 0 || !bytes.HasPrefix(line, []byte(`{"time":`)) || !bytes.HasSuffix(line, []byte("}}")) {
 		return m, false
 	}
@@ -43,6 +43,17 @@ func parseMeta(line []byte) (m lineMeta, ok bool) {
 		}
 	}
 	return m, len(m.code) > 0
+}
+
+// lastMetadata returns where metadataKey last stands in the line; below 0 for nowhere. It looks at braces alone, which is faster than
+// bytes.LastIndex.
+func lastMetadata(line []byte) int {
+	for end := len(line); ; {
+		end = bytes.LastIndexByte(line[:end], '{')
+		if end < 0 || bytes.HasSuffix(line[:end+1], []byte(metadataKey)) {
+			return end + 1 - len(metadataKey)
+		}
+	}
 }
 
 // member splits `"key":value` and a comma from b.

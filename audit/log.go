@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -19,13 +19,17 @@ type Log struct {
 	opts Options
 	enc  *encoder
 	key  string // the verifier key
-	lock io.Closer
+	lock locks
 
-	mu      sync.Mutex
-	err     error  // what Record returns, once the log is closed or has failed
-	pending *batch // what goes to the disk next
-	free    []batch
-	tenants map[tenant.ID]*tenantState
+	mu        sync.Mutex
+	err       error // what Record returns, once the log is closed or has failed
+	tenants   map[tenant.ID]*tenantState
+	strangers queue    // of all events that take part in no tenant's numbers
+	active    []*queue // those with events; the first one's turn is next
+	full      []*queue // those with callers that wait for room
+	waiting   int      // bytes in all queues
+	stats     Stats    // its counters
+	headsDue  atomic.Int64
 
 	wake     chan struct{}      // holds a token while there may be something pending
 	requests chan chan<- sealed // for Checkpoint
@@ -34,7 +38,7 @@ type Log struct {
 	closing  sync.Once
 	closeErr error
 
-	lines  sync.Pool // *[]byte
+	items  sync.Pool // *item
 	timers sync.Pool // *time.Timer, stopped
 }
 
@@ -47,7 +51,7 @@ func newLog(dir string, opts Options) *Log {
 		dir: dir, opts: opts, tenants: map[tenant.ID]*tenantState{},
 		wake: make(chan struct{}, 1), requests: make(chan chan<- sealed),
 		quit: make(chan struct{}), stopped: make(chan struct{}),
-		lines: sync.Pool{New: func() any { return new([]byte) }},
+		items: sync.Pool{New: func() any { return &item{done: make(chan error, 1)} }},
 		timers: sync.Pool{New: func() any {
 			t := time.NewTimer(time.Hour)
 			t.Stop()
@@ -60,7 +64,9 @@ func newLog(dir string, opts Options) *Log {
 // [ErrUnavailable] or ctx's error means that this is not known: the event may be in the log yet, as one for which
 // nothing followed. Once a write or a sync has failed, every Record fails until the log is closed and opened again.
 //
-// Record returns within Options.Timeout, however long the disk hangs. It does not keep or change e.
+// Record returns within Options.Timeout, however long the disk hangs. It does not keep or change e. Tenants take turns:
+// the events of one do not keep those of another waiting, and where more wait than the disk takes, it is the tenant with
+// the most that is refused ([Log.Stats] counts).
 func (l *Log) Record(ctx context.Context, e *Event) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("audit: the event was not recorded: %w", err)
@@ -68,18 +74,33 @@ func (l *Log) Record(ctx context.Context, e *Event) error {
 	if k, ok := kindOf(e.Code); ok && k.class.uid == 1008 {
 		return fmt.Errorf("%w: only the log itself records %s", ErrUnavailable, e.Code)
 	}
-	buf := l.lines.Get().(*[]byte)
-	line, err := l.enc.event((*buf)[:0], e)
+	timer := l.timers.Get().(*time.Timer)
+	timer.Reset(l.opts.Timeout)
+	defer func() {
+		timer.Stop()
+		l.timers.Put(timer)
+	}()
+	it := l.items.Get().(*item)
+	err := l.reserve(ctx, timer.C, e, it)
+	if err == nil {
+		err = l.write(it, e)
+	}
 	if err != nil {
+		l.release(it)
 		return err
 	}
-	b, err := l.enqueue(e.Tenant, line)
-	*buf = line
-	l.lines.Put(buf)
+	return l.wait(ctx, timer.C, it)
+}
+
+// write hands an event to the writer.
+func (l *Log) write(it *item, e *Event) error {
+	line, err := l.enc.event(it.line[:0], e)
 	if err != nil {
+		l.leave(it)
 		return err
 	}
-	return l.wait(ctx, b)
+	it.line = line
+	return l.enqueue(it)
 }
 
 // Err returns nil while the log records, and what Record would return otherwise. It does not touch the disk.
@@ -127,6 +148,7 @@ func (l *Log) Close() error {
 		failed := l.err
 		if failed == nil {
 			l.err = errClosed
+			l.turnAway(errClosed)
 		}
 		l.mu.Unlock()
 		close(l.quit)
@@ -136,25 +158,43 @@ func (l *Log) Close() error {
 			failed = l.err
 		}
 		l.mu.Unlock()
-		l.closeErr = errors.Join(failed, l.lock.Close())
+		l.closeErr = errors.Join(failed, l.lock.close())
 	})
 	return l.closeErr
 }
 
-// fail makes the log refuse everything from now on, these batches and the waiting one included.
-func (l *Log) fail(cause error, batches ...*batch) {
+// fail makes the log refuse everything from now on, what waits included, and returns what everybody is told.
+func (l *Log) fail(cause error) error {
 	err := fmt.Errorf("%w: %w; %s", ErrUnavailable, cause, remedy(cause))
 	l.mu.Lock()
 	if l.err == nil || l.err == errClosed {
 		l.err = err
 	}
-	batches = append(slices.Clip(batches), l.pending)
-	l.pending = nil
-	l.mu.Unlock()
-	for _, b := range batches {
-		if b != nil {
-			b.err = err
-			close(b.done)
+	l.turnAway(err)
+	for _, q := range l.active {
+		for _, it := range q.items {
+			q.bytes -= it.room
+			l.waiting -= it.room
+			it.done <- err
 		}
+		q.items = nil
 	}
+	l.active = nil
+	l.mu.Unlock()
+	return err
+}
+
+// locks are what keep other processes out of a log: its LOCK, and beside it the pseudonym key, for a LOCK that somebody
+// removes lets another process lock its successor.
+type locks struct{ lock, key vfs.Lock }
+
+// Held returns nil while no other process can have begun to write the log.
+func (l *locks) Held() error { return l.lock.Held() }
+
+func (l *locks) close() error {
+	var err error
+	if l.key != nil {
+		err = l.key.Close()
+	}
+	return errors.Join(err, l.lock.Close())
 }

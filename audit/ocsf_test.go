@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit/internal/faultfs"
+	"github.com/strongroom-go/strongroom/tenant"
 	"syscall"
 )
 
@@ -262,6 +263,11 @@ func TestOCSF(t *testing.T) {
 	// The log's own: a log that was not closed, one that was, and one whose disk is full.
 	crashed := copyDir(t, dir)
 	mustClose(t, mustOpen(t, crashed, quiet()))
+	// One whose last events nothing authenticates, and events of a tenant that it does not know.
+	unproven := copyDir(t, filepath.Join("testdata", "unchained", "log"))
+	other := mustOpen(t, unproven, quiet())
+	mustRecord(t, other, denial(tenant.MustParse("invented")))
+	mustClose(t, other)
 	fsys.Before = func(s faultfs.Step) error {
 		if s.Op == faultfs.Write && strings.HasSuffix(s.Name, ".jsonl") {
 			fsys.Before = nil
@@ -275,7 +281,7 @@ func TestOCSF(t *testing.T) {
 	l.Close()
 
 	seen := map[string]int{}
-	for _, d := range []string{dir, crashed} {
+	for _, d := range []string{dir, crashed, unproven} {
 		for _, e := range entries(t, d, nil) {
 			if err := schema.validate(e.Raw); err != nil {
 				t.Errorf("%s %s %s %s:\n%v\n%s", e.Code, e.Phase, e.Status, e.Store, err, e.Raw)

@@ -10,16 +10,20 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
 )
 
 // OpenLog opens the log in dir, or creates one where dir is missing or empty; opts may be nil. Close it when done.
 //
 // Opening reads and checks the whole log, which takes some 3 s for a million events: begin a new directory when that is
-// too long. Of a log that was not closed, what a write cut short left behind the last event, which nobody was
-// ever told was recorded, is cut off, and an audit.recovered event says how much. Anything else that is not as it was
-// written is an error that wraps [ErrTampered], and nothing is changed. Creating a log either succeeds or leaves
-// nothing behind. Every error names what is wrong and what to do.
+// too long. Behind the end of a log that was closed nothing may stand. Of a log that was not closed, every batch behind
+// the last checkpoint must authenticate itself; what a write cut short left behind them, which nobody was ever told was
+// recorded, is cut off, and an audit.recovered event says how much. Events of a log without such authentication, which
+// an earlier release or a signer that cannot have it left, are kept, and that event says for ever that nothing
+// authenticates them. Anything else that is not as it was written is an error that wraps [ErrTampered], and nothing is
+// changed. Creating a log either succeeds or leaves nothing behind. Every error names what is wrong and what to do.
 func OpenLog(dir string, opts *Options) (*Log, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -42,11 +46,11 @@ func OpenLog(dir string, opts *Options) (*Log, error) {
 		undo.remove(lockPath)
 	}
 	l := newLog(dir, o)
-	l.lock = lock
+	l.lock.lock = lock
 	err = l.open(undo)
 	if err != nil {
 		// The names go first: while the lock is held, nobody else can have begun a log there.
-		return nil, errors.Join(err, undo.run(), lock.Close())
+		return nil, errors.Join(err, undo.run(), l.lock.close())
 	}
 	return l, nil
 }
@@ -77,7 +81,8 @@ func (l *Log) reopen(c config) error {
 	if err != nil {
 		return err
 	}
-	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: verifiers, chained: true}
+	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: verifiers, chained: true,
+		chain: func(nonce string) (*chain, error) { return openChain(w.signer, nonce) }}
 	if err := r.run(context.Background()); err != nil {
 		if errors.Is(err, ErrTampered) {
 			err = fmt.Errorf("%w; nothing was changed: verify a copy of %s, keep it as evidence, and begin a new log in another directory", err, l.dir)
@@ -88,7 +93,7 @@ func (l *Log) reopen(c config) error {
 		return err
 	}
 	w.tree, w.last = r.tree, r.sealed
-	w.disk, err = openDisk(fsys, l.dir, r.tail.first, r.tail.size, r.tail.leaves*32, r.cpEnd, os.O_CREATE)
+	w.disk, err = openDisk(fsys, l.dir, r.tail.first, r.tail.size, r.sealedLeaves()*tlog.HashSize, r.cpEnd, os.O_CREATE)
 	if err != nil {
 		return fmt.Errorf("audit: cannot open the log in %s for writing: %w", l.dir, err)
 	}
@@ -100,7 +105,11 @@ func (l *Log) reopen(c config) error {
 	if err := w.repair(r); err != nil {
 		return errors.Join(err, w.disk.close())
 	}
-	return l.begin(w, recovery(r))
+	if err := l.begin(w, recovery(r)); err != nil {
+		return errors.Join(fmt.Errorf("audit: cannot begin to record in %s: %w; %s", l.dir, err, remedy(err)), w.disk.close())
+	}
+	go w.run()
+	return nil
 }
 
 // writer returns a writer without its disk.
@@ -113,6 +122,10 @@ func (l *Log) writer(c config) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Read first: where locks are mandatory, nobody reads a file that is locked.
+	if l.lock.key, err = l.opts.fs.Lock(filepath.Join(l.dir, pseudonymName)); err != nil {
+		return nil, fmt.Errorf("audit: the log in %s is in use, although its %s was removed or replaced: %s: %w; close the process that has it open", l.dir, lockName, pseudonymName, err)
+	}
 	l.key = c.Verifiers[len(c.Verifiers)-1]
 	l.enc = newEncoder(c.Origin, l.opts.Service, l.opts.now, pseudonym)
 	timer := time.NewTimer(time.Hour)
@@ -120,43 +133,52 @@ func (l *Log) writer(c config) (*writer, error) {
 	return &writer{log: l, signer: signer, hasher: newLeafHasher(), swept: l.opts.now(), sync: timer}, nil
 }
 
-// recovery says what a log that was not closed looked like, or "" for one that was.
-func recovery(r *replay) string {
-	if r.lastCode == CodeLogStopping && r.tail.torn == 0 {
-		return ""
+// recovery is the event about what a log that was not closed looked like, or nil for one that was.
+func recovery(r *replay) *Event {
+	unproven := r.unproven()
+	if r.lastCode == CodeLogStopping && r.tail.torn == 0 && unproven.Count == 0 {
+		return nil
 	}
-	return fmt.Sprintf("the log had not been closed; cut off: %d bytes of unfinished events, %d of leaf hashes, %d of checkpoints; not yet under a checkpoint: %d events",
+	reason := fmt.Sprintf("the log had not been closed; cut off: %d bytes of unfinished events, %d of leaf hashes, %d of checkpoints; not yet under a checkpoint: %d events",
 		r.tail.torn, r.tail.stray, r.cpTorn, r.tree.size-r.sealed.tree.N)
-}
-
-// begin records that the log is open and starts its writer.
-func (l *Log) begin(w *writer, recovered string) error {
-	err := w.announce(recovered)
-	if err != nil {
-		return errors.Join(fmt.Errorf("audit: cannot begin to record in %s: %w; %s", l.dir, err, remedy(err)), w.disk.close())
+	if r.tail.dropped > 0 {
+		reason += fmt.Sprintf("; whole lines of events among what was cut off: %d", r.tail.dropped)
 	}
-	go w.run()
-	return nil
+	if unproven.Count > 0 {
+		reason += fmt.Sprintf("; not authenticated: %d events from index %d on", unproven.Count, unproven.First)
+	}
+	return &Event{Code: CodeLogRecovered, Status: Success, Reason: reason, own: own{unproven: unproven}}
 }
 
-func (w *writer) announce(recovered string) error {
-	if recovered != "" {
-		b, err := w.own(CodeLogRecovered, Success, recovered)
-		if err == nil {
-			err = w.write(b)
-		}
-		if err != nil {
+// begin records that the log is open, and seals that. It is one batch, and no tag authenticates it: if it is never
+// sealed, the next opening cuts it off.
+func (l *Log) begin(w *writer, recovered *Event) error {
+	next, err := newChain(w.signer)
+	if err != nil && err != errNoChain {
+		return err
+	}
+	started := &Event{Code: CodeLogStarted, Status: Success, Reason: "opened, " + l.opts.Durability.String()}
+	if next != nil {
+		started.own.chain = next.nonce
+	}
+	if recovered != nil {
+		if err := w.own(recovered); err != nil {
 			return err
 		}
 	}
-	b, err := w.own(CodeLogStarted, Success, "opened, "+w.log.opts.Durability.String())
-	if err == nil {
-		err = w.write(b)
+	if err := w.own(started); err != nil {
+		return err
 	}
-	if err == nil {
-		err = w.seal()
+	err = w.write(&w.batch)
+	w.batch.reset()
+	if err != nil {
+		return err
 	}
-	return err
+	if err := w.seal(); err != nil {
+		return err
+	}
+	w.chain = next
+	return nil
 }
 
 // repair brings the files to where replay found all well. Events that no checkpoint seals yet may be in the kernel's
@@ -167,6 +189,11 @@ func (w *writer) repair(r *replay) error {
 	for _, a := range []*appender{&d.lines, &d.leaves, &d.checkpoints} {
 		if err := cut(a.f, a.size); err != nil {
 			return fmt.Errorf("audit: cutting the unfinished end of %s: %w; %s", a.name, err, remedy(err))
+		}
+	}
+	for _, name := range r.unused {
+		if err := ignoreMissing(d.fs.Remove(name)); err != nil {
+			return fmt.Errorf("audit: removing a segment that was begun and never written to: %w", err)
 		}
 	}
 	if err := rewrite(d.fs, d.lines.name, r.tail.sealed, r.tail.size); err != nil {
@@ -186,7 +213,8 @@ func (w *writer) repair(r *replay) error {
 	return nil
 }
 
-// missingLeaves returns the hashes of the last segment's lines that its leaves file lacks.
+// missingLeaves returns the hashes of the last segment's lines that no checkpoint seals: whatever the file has of them
+// is written anew.
 func (w *writer) missingLeaves(r *replay) ([]byte, error) {
 	f, err := w.disk.fs.OpenFile(w.disk.lines.name, os.O_RDONLY, 0)
 	if err != nil {
@@ -203,7 +231,7 @@ func (w *writer) missingLeaves(r *replay) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("audit: reading %s: %w", w.disk.lines.name, err)
 		}
-		if n >= r.tail.leaves {
+		if n >= r.sealedLeaves() {
 			hash := w.hasher.leaf(line[:len(line)-1])
 			leaves = append(leaves, hash[:]...)
 		}

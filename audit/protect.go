@@ -38,7 +38,7 @@ func seal(e *Event, uid []byte) (p private, err error) {
 	}
 	if e.Actor != "" {
 		p.pseudonym, err = e.Sealer.Pseudonym(e.Actor)
-		if err != nil || p.pseudonym == "" || shows(p.pseudonym, e.Actor) {
+		if err != nil || p.pseudonym == "" || len(p.pseudonym) > maxText || shows(p.pseudonym, e.Actor) {
 			return private{}, errors.New("the Sealer made no pseudonym; see whether the tenant's audit keys are in order")
 		}
 	}
@@ -49,7 +49,7 @@ func seal(e *Event, uid []byte) (p private, err error) {
 	if err != nil {
 		return private{}, err
 	}
-	if p.sealed, err = e.Sealer.SealDetails(plain, string(uid)); err != nil || len(p.sealed) == 0 {
+	if p.sealed, err = e.Sealer.SealDetails(plain, string(uid)); err != nil || len(p.sealed) == 0 || len(p.sealed) > maxSealed {
 		return private{}, errors.New("the Sealer did not seal the details; see whether the tenant's audit keys are in order")
 	}
 	return p, nil

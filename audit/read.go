@@ -10,11 +10,11 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -27,7 +27,7 @@ type Entry struct {
 	Status        Status
 	Severity      string
 	Tenant        string // "" for the log's own events
-	Sequence      int64  // among the tenant's events, from 1; 0 for a head leaf
+	Sequence      int64  // among the tenant's events, from 1; 0 for a head leaf, and for a tenant that the log does not number
 	Actor         string // the pseudonym
 	Purpose       string
 	Request       string
@@ -78,30 +78,40 @@ func (f *Filter) match(e *Entry) bool {
 // the log is passed over.
 func Read(ctx context.Context, dir string, filter *Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		names, err := filepath.Glob(filepath.Join(globEscape(dir), segmentsName, "*.jsonl"))
-		if err == nil && len(names) == 0 {
-			err = errors.New("it has no segments")
-		}
+		names, err := segmentNames(dir)
 		if err != nil {
 			yield(Entry{}, fmt.Errorf("audit: %s is not the directory of a log: %w", dir, err))
 			return
 		}
-		slices.Sort(names)
-		for _, name := range names {
-			if !readSegment(ctx, name, filter, yield) {
+		for i, name := range names {
+			if !readSegment(ctx, name, i == len(names)-1, filter, yield) {
 				return
 			}
 		}
 	}
 }
 
-// globEscape keeps filepath.Glob from reading a directory's name as a pattern.
-func globEscape(dir string) string {
-	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(dir)
+// segmentNames returns the paths of a log's segments in order.
+func segmentNames(dir string) ([]string, error) {
+	dir = filepath.Join(dir, segmentsName)
+	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
+		return nil, errors.New("its " + segmentsName + " is not a directory")
+	}
+	entries, err := os.ReadDir(dir) // sorted
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".jsonl") {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	if err == nil && len(names) == 0 {
+		err = errors.New("it has no segments")
+	}
+	return names, err
 }
 
-func readSegment(ctx context.Context, name string, filter *Filter, yield func(Entry, error) bool) bool {
-	f, err := os.Open(name)
+func readSegment(ctx context.Context, name string, last bool, filter *Filter, yield func(Entry, error) bool) bool {
+	f, err := vfs.OS{}.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		yield(Entry{}, fmt.Errorf("audit: %w", err))
 		return false
@@ -112,18 +122,21 @@ func readSegment(ctx context.Context, name string, filter *Filter, yield func(En
 		yield(Entry{}, fmt.Errorf("audit: %s is not named for its first event", name))
 		return false
 	}
-	for lines := newLineReader(f); ; index++ {
+	for lines := newLineReader(ctxReader{ctx, f}); ; index++ {
 		if err := ctx.Err(); err != nil {
 			yield(Entry{}, err)
 			return false
 		}
 		line, err := lines.next()
-		if err == io.EOF {
+		if err == io.EOF || last && unfilledTo(line, lines.r) {
 			return true
 		}
 		var e Entry
 		if err == nil {
 			e, err = parseEntry(line[:len(line)-1], index)
+		}
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
 		}
 		if err != nil {
 			yield(Entry{}, fmt.Errorf("audit: %s, event %d: %w", name, index, err))
@@ -131,6 +144,23 @@ func readSegment(ctx context.Context, name string, filter *Filter, yield func(En
 		}
 		if filter.match(&e) && !yield(e, nil) {
 			return false
+		}
+	}
+}
+
+// unfilledTo tells whether the line was never filled in: from its first NUL to the end of the file there is nothing else.
+func unfilledTo(line []byte, rest io.Reader) bool {
+	zero := bytes.IndexByte(line, 0)
+	if zero < 0 || len(bytes.Trim(line[zero:], "\x00")) > 0 {
+		return false
+	}
+	for block := make([]byte, 64<<10); ; {
+		n, err := rest.Read(block)
+		if len(bytes.Trim(block[:n], "\x00")) > 0 || err != nil && err != io.EOF {
+			return false
+		}
+		if err == io.EOF {
+			return true
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit/internal/faultfs"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func isLines(s faultfs.Step, op faultfs.Op) bool {
@@ -139,8 +140,8 @@ func TestGroupCommit(t *testing.T) {
 	}
 	for queued := 0; queued < 50; { // all of them wait behind the first
 		l.mu.Lock()
-		if l.pending != nil {
-			queued = len(l.pending.events)
+		if queued = 0; len(l.active) > 0 {
+			queued = len(l.active[0].items)
 		}
 		l.mu.Unlock()
 	}
@@ -176,9 +177,7 @@ func TestRecordDeadline(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- l.Record(ctx, query(acme, "cancelled")) }()
 	for waiting := false; !waiting; {
-		l.mu.Lock()
-		waiting = l.pending != nil
-		l.mu.Unlock()
+		waiting = l.Stats().Waiting > 0
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnavailable) {
@@ -201,28 +200,54 @@ func TestRecordDeadline(t *testing.T) {
 	}
 }
 
-// TestRecordBound: while the disk hangs, memory is bounded.
+// TestRecordBound: while the disk hangs, memory is bounded, and what room there is is shared among the tenants.
 func TestRecordBound(t *testing.T) {
 	fsys := faultfs.New()
 	opts := quiet()
 	opts.fs, opts.Timeout = fsys, time.Minute
 	l := mustOpen(t, filepath.Join(t.TempDir(), "log"), opts)
-	big := query(acme, "big")
-	big.Statement = strings.Repeat("x", maxSQL)
-	line, err := l.enc.event(nil, big)
-	if err != nil {
-		t.Fatal(err)
-	}
 	release := make(chan struct{})
 	fsys.Before = func(s faultfs.Step) error { <-release; return nil }
-	n := 0
-	for ; err == nil; n++ {
-		_, err = l.enqueue(acme, line)
+	late := make(chan time.Time)
+	close(late)
+	try := func(e *Event) error {
+		it := &item{done: make(chan error, 1)}
+		err := l.reserve(t.Context(), late, e, it)
+		if err == nil {
+			err = l.write(it, e)
+		}
+		return err
+	}
+	fill := func(id tenant.ID) (n int) {
+		t.Helper()
+		e := query(id, "big")
+		e.Statement = strings.Repeat("x", maxSQL)
+		var err error
+		for ; err == nil; n++ {
+			err = try(e)
+		}
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: %v", id, err)
+		}
+		return n - 1
+	}
+	const all = maxWaiting / (33 << 10)
+	if n := fill(acme); n < all/9-20 || n > all/9+60 { // the first batch may have left already
+		t.Errorf("one tenant got in %d events, want a ninth of %d", n, all)
+	}
+	// Many more bursts leave room for whoever comes next.
+	for i := range 20 {
+		if n := fill(tenant.MustParse(fmt.Sprintf("burst-%d", i))); n < 3 {
+			t.Errorf("burst %d got in %d events", i, n)
+		}
+	}
+	if err := try(query(globex, "small")); err != nil {
+		t.Errorf("a quiet tenant: %v", err)
+	}
+	if s := l.Stats(); s.Refused != 21 || s.WaitingBytes > maxWaiting || s.Waiting != 22 {
+		t.Errorf("%+v", s)
 	}
 	close(release)
-	if !errors.Is(err, ErrUnavailable) || n < 900 || n > 2200 { // the first batch may have left already
-		t.Errorf("after %d events of %d bytes: %v", n, len(line), err)
-	}
 }
 
 func TestRecordRefuses(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,32 +40,50 @@ type replay struct {
 	// chained leaves the signatures of all checkpoints but the newest unchecked. It vouches for them, since each
 	// holds the hash of the one before.
 	chained bool
+	// chain opens the chain of the session that ended in a crash; nil for those who have not the log's key.
+	chain func(nonce string) (*chain, error)
 
-	tree     frontier
-	tenants  map[string]*tenantState
-	heads    int64
-	lastCode Code
-	segments []int64 // the first index of each
-	tail     tail
-	sealed   checkpoint // the newest checkpoint
-	cpEnd    int64      // bytes of whole checkpoints
-	cpTorn   int64      // bytes behind them
+	tree       frontier
+	tenants    map[string]*tenantState
+	heads      int64
+	unnumbered int64 // events of tenants that take part in no numbers
+	lastCode   Code
+	nonce      string   // of the chain of the newest session; "" for none
+	recovered  []Span   // events that audit.recovered says nothing authenticates
+	segments   []int64  // the first index of each
+	unused     []string // files of a segment that was begun and never written to
+	tail       tail
+	sealed     checkpoint // the newest checkpoint
+	end        sealedEnd  // what stands there
+	cpEnd      int64      // bytes of whole checkpoints
+	cpTorn     int64      // bytes behind them
 
+	ctx         context.Context
 	hasher      *leafHasher
+	hash        tlog.Hash // of the newest line
 	checkpoints *checkpointReader
+	required    int64       // bytes of checkpoints that were there before the events were looked at
+	requiredN   int64       // events that those seal, as far as they are reached
 	next        *checkpoint // the first one that the tree has not reached
-	read, total int64       // bytes, for progress
+	batches     batchReader
+	read, total int64 // bytes, for progress
 }
 
 // tail is the end of the last segment and its leaves.
 type tail struct {
-	first  int64 // index of its first event
-	size   int64 // bytes of whole lines
-	sealed int64 // bytes of those under a checkpoint
-	torn   int64 // bytes behind them
-	leaves int64 // whole leaf hashes in its file
-	stray  int64 // bytes behind them
+	first   int64 // index of its first event
+	size    int64 // bytes of whole lines that are taken in
+	sealed  int64 // bytes of those under a checkpoint
+	torn    int64 // bytes behind them
+	dropped int64 // whole lines among those
+	leaves  int64 // leading leaf hashes in its file that are those of its lines
+	stray   int64 // bytes behind them
+	// The sizes of its files when reading began; -1 for a segment before the last.
+	limit, leafLimit int64
 }
+
+// sealedLeaves is how many of the last segment's leaf hashes a checkpoint seals.
+func (r *replay) sealedLeaves() int64 { return max(0, r.sealed.tree.N-r.tail.first) }
 
 func (r *replay) tampered(file string, index int64, format string, args ...any) error {
 	return &TamperError{File: file, Index: index, What: fmt.Sprintf(format, args...)}
@@ -77,7 +94,9 @@ func (r *replay) run(ctx context.Context) error {
 	r.tenants = map[string]*tenantState{}
 	r.hasher = newLeafHasher()
 	slices.SortFunc(r.pins, func(a, b TreeHead) int { return cmp.Compare(a.Size, b.Size) })
-	// The checkpoints' length is taken first: while somebody writes the log, the events are always ahead of it.
+	r.ctx = ctx
+	// While somebody writes the log: the checkpoints that are there now seal no more events than are there when the
+	// events are looked at, and those that are there afterwards reach as far as the sessions of the events that were.
 	f, size, err := r.open(filepath.Join(r.dir, checkpointsName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.tampered(checkpointsName, -1, "the file is missing; a log has a checkpoint from its beginning")
@@ -86,15 +105,20 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	r.checkpoints = newCheckpointReader(io.LimitReader(f, size), r.origin)
+	if err := r.list(); err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	r.required = size
+	r.checkpoints = newCheckpointReader(io.LimitReader(ctxReader{ctx, f}, info.Size()), r.origin)
 	if err := r.advance(); err != nil {
 		return err
 	}
 	if r.next == nil {
 		return r.tampered(checkpointsName, -1, "the file has no whole checkpoint; a log has one from its beginning")
-	}
-	if err := r.list(); err != nil {
-		return err
 	}
 	for i, first := range r.segments {
 		if err := r.segment(ctx, first, i == len(r.segments)-1); err != nil {
@@ -106,13 +130,18 @@ func (r *replay) run(ctx context.Context) error {
 
 // finish checks what must have been reached by the end.
 func (r *replay) finish() error {
-	if r.next != nil {
+	if !r.behind() {
 		return r.tampered(checkpointsName, -1, "checkpoint %d seals %d events and only %d are there: the log was cut", r.next.number, r.next.tree.N, r.tree.size)
 	}
 	if len(r.pins) > 0 {
 		return r.tampered(segmentsName, -1, "a pin knows %d events and only %d are there: the log was cut", r.pins[0].Size, r.tree.size)
 	}
-	if n := r.tail.first + r.tail.leaves; n < r.sealed.tree.N {
+	for _, name := range r.unused {
+		if name != leavesPath(r.dir, r.tree.size) && name != segmentPath(r.dir, r.tree.size) {
+			return r.alone(name)
+		}
+	}
+	if n := r.tail.first + r.tail.leaves; n < r.requiredN {
 		return r.tampered(r.rel(leavesPath(r.dir, r.tail.first)), n, "its leaf hash is missing although a checkpoint seals it")
 	}
 	r.cpEnd, r.cpTorn = r.checkpoints.end, r.checkpoints.torn
@@ -129,6 +158,8 @@ func (r *replay) advance() error {
 		return nil
 	case errors.As(err, &bad):
 		return r.tampered(checkpointsName, -1, "%v", bad)
+	case r.ctx.Err() != nil:
+		return r.ctx.Err()
 	case err != nil:
 		return fmt.Errorf("audit: reading %s: %w", filepath.Join(r.dir, checkpointsName), err)
 	}
@@ -147,6 +178,12 @@ func (r *replay) signed(c *checkpoint) error {
 }
 
 func (r *replay) segmentFiles() ([]fs.DirEntry, error) {
+	if err := r.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if info, err := r.fs.Lstat(filepath.Join(r.dir, segmentsName)); err == nil && !info.IsDir() {
+		return nil, r.tampered(segmentsName, -1, "it is not a directory; put the directory itself there")
+	}
 	entries, err := r.fs.ReadDir(filepath.Join(r.dir, segmentsName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, r.tampered(segmentsName, -1, "the directory is missing")
@@ -206,70 +243,137 @@ func (r *replay) list() error {
 		}
 	}
 	slices.Sort(r.segments)
+	if len(r.segments) == 0 {
+		return r.tampered(segmentsName, -1, "there is no segment")
+	}
 	for _, first := range r.segments {
 		delete(leaves, first)
 	}
-	for first := range leaves {
-		return r.tampered(r.rel(segmentPath(r.dir, first)), first, "the segment is missing and its leaves are there")
+	return r.measure(leaves)
+}
+
+// measure notes how long the last segment's files are; the leaves first, for the lines are always ahead of them. A new
+// segment's two names are synced together before anything is in its files, so power may have left one of them or both,
+// empty: then the one before is the last. Alone are leaves without a segment.
+func (r *replay) measure(alone map[int64]bool) error {
+	for {
+		last := r.segments[len(r.segments)-1]
+		leaves, err := r.size(leavesPath(r.dir, last))
+		if err != nil {
+			return err
+		}
+		lines, err := r.size(segmentPath(r.dir, last))
+		if err != nil {
+			return err
+		}
+		r.tail.limit, r.tail.leafLimit = lines, leaves
+		if lines+leaves > 0 || len(r.segments) == 1 {
+			break
+		}
+		r.segments = r.segments[:len(r.segments)-1]
+		r.unused = append(r.unused, segmentPath(r.dir, last), leavesPath(r.dir, last))
 	}
-	if len(r.segments) == 0 {
-		return r.tampered(segmentsName, -1, "there is no segment")
+	for first := range alone {
+		name := leavesPath(r.dir, first)
+		if size, err := r.size(name); err != nil || size > 0 || first < r.segments[len(r.segments)-1] {
+			return errors.Join(err, r.alone(name))
+		}
+		r.unused = append(r.unused, name)
 	}
 	return nil
 }
 
-// line takes one event in. Leaf is its recorded hash, or as much of it as there is.
+func (r *replay) alone(name string) error {
+	return r.tampered(r.rel(name), -1, "its segment is missing, and no event could be in it")
+}
+
+// size returns the length of a file, 0 for one that is missing.
+func (r *replay) size(name string) (int64, error) {
+	info, err := r.fs.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("audit: %w", err)
+	}
+	return info.Size(), nil
+}
+
+// line takes in one event that a checkpoint seals. Leaf is its recorded hash, or as much of it as there is.
 func (r *replay) line(file string, line []byte, leaf []byte) error {
-	index := r.tree.size
 	hash := r.hasher.leaf(line)
+	r.hash = hash
 	if !bytes.HasPrefix(hash[:], leaf) {
-		return r.tampered(file, index, "its bytes do not have the hash that was recorded for them")
+		return r.tampered(file, r.tree.size, "its bytes do not have the hash that was recorded for them")
 	}
 	m, ok := parseMeta(line)
-	// A sealed line is compared with its checkpoint; one behind the last must at least be what this package writes.
-	if !ok || r.next == nil && !json.Valid(line) {
-		return r.tampered(file, index, "it is not an event as this package writes them")
+	if !ok {
+		return r.malformed(file, r.tree.size)
 	}
-	t, err := r.tenant(m.tenant)
+	return r.accept(file, line, hash, m)
+}
+
+func (r *replay) malformed(file string, index int64) error {
+	return r.tampered(file, index, "it is not an event as this package writes them")
+}
+
+// accept adds an event to the trees and compares them with what it and the checkpoints say.
+func (r *replay) accept(file string, line []byte, hash tlog.Hash, m lineMeta) error {
+	index := r.tree.size
+	t, err := r.tenant(m)
 	if err != nil {
 		return r.tampered(file, index, "its tenant is not a tenant id")
 	}
-	if string(m.code) == string(CodeLogHead) {
+	switch {
+	case t == nil:
+		r.unnumbered++
+	case string(m.code) == string(CodeLogHead):
 		h, ok := parseHead(line)
 		if !ok || h.size != t.tree.size || h.root != t.tree.root() || t.id.IsZero() {
 			return r.tampered(file, index, "it states %d events of its tenant, which are not the %d before it", h.size, t.tree.size)
 		}
 		t.covered = h.size
 		r.heads++
-	} else {
-		if m.sequence != t.tree.size+1 {
-			return r.tampered(file, index, "it is number %d of its tenant's events and %d come before it: some were taken out, put in or moved", m.sequence, t.tree.size)
-		}
+	case m.sequence != t.tree.size+1:
+		return r.tampered(file, index, "it is number %d of its tenant's events and %d come before it: some were taken out, put in or moved", m.sequence, t.tree.size)
+	default:
 		t.tree.add(hash)
 	}
-	r.lastCode = Code(m.code)
+	switch r.lastCode = Code(m.code); r.lastCode {
+	case CodeLogStarted:
+		r.nonce = parseOwn(line).chain
+	case CodeLogRecovered:
+		if u := parseOwn(line).unproven; u.First >= 0 && u.Count > 0 && u.First <= index && u.Count <= index-u.First {
+			r.recovered = append(r.recovered, u)
+		}
+	}
 	r.tree.add(hash)
-	return r.milestones(file)
+	r.tail.size += int64(len(line)) + 1
+	return r.milestones(file, line)
 }
 
-func (r *replay) tenant(name []byte) (*tenantState, error) {
-	if t := r.tenants[string(name)]; t != nil {
+// tenant returns the state of a line's tenant, or nil for an event that takes part in no tenant's numbers.
+func (r *replay) tenant(m lineMeta) (*tenantState, error) {
+	if t := r.tenants[string(m.tenant)]; t != nil && (m.sequence > 0 || m.tenant == nil || string(m.code) == string(CodeLogHead)) {
 		return t, nil
 	}
 	t := &tenantState{}
-	if name != nil {
-		id, err := tenant.Parse(string(name))
+	if m.tenant != nil {
+		id, err := tenant.Parse(string(m.tenant))
 		if err != nil {
 			return nil, err
 		}
+		if m.sequence == 0 && string(m.code) != string(CodeLogHead) {
+			return nil, nil
+		}
 		t.id = id
 	}
-	r.tenants[string(name)] = t
+	r.tenants[string(m.tenant)] = t
 	return t, nil
 }
 
 // milestones compares the tree with the checkpoints and pins of its size.
-func (r *replay) milestones(file string) error {
+func (r *replay) milestones(file string, line []byte) error {
 	n := r.tree.size
 	var root tlog.Hash
 	if r.next != nil && r.next.tree.N == n || len(r.pins) > 0 && r.pins[0].Size == n {
@@ -279,7 +383,15 @@ func (r *replay) milestones(file string) error {
 		if root != r.next.tree.Hash {
 			return r.tampered(file, n-1, "the events up to here are not those that checkpoint %d seals; one between %d and here differs", r.next.number, r.sealed.tree.N)
 		}
-		r.sealed = *r.next
+		if r.sealed = *r.next; !r.behind() {
+			r.requiredN = n
+		}
+		r.tail.sealed = r.tail.size
+		r.end = sealedEnd{r.lastCode, r.nonce, 0}
+		if t, ok := parseTag(line); ok {
+			r.end.position = t.position + 1
+		}
+		r.batches = batchReader{position: r.end.position}
 		if err := r.advance(); err != nil {
 			return err
 		}
@@ -296,6 +408,9 @@ func (r *replay) milestones(file string) error {
 // open opens a file for reading and returns its size.
 func (r *replay) open(name string) (vfs.File, int64, error) {
 	f, err := r.fs.OpenFile(name, os.O_RDONLY, 0)
+	if errors.Is(err, vfs.ErrNotRegular) {
+		return nil, 0, r.tampered(r.rel(name), -1, "%v; put the file itself there", vfs.ErrNotRegular)
+	}
 	if err != nil {
 		return nil, 0, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -18,8 +19,12 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 	if first != r.tree.size {
 		return r.tampered(name, r.tree.size, "the segment begins with event %d: a segment before it is missing, was cut or has too much", first)
 	}
-	// The leaves first: while somebody writes the log, the lines are always ahead of them.
-	leaves, closeLeaves, err := r.openLeaves(first)
+	r.tail = tail{first: first, limit: r.tail.limit, leafLimit: r.tail.leafLimit}
+	limit, leafLimit := int64(math.MaxInt64), int64(math.MaxInt64)
+	if last {
+		limit, leafLimit = r.tail.limit, r.tail.leafLimit
+	}
+	leaves, closeLeaves, err := r.openLeaves(first, leafLimit)
 	if err != nil {
 		return err
 	}
@@ -29,21 +34,20 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 		return fmt.Errorf("audit: %w", err)
 	}
 	defer f.Close()
-
-	r.tail = tail{first: first}
-	lines := newLineReader(&countingReader{r: f, replay: r})
+	lines := newLineReader(io.LimitReader(&countingReader{r: f, replay: r}, limit))
 	for {
-		if r.tree.size&0xff == 0 && ctx.Err() != nil {
+		line, err := lines.next()
+		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		line, err := lines.next()
-		if err == errLongLine {
+		unsynced := last && r.behind() && bytes.IndexByte(line, 0) >= 0
+		if err == errLongLine && !unsynced {
 			return r.tampered(name, r.tree.size, "%v", err)
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && err != io.EOF && err != errLongLine {
 			return fmt.Errorf("audit: reading %s: %w", name, err)
 		}
-		if unsynced := last && r.next == nil && bytes.IndexByte(line, 0) >= 0; err == io.EOF || unsynced {
+		if err == io.EOF || unsynced {
 			return r.endSegment(name, line, lines.r, leaves, last, unsynced)
 		}
 		leaf, err := leaves.next()
@@ -54,12 +58,16 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 		if !last && len(leaf) != tlog.HashSize {
 			return r.tampered(leaves.name, r.tree.size, "its leaf hash is missing")
 		}
-		if err := r.line(name, line[:len(line)-1], leaf); err != nil {
+		if line = line[:len(line)-1]; r.behind() {
+			err = r.tailLine(name, line, leaf)
+		} else {
+			err = r.line(name, line, leaf)
+		}
+		if err != nil {
 			return err
 		}
-		r.tail.size += int64(len(line))
-		if r.tree.size == r.sealed.tree.N {
-			r.tail.sealed = r.tail.size
+		if leaves.compare(r.hash); !last && leaves.matched < leaves.hashes {
+			return r.tampered(leaves.name, leaves.matched+first, "its bytes do not have the hash that was recorded for them")
 		}
 	}
 }
@@ -95,37 +103,58 @@ var errLongLine = errors.New("a line is longer than any event")
 // write that was never acknowledged left. That is the beginning of a line; or, behind the last checkpoint, whatever
 // follows a line that was never filled in, for no line that was synced holds a NUL.
 func (r *replay) endSegment(name string, rest []byte, lines io.Reader, leaves *leafReader, last, unsynced bool) error {
-	r.tail.torn = int64(len(rest))
+	if !last && len(r.batches.lines) > 0 {
+		return r.tampered(name, r.tree.size, "the segment ends with %d events that are no whole batch", len(r.batches.lines))
+	}
+	r.dropBatch()
 	if unsynced {
 		n, err := io.Copy(io.Discard, lines)
+		if r.ctx.Err() != nil {
+			return r.ctx.Err()
+		}
 		if err != nil {
 			return fmt.Errorf("audit: reading %s: %w", name, err)
 		}
 		r.tail.torn += n
-	} else if len(rest) > 0 && (!last || r.next != nil || !beginsLine(rest)) {
+	} else if len(rest) > 0 && (!last || !r.behind() || !beginsLine(rest)) {
 		return r.tampered(name, r.tree.size, "the segment ends with %d bytes that are no whole event", len(rest))
 	}
-	r.tail.leaves, r.tail.stray = leaves.count, leaves.stray
-	extra, err := leaves.next()
-	if err != nil {
-		return err
+	r.tail.torn += int64(len(rest))
+	r.tail.leaves = leaves.matched
+	return r.endLeaves(leaves, last)
+}
+
+// endLeaves looks at what stands behind the last line's leaf hash. Leaves are written after their lines are synced, so
+// where events stand behind the last checkpoint, a loss of power may have left zeros.
+func (r *replay) endLeaves(leaves *leafReader, last bool) error {
+	mayLag := last && r.behind() && (r.tail.torn > 0 || r.tree.size > r.sealed.tree.N)
+	for {
+		extra, err := leaves.next()
+		if err != nil {
+			return err
+		}
+		if len(extra) == 0 {
+			break
+		}
+		if !mayLag || len(bytes.Trim(extra, "\x00")) > 0 {
+			return r.tampered(leaves.name, r.tree.size, "there is a leaf hash and no event")
+		}
 	}
-	if len(extra) > 0 {
-		return r.tampered(leaves.name, r.tree.size, "there is a leaf hash and no event")
-	}
+	r.tail.stray = leaves.read - leaves.matched*tlog.HashSize
 	return nil
 }
 
 // leafReader reads a segment's leaf hashes.
 type leafReader struct {
-	r     *bufio.Reader // nil where the file is missing
-	name  string
-	count int64 // whole hashes read
-	stray int64 // bytes of an unfinished one
-	buf   tlog.Hash
+	r       *bufio.Reader // nil where the file is missing
+	name    string
+	read    int64 // bytes
+	hashes  int64 // whole ones among them
+	matched int64 // leading ones that are those of the lines
+	buf     tlog.Hash
 }
 
-func (r *replay) openLeaves(first int64) (*leafReader, func() error, error) {
+func (r *replay) openLeaves(first, limit int64) (*leafReader, func() error, error) {
 	path := leavesPath(r.dir, first)
 	l := &leafReader{name: r.rel(path)}
 	f, size, err := r.open(path)
@@ -135,7 +164,7 @@ func (r *replay) openLeaves(first int64) (*leafReader, func() error, error) {
 	case err != nil:
 		return nil, nil, fmt.Errorf("audit: %w", err)
 	}
-	l.r = bufio.NewReaderSize(io.LimitReader(f, size), 64<<10)
+	l.r = bufio.NewReaderSize(io.LimitReader(ctxReader{r.ctx, f}, min(size, limit)), 64<<10)
 	return l, f.Close, nil
 }
 
@@ -145,15 +174,21 @@ func (l *leafReader) next() ([]byte, error) {
 		return nil, nil
 	}
 	n, err := io.ReadFull(l.r, l.buf[:])
+	l.read += int64(n)
 	switch {
 	case err == nil:
-		l.count++
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
-		l.stray += int64(n)
-	default:
+		l.hashes++
+	case err != io.EOF && err != io.ErrUnexpectedEOF:
 		return nil, fmt.Errorf("audit: reading %s: %w", l.name, err)
 	}
 	return l.buf[:n], nil
+}
+
+// compare counts the hash that next returned, where it is whole and right, and so are all before it.
+func (l *leafReader) compare(hash tlog.Hash) {
+	if l.matched == l.hashes-1 && l.buf == hash {
+		l.matched++
+	}
 }
 
 type countingReader struct {
@@ -162,6 +197,9 @@ type countingReader struct {
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
+	if err := c.replay.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := c.r.Read(p)
 	c.replay.read += int64(n)
 	if c.replay.progress != nil {

@@ -2,11 +2,13 @@ package audit
 
 import "github.com/strongroom-go/strongroom/tenant"
 
-// tenantState is what a log knows of one tenant's events, or (for the zero ID) of its own.
+// tenantState is what a log knows of one tenant's events, or (for the zero ID) of its own. The queue is guarded by
+// Log.mu; all else is the writer's.
 type tenantState struct {
 	id       tenant.ID
-	assigned int64    // the newest sequence number given out; guarded by Log.mu
-	tree     frontier // over the tenant's events but head leaves; its size is the newest sequence number on the disk
+	queue    queue
+	assigned int64    // the newest sequence number given out
+	tree     frontier // over the tenant's numbered events; its size is the newest sequence number on the disk
 	covered  int64    // the tree's size at the newest head leaf
 	due      bool     // it waits for a head leaf
 }

@@ -47,10 +47,13 @@ type leafHasher struct {
 
 func newLeafHasher() *leafHasher { return &leafHasher{h: sha256.New()} }
 
-func (l *leafHasher) leaf(line []byte) tlog.Hash {
+// leaf returns the hash of the line that the parts make up.
+func (l *leafHasher) leaf(parts ...[]byte) tlog.Hash {
 	l.h.Reset()
 	l.h.Write(l.zero[:])
-	l.h.Write(line)
+	for _, p := range parts {
+		l.h.Write(p)
+	}
 	l.h.Sum(l.sum[:0])
 	return l.sum
 }

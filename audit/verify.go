@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,11 +41,16 @@ type Report struct {
 	Tenants     int   // tenants with events
 	Heads       int64 // head leaves, each of which proves a tenant's events complete up to it
 	Uncovered   int64 // tenants' events behind their newest head leaf
+	Unnumbered  int64 // events of tenants that the log does not number: see [Options.Tenants]
 	Closed      bool  // the last event is the log's own, that it was closed
 	Pins        int   // pins that the log agrees with
 	TrustedKeys bool  // the keys came from VerifyOptions
 	Head        TreeHead
 	Checkpoint  []byte // the newest; kept elsewhere, it is a pin
+	// Unauthenticated are events of which nothing shows that the log wrote them, oldest first: they stood behind the
+	// last checkpoint after a crash, and the log was one without a chain (see "The tail" in the package documentation).
+	// A checkpoint that seals them since then does not make them genuine.
+	Unauthenticated []Span
 }
 
 // ParseCheckpoint checks a checkpoint's signature against verifier keys and returns its tree head, for use as a pin.
@@ -122,9 +128,10 @@ func (r *replay) report() *Report {
 		Dir: r.dir, Origin: r.origin, Segments: len(r.segments),
 		Events: r.tree.size, Sealed: r.sealed.tree.N, Unsealed: r.tree.size - r.sealed.tree.N,
 		Torn: r.tail.torn + r.tail.stray + r.cpTorn, Checkpoints: r.sealed.number, Heads: r.heads,
-		Closed: r.lastCode == CodeLogStopping,
-		Head:   TreeHead{r.tree.size, r.tree.root()}, Checkpoint: r.sealed.note,
+		Closed: r.lastCode == CodeLogStopping && r.tail.torn == 0, Unnumbered: r.unnumbered,
+		Head: TreeHead{r.tree.size, r.tree.root()}, Checkpoint: r.sealed.note,
 	}
+	p.Unauthenticated = mergeSpans(append(slices.Clone(r.recovered), r.unproven()))
 	for name, t := range r.tenants {
 		if name != "" {
 			p.Tenants++
@@ -132,6 +139,22 @@ func (r *replay) report() *Report {
 		}
 	}
 	return p
+}
+
+// mergeSpans returns what the spans cover, in order and without overlaps.
+func mergeSpans(spans []Span) []Span {
+	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.First, b.First) })
+	var merged []Span
+	for _, s := range spans {
+		if n := len(merged) - 1; s.Count == 0 {
+			continue
+		} else if n >= 0 && s.First <= merged[n].First+merged[n].Count {
+			merged[n].Count = max(merged[n].Count, s.First+s.Count-merged[n].First)
+		} else {
+			merged = append(merged, s)
+		}
+	}
+	return merged
 }
 
 // String returns the report as a table.
@@ -146,6 +169,12 @@ func (p *Report) String() string {
 	row("sealed", "%d under %d checkpoints", p.Sealed, p.Checkpoints)
 	row("unsealed", "%d", p.Unsealed)
 	row("torn", "%d bytes", p.Torn)
+	for _, s := range p.Unauthenticated {
+		row("finding", "NOT AUTHENTICATED: %d events from index %d on may have been put there by anybody who could write the files", s.Count, s.First)
+	}
+	if p.Unnumbered > 0 {
+		row("unnumbered", "%d events of tenants that the log does not number", p.Unnumbered)
+	}
 	row("tenants", "%d with %d head leaves; %d events behind their newest", p.Tenants, p.Heads, p.Uncovered)
 	if p.Closed {
 		row("state", "closed")

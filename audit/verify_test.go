@@ -231,6 +231,48 @@ func TestVerifyLive(t *testing.T) {
 	}
 }
 
+// TestVerifyWhileOpened verifies a log again and again while it is closed and opened: what an opening has written and not
+// yet sealed looks like no tampering.
+func TestVerifyWhileOpened(t *testing.T) {
+	dir := filepath.Join(memoryDir(t), "log")
+	opts := quiet()
+	opts.SegmentBytes = 8 << 10
+	mustClose(t, mustOpen(t, dir, opts))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 60 {
+			l, err := OpenLog(dir, opts)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range i % 4 {
+				if err := l.Record(t.Context(), query(acme, "x")); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for n := 0; ; n++ {
+		if r, err := Verify(t.Context(), dir, nil); err != nil {
+			<-done
+			t.Fatalf("%v\n%s", err, r)
+		}
+		select {
+		case <-done:
+			if n < 20 {
+				t.Errorf("only %d verifications", n)
+			}
+			return
+		default:
+		}
+	}
+}
+
 // TestVerifyWhileSealed lets the log grow and seal exactly when the reader has seen the end of its lines.
 func TestVerifyWhileSealed(t *testing.T) {
 	l := mustOpen(t, filepath.Join(t.TempDir(), "log"), quiet())

@@ -4,14 +4,13 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/strongroom-go/strongroom/tenant"
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
 )
 
 // writer is the one goroutine that writes a log. The order is always: write, sync, acknowledge, then sign; nothing is
@@ -22,10 +21,12 @@ type writer struct {
 	signer note.Signer
 	hasher *leafHasher
 
+	batch    batch
 	tree     frontier   // over every line that was written
 	leaves   []byte     // hashes that are not yet in the leaves file
 	unsynced bool       // there are written lines that no sync covers
 	last     checkpoint // the newest one
+	chain    *chain     // authenticates what is behind it; nil while the log is opened, and once it is closed
 
 	due   []*tenantState // wait for a head leaf
 	open  []*tenantState // have had events since the last sweep
@@ -47,7 +48,7 @@ func (w *writer) run() {
 		case <-l.wake:
 			w.commit()
 		case <-w.sync.C:
-			w.check(w.syncLines())
+			w.check(w.syncLines(), nil)
 		case <-tick.C:
 			w.maintain()
 		case answer := <-l.requests:
@@ -69,17 +70,26 @@ func (l *Log) failure() error {
 	return nil
 }
 
-// commit writes what waits: head leaves that are due, then the pending events.
+// commit writes one batch of what waits, head leaves that are due and events, and comes back for the rest.
 func (w *writer) commit() {
 	if w.failed {
 		return
 	}
-	heads, err := w.heads()
-	b := w.log.take()
-	if err == nil {
-		err = w.write(heads, b)
+	b := &w.batch
+	err := w.addHeads(b)
+	// Head leaves take up to a quarter, and what is in a batch fits into one segment unless it is a single event.
+	b.items = w.log.take(b.items, min(maxBatch, int(w.log.opts.SegmentBytes)-spare)-len(b.buf))
+	for _, it := range b.items {
+		b.add(it.line, it.tenant, it)
 	}
-	w.check(err, heads, b)
+	if err == nil {
+		err = w.write(b)
+	}
+	w.check(err, b)
+	b.reset()
+	if len(w.due) > 0 {
+		w.log.signal()
+	}
 }
 
 // maintain seals what was written since the last checkpoint, and sees to it that no tenant waits too long for a head.
@@ -92,57 +102,64 @@ func (w *writer) maintain() {
 		w.commit()
 	}
 	if !w.failed {
-		w.check(w.seal())
+		w.check(w.seal(), nil)
 	}
 }
 
 // shutdown brings everything to a proper end.
 func (w *writer) shutdown() {
-	w.commit()
+	for w.log.Stats().Waiting > 0 && !w.failed {
+		w.commit()
+	}
 	w.sweep()
-	w.commit()
+	for len(w.due) > 0 && !w.failed {
+		w.commit()
+	}
 	if w.failed {
 		return
 	}
-	stop, err := w.own(CodeLogStopping, Success, "closed")
-	if err == nil {
-		err = w.write(stop)
-	}
-	if err == nil {
-		err = w.seal()
-	}
-	w.check(err)
+	w.check(w.stop(Success, "closed"), nil)
 }
 
-// check makes the log fail where err is not nil.
-func (w *writer) check(err error, batches ...*batch) {
+// stop ends the log: an audit.stopping event, under a checkpoint behind which nothing may stand.
+func (w *writer) stop(status Status, reason string) error {
+	w.batch.reset()
+	err := w.own(&Event{Code: CodeLogStopping, Status: status, Reason: reason})
+	if err == nil {
+		err = w.write(&w.batch)
+	}
+	w.batch.reset()
+	if err != nil {
+		return err
+	}
+	w.chain = nil
+	return w.seal()
+}
+
+// check makes the log fail where err is not nil. The batch, which may be nil, is what could not be written.
+func (w *writer) check(err error, b *batch) {
 	if err == nil {
 		return
 	}
 	w.failed = true
-	w.log.fail(err, batches...)
+	cause := w.log.fail(err)
+	if b != nil {
+		b.acknowledge(cause)
+	}
 	w.noteFullDisk(err)
 }
 
-// write writes the batches (nil ones are skipped), makes them as durable as the log promises, and acknowledges them.
-func (w *writer) write(batches ...*batch) error {
-	batches = slices.DeleteFunc(slices.Clone(batches), func(b *batch) bool { return b == nil })
-	size := int64(0)
-	for _, b := range batches {
-		size += int64(len(b.buf))
-	}
-	if size == 0 {
+// write writes a batch, makes it as durable as the log promises, and acknowledges it.
+func (w *writer) write(b *batch) error {
+	if len(b.lines) == 0 {
 		return nil
 	}
-	if err := w.makeRoom(size); err != nil {
+	if err := w.makeRoom(int64(len(b.buf))); err != nil {
 		return err
 	}
-	mark := w.disk.lines.size
-	for _, b := range batches {
-		if err := w.disk.lines.write(b.buf); err != nil {
-			w.disk.lines.size = mark // all or none
-			return err
-		}
+	b.hash(w.hasher, w.chain, w.tree.size)
+	if err := w.disk.lines.write(b.buf); err != nil {
+		return err
 	}
 	if w.log.opts.Durability == Durable {
 		if err := w.disk.lines.f.Datasync(); err != nil {
@@ -152,18 +169,21 @@ func (w *writer) write(batches ...*batch) error {
 		w.unsynced = true
 		w.sync.Reset(writtenSync)
 	}
-	for _, b := range batches {
-		close(b.done)
+	if err := w.log.lock.Held(); err != nil {
+		return err
 	}
-	for _, b := range batches {
-		w.absorb(b)
+	b.acknowledge(nil)
+	if w.chain != nil {
+		w.chain.advance()
 	}
+	w.absorb(b)
 	return nil
 }
 
+const spare = 4 << 10 // bytes of a segment that are kept for an audit.stopping and a tag
+
 // makeRoom begins a new segment where size more bytes would not fit.
 func (w *writer) makeRoom(size int64) error {
-	const spare = 4 << 10 // for an audit.stopping
 	if w.disk.lines.size == 0 || w.disk.lines.size+size+spare <= w.log.opts.SegmentBytes {
 		return nil
 	}
@@ -178,30 +198,14 @@ func (w *writer) makeRoom(size int64) error {
 
 // absorb adds written lines to the trees.
 func (w *writer) absorb(b *batch) {
-	start := 0
-	for _, q := range b.events {
-		hash := w.hasher.leaf(b.buf[start : q.end-1])
-		start = q.end
+	for i, l := range b.lines {
+		hash := b.hashes[i]
 		w.tree.add(hash)
 		w.leaves = append(w.leaves, hash[:]...)
-		t := q.tenant
-		if t == nil {
-			continue
+		if t := l.tenant; t != nil {
+			t.tree.add(hash)
+			w.noteUncovered(t, 1)
 		}
-		t.tree.add(hash)
-		w.noteUncovered(t, 1)
-	}
-	w.log.recycle(b)
-}
-
-// noteUncovered puts a tenant that has new events without a head leaf on the lists that lead to one.
-func (w *writer) noteUncovered(t *tenantState, added int64) {
-	n := t.uncovered()
-	if n > 0 && n <= added {
-		w.open = append(w.open, t)
-	}
-	if n >= int64(w.log.opts.HeadEvery) {
-		w.needHead(t)
 	}
 }
 
@@ -240,6 +244,9 @@ func (w *writer) seal() error {
 	if err := w.flushLeaves(); err != nil {
 		return err
 	}
+	if err := w.log.lock.Held(); err != nil {
+		return err
+	}
 	c, err := signCheckpoint(w.signer, tlog.Tree{N: w.tree.size, Hash: w.tree.root()}, w.last.number+1, hashNote(w.last.note))
 	if err != nil {
 		return err
@@ -254,57 +261,21 @@ func (w *writer) seal() error {
 	return nil
 }
 
-// sweep makes every tenant with uncovered events due for a head leaf.
-func (w *writer) sweep() {
-	for _, t := range w.open {
-		w.needHead(t)
-	}
-	w.open = w.open[:0]
-}
-
-func (w *writer) needHead(t *tenantState) {
-	if !t.due && t.uncovered() > 0 {
-		t.due = true
-		w.due = append(w.due, t)
-	}
-}
-
-// heads returns a batch with the head leaves that are due, or nil.
-func (w *writer) heads() (*batch, error) {
-	if len(w.due) == 0 {
-		return nil, nil
-	}
-	b := &batch{done: make(chan struct{})}
-	for _, t := range w.due {
-		line, err := w.log.enc.tenantHead(b.buf, t.id, t.tree.size, t.tree.root())
-		if err != nil {
-			return nil, err
-		}
-		b.buf = line
-		b.events = append(b.events, queued{len(b.buf), nil})
-		t.due, t.covered = false, t.tree.size
-	}
-	w.due = w.due[:0]
-	return b, nil
-}
-
-// own returns a batch with one event of the log itself. Nothing may be pending between this and its writing.
-func (w *writer) own(code Code, status Status, reason string) (*batch, error) {
-	line, err := w.log.enc.event(nil, &Event{Code: code, Phase: Single, Status: status, Reason: reason})
+// own adds an event of the log itself to the batch. e has its code, status and reason.
+func (w *writer) own(e *Event) error {
+	e.Phase = Single
+	line, err := w.log.enc.event(nil, e)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	l := w.log
-	l.mu.Lock()
-	t := l.tenants[tenant.ID{}]
-	if t == nil {
-		t = &tenantState{}
-		l.tenants[tenant.ID{}] = t
+	w.log.mu.Lock()
+	t := w.log.tenant(e)
+	w.log.mu.Unlock()
+	if len(w.batch.lines) == 0 {
+		t.assigned = t.tree.size // an event that could not be written has given its number back
 	}
-	t.assigned = t.tree.size + 1
-	l.mu.Unlock()
-	line = append(strconv.AppendInt(line, t.tree.size+1, 10), lineEnd...)
-	return &batch{buf: line, events: []queued{{len(line), t}}, done: make(chan struct{})}, nil
+	w.batch.add(line, t, nil)
+	return nil
 }
 
 // noteFullDisk leaves an audit.stopping event in a log that failed because the disk is full, in the space that the
@@ -318,10 +289,7 @@ func (w *writer) noteFullDisk(cause error) {
 	if w.disk.fs.Remove(filepath.Join(w.log.dir, reserveName)) != nil || w.disk.renew() != nil {
 		return
 	}
-	stop, err := w.own(CodeLogStopping, Failure, "the disk is full")
-	if err == nil && w.write(stop) == nil {
-		w.seal() // there is nobody left to tell of an error
-	}
+	w.stop(Failure, "the disk is full") // there is nobody left to tell of an error
 }
 
 func isFull(err error) bool {
@@ -330,6 +298,9 @@ func isFull(err error) bool {
 
 // remedy says what to do about a failure.
 func remedy(cause error) string {
+	if errors.Is(cause, vfs.ErrLockLost) {
+		return "leave that file alone while the log is in use; close the log and open it again"
+	}
 	if isFull(cause) {
 		return "free space on the disk, then close the log and open it again"
 	}

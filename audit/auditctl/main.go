@@ -120,7 +120,9 @@ func verify(ctx context.Context, args []string, out, errs io.Writer) error {
 	report, err := audit.Verify(ctx, dir, opts)
 	if report != nil {
 		fmt.Fprint(out, report)
-		if err == nil {
+		if err == nil && len(report.Unauthenticated) > 0 {
+			fmt.Fprintln(out, "result  intact, but for the events that nothing authenticates: see the findings")
+		} else if err == nil {
 			fmt.Fprintln(out, "result  intact")
 		} else {
 			fmt.Fprintln(out, "result  NOT INTACT: what stands above holds up to the first fault")

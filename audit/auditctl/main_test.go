@@ -79,6 +79,14 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestVerifyFindings: events of which nothing shows that the log wrote them stand in the result, not in its margin.
+func TestVerifyFindings(t *testing.T) {
+	out, _ := try(t, 0, "verify", filepath.Join("..", "testdata", "unchained", "log"))
+	if !strings.Contains(out, "NOT AUTHENTICATED: 4 events from index 3 on") || !strings.Contains(out, "result  intact, but for") {
+		t.Errorf("%s", out)
+	}
+}
+
 func TestQuery(t *testing.T) {
 	dir, _, _ := sample(t)
 	count := func(want int, args ...string) string {

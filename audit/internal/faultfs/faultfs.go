@@ -4,10 +4,10 @@ package faultfs
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
@@ -58,25 +58,18 @@ type FS struct {
 	Before func(Step) error
 	// Volatile makes syncs only noted and not done, for tests that lose power only by [FS.PowerLoss].
 	Volatile bool
+	// Survives is asked by [FS.PowerLoss] for every change that no sync covers, whether the disk has it nonetheless:
+	// a name made (Open, Mkdir), moved (Rename, with the new name) or taken away (Remove), and a file cut (Truncate).
+	// Nil: the disk has none of them. Disks and journals promise no order among changes that were not synced.
+	Survives func(op Op, name string) bool
 
 	mu    sync.Mutex
-	files map[string]*durability
+	files map[string]*content
+	names []change // that no SyncDir covers, in their order
 }
-
-// durability is what is known about one file that was created or written through this FS.
-type durability struct {
-	size    int64 // bytes in the file
-	durable int64 // bytes that a loss of power leaves
-	named   bool  // whether the directory entry is durable
-	// dropped is what a failed sync left in memory as though it were on the disk: no later sync writes it, unless it is
-	// written again first. That is how Linux treats a failed write-back.
-	dropped span
-}
-
-type span struct{ from, to int64 }
 
 // New returns a file system in which nothing fails yet.
-func New() *FS { return &FS{files: map[string]*durability{}} }
+func New() *FS { return &FS{files: map[string]*content{}} }
 
 func (f *FS) before(op Op, name string, size int) error {
 	if f.Before == nil {
@@ -86,41 +79,6 @@ func (f *FS) before(op Op, name string, size int) error {
 		return &fs.PathError{Op: string(op), Path: name, Err: err}
 	}
 	return nil
-}
-
-// Durable returns how many of the file's bytes would survive a loss of power.
-func (f *FS) Durable(name string) int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if d := f.files[name]; d != nil && d.named {
-		return d.durable
-	}
-	return 0
-}
-
-// PowerLoss leaves on the disk what a loss of power would: files whose name was not made durable are gone, and of a
-// file's bytes that no sync covers only what damage returns for them is left.
-func (f *FS) PowerLoss(damage func(name string, unsynced []byte) []byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var errs []error
-	for name, d := range f.files {
-		if !d.named {
-			errs = append(errs, os.Remove(name))
-			continue
-		}
-		if d.size <= d.durable {
-			continue
-		}
-		data, err := os.ReadFile(name)
-		if err == nil {
-			left := append(data[:d.durable:d.durable], damage(name, data[d.durable:])...)
-			err = os.WriteFile(name, left, 0o600)
-		}
-		errs = append(errs, err)
-	}
-	f.files = map[string]*durability{}
-	return errors.Join(errs...)
 }
 
 // OpenFile implements [vfs.FS].
@@ -135,14 +93,18 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if d := f.files[name]; d == nil {
+	if statErr != nil {
+		f.names = append(f.names, change{op: Open, name: name})
+		delete(f.files, name)
+	}
+	if c := f.files[name]; c == nil {
 		var size int64
 		if info, err := inner.Stat(); err == nil {
 			size = info.Size()
 		}
-		f.files[name] = &durability{size: size, durable: size, named: statErr == nil}
+		f.files[name] = &content{size: size, durable: size}
 	} else if flag&os.O_TRUNC != 0 {
-		d.size, d.durable = 0, 0
+		c.size, c.durable = 0, 0
 	}
 	return &file{inner, f, name}, nil
 }
@@ -152,7 +114,13 @@ func (f *FS) Mkdir(name string, perm fs.FileMode) error {
 	if err := f.before(Mkdir, name, 0); err != nil {
 		return err
 	}
-	return os.Mkdir(name, perm)
+	if err := os.Mkdir(name, perm); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names = append(f.names, change{op: Mkdir, name: name})
+	return nil
 }
 
 // Rename implements [vfs.FS].
@@ -160,15 +128,17 @@ func (f *FS) Rename(oldname, newname string) error {
 	if err := f.before(Rename, newname, 0); err != nil {
 		return err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := change{op: Rename, name: newname, from: oldname, was: f.remember(newname)}
 	if err := os.Rename(oldname, newname); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if d := f.files[oldname]; d != nil {
+	f.names = append(f.names, c)
+	delete(f.files, newname)
+	if moved := f.files[oldname]; moved != nil {
+		f.files[newname] = moved
 		delete(f.files, oldname)
-		d.named = false
-		f.files[newname] = d
 	}
 	return nil
 }
@@ -178,11 +148,13 @@ func (f *FS) Remove(name string) error {
 	if err := f.before(Remove, name, 0); err != nil {
 		return err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := change{op: Remove, name: name, was: f.remember(name)}
 	if err := os.Remove(name); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.names = append(f.names, c)
 	delete(f.files, name)
 	return nil
 }
@@ -215,20 +187,33 @@ func (f *FS) SyncDir(name string) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for n, d := range f.files {
-		if filepath.Dir(n) == filepath.Clean(name) {
-			d.named = true
-		}
-	}
+	f.names = slices.DeleteFunc(f.names, func(c change) bool { return filepath.Dir(c.name) == filepath.Clean(name) })
 	return nil
 }
 
 // Lock implements [vfs.FS].
-func (f *FS) Lock(name string) (io.Closer, error) {
+func (f *FS) Lock(name string) (vfs.Lock, error) {
 	if err := f.before(Lock, name, 0); err != nil {
 		return nil, err
 	}
-	return vfs.OS{}.Lock(name)
+	l, err := vfs.OS{}.Lock(name)
+	if err != nil {
+		return nil, err
+	}
+	return &lock{l, f, name}, nil
+}
+
+type lock struct {
+	vfs.Lock
+	fs   *FS
+	name string
+}
+
+func (l *lock) Held() error {
+	if err := l.fs.before(Lstat, l.name, 0); err != nil {
+		return err
+	}
+	return l.Lock.Held()
 }
 
 type file struct {
@@ -307,7 +292,7 @@ func (f *file) Datasync() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if d != nil {
-		d.durable = size
+		d.durable, d.cut = size, nil
 		if d.dropped.to > 0 {
 			d.durable = min(size, d.dropped.from)
 		}
@@ -319,13 +304,24 @@ func (f *file) Truncate(size int64) error {
 	if err := f.fs.before(Truncate, f.name, 0); err != nil {
 		return err
 	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	d := f.fs.files[f.name]
+	if d != nil && size < d.durable {
+		data, err := os.ReadFile(f.name)
+		if err != nil {
+			return err
+		}
+		d.cut = append(data[size:d.durable:d.durable], d.cut...)
+	}
 	if err := f.File.Truncate(size); err != nil {
 		return err
 	}
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	if d := f.fs.files[f.name]; d != nil {
+	if d != nil {
 		d.size, d.durable = size, min(d.durable, size)
+		if size <= d.dropped.from { // what is written there later is new to the kernel
+			d.dropped = span{}
+		}
 	}
 	return nil
 }

@@ -16,13 +16,28 @@ type OS struct{}
 
 type osFile struct{ *os.File }
 
-// OpenFile implements [FS].
+// OpenFile implements [FS]. It looks before it opens, because opening some devices has effects; and again afterwards,
+// because the name may have come to mean another file meanwhile. It neither waits for a pipe's other end nor follows a
+// symbolic link.
 func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag, perm)
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, notRegular(name)
+	}
+	f, err := os.OpenFile(name, flag|guardedOpen, perm)
 	if err != nil {
 		return nil, err
 	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		if err == nil {
+			err = notRegular(name)
+		}
+		return nil, errors.Join(err, f.Close())
+	}
 	return osFile{f}, nil
+}
+
+func notRegular(name string) error {
+	return &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 }
 
 // Mkdir implements [FS].
@@ -55,7 +70,7 @@ func (OS) SyncDir(name string) error {
 }
 
 // Lock implements [FS].
-func (OS) Lock(name string) (io.Closer, error) {
+func (OS) Lock(name string) (Lock, error) {
 	l := flock.New(name, flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
 	if err == nil && !ok {
@@ -64,18 +79,34 @@ func (OS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	// Whoever created the file may have removed it again before the lock was ours: then nobody else sees our lock.
 	held, err := l.Stat()
-	if err == nil {
-		var now fs.FileInfo
-		if now, err = os.Lstat(name); err == nil && !os.SameFile(held, now) {
-			err = fmt.Errorf("%w: %s was replaced meanwhile", ErrLocked, name)
-		}
-	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return l, nil
+	// Whoever created the file may have removed it again before the lock was ours: then nobody else sees our lock.
+	lock := osLock{l, name, held}
+	if err := lock.Held(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrLocked, err), l.Close())
+	}
+	return lock, nil
+}
+
+type osLock struct {
+	io.Closer
+	name string
+	held fs.FileInfo
+}
+
+// Held implements [Lock]. While the locked file is open, no other file can have its number.
+func (l osLock) Held() error {
+	now, err := os.Lstat(l.name)
+	if err == nil && os.SameFile(l.held, now) {
+		return nil
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", ErrLockLost, l.name)
+	}
+	return err
 }
 
 // zeros writes size zero bytes, which reserves disk space on any file system that does not compress.

@@ -11,8 +11,15 @@ import (
 // ErrLocked means that another process, or another log in this one, holds the lock.
 var ErrLocked = errors.New("it is locked")
 
+// ErrLockLost means that a locked file was removed or replaced: another process may hold the lock on its successor.
+var ErrLockLost = errors.New("the lock file was removed or replaced")
+
+// ErrNotRegular means that a name is a directory, a symbolic link, a pipe, a socket or a device.
+var ErrNotRegular = errors.New("it is not a regular file")
+
 // FS is a file system. Names are paths as the os package takes them.
 type FS interface {
+	// OpenFile opens regular files alone, and never waits; for anything else the error wraps [ErrNotRegular].
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	Mkdir(name string, perm fs.FileMode) error
 	Rename(oldname, newname string) error
@@ -23,8 +30,16 @@ type FS interface {
 	// SyncDir makes the names in a directory durable: files created in, renamed into and removed from it.
 	SyncDir(name string) error
 	// Lock takes the exclusive advisory lock on the file, creating it with mode 0600, without waiting; the error
-	// wraps [ErrLocked] where it is held. Closing what it returns releases the lock and leaves the file.
-	Lock(name string) (io.Closer, error)
+	// wraps [ErrLocked] where it is held.
+	Lock(name string) (Lock, error)
+}
+
+// Lock is a lock that is held. Closing it releases it and leaves the file.
+type Lock interface {
+	io.Closer
+	// Held returns nil while the name is still that of the file that is locked, and wraps [ErrLockLost] when it is
+	// not.
+	Held() error
 }
 
 // File is an open file. A Write that stores less than it was given returns an error.

@@ -1,0 +1,173 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// A chain authenticates the batches of one session that no checkpoint seals yet, so that an opening after a crash can
+// tell them from lines that somebody else appended. Each batch has a key of its own, and the key of the next is made by
+// a one-way step that forgets it: whoever takes over the process learns no key of an earlier batch.
+//
+// This is the log of Schneier and Kelsey ("Cryptographic Support for Secure Logs on Untrusted Machines", USENIX Security
+// 1998), and its keys are the forward-secure generator of Bellare and Yee ("Forward-Security in Private-Key
+// Cryptography", CT-RSA 2003, construction 2.2: from state s, PRF(s, 0) is the next state and PRF(s, 1) the output), with
+// HMAC-SHA256 (RFC 2104) as the PRF. systemd's Forward Secure Sealing is of the same kind. Two generators are nested, a
+// new inner one after so many batches, so that the key of any batch is found in few steps.
+//
+// The first key is protected by the signer, and never stored: it is HKDF-SHA256 (RFC 5869) of the signer's signature on
+// a text with a random nonce, which nobody else is given. An Ed25519 signature is a function of key and message (RFC
+// 8032, section 5.1.6) that nobody without the key predicts, and a hash turns such a function into a PRF (Naor and
+// Reingold, "From Unpredictability to Indistinguishability", CRYPTO 1998). The nonce stands in the audit.started event,
+// and so under the checkpoint that seals it.
+type chain struct {
+	nonce    string // base64
+	position int64  // of the next batch in the session, from 0
+	epochs   forwardKey
+	batches  forwardKey // of this epoch
+}
+
+const (
+	chainText  = "strongroom/audit-chain/v1"
+	chainNonce = 16      // bytes
+	epochSize  = 1 << 16 // batches
+)
+
+// forwardKey is the state of a forward-secure generator.
+type forwardKey [sha256.Size]byte
+
+func (k *forwardKey) prf(input byte) (out [sha256.Size]byte) {
+	mac := hmac.New(sha256.New, k[:])
+	mac.Write([]byte{input})
+	mac.Sum(out[:0])
+	return out
+}
+
+func (k *forwardKey) step()                     { *k = k.prf(0) }
+func (k *forwardKey) output() [sha256.Size]byte { return k.prf(1) }
+
+var errNoChain = errors.New("the signer signs the same text differently each time")
+
+// newChain begins the chain of a session. It returns errNoChain for a signer whose signatures are not a function of
+// what is signed, as those of Ed25519 are.
+func newChain(signer note.Signer) (*chain, error) {
+	var nonce [chainNonce]byte
+	rand.Read(nonce[:]) // it never fails: see its documentation
+	return openChain(signer, base64.StdEncoding.EncodeToString(nonce[:]))
+}
+
+// openChain returns the chain with a nonce, at its beginning.
+func openChain(signer note.Signer, nonce string) (*chain, error) {
+	text := fmt.Appendf(nil, "%s\n%s\n%s\n", chainText, signer.Name(), nonce) // no checkpoint: its second line is no number
+	sig, err := signer.Sign(text)
+	if err != nil {
+		return nil, fmt.Errorf("the signer does not sign: %w", err)
+	}
+	again, err := signer.Sign(text)
+	if err != nil {
+		return nil, fmt.Errorf("the signer does not sign: %w", err)
+	}
+	if !bytes.Equal(sig, again) {
+		return nil, errNoChain
+	}
+	first, err := hkdf.Key(sha256.New, sig, []byte(nonce), chainText, sha256.Size)
+	clear(sig)
+	clear(again)
+	if err != nil {
+		return nil, fmt.Errorf("deriving the chain's first key: %w", err)
+	}
+	c := &chain{nonce: nonce, epochs: forwardKey(first)}
+	clear(first)
+	c.beginEpoch()
+	return c, nil
+}
+
+func (c *chain) beginEpoch() {
+	c.batches = c.epochs.output()
+	c.epochs.step()
+}
+
+// advance forgets the key of the batch at the chain's position and goes on to the next.
+func (c *chain) advance() {
+	if c.position++; c.position%epochSize == 0 {
+		c.beginEpoch()
+	} else {
+		c.batches.step()
+	}
+}
+
+// skip advances to a position that is not before the chain's.
+func (c *chain) skip(position int64) {
+	for ; c.position/epochSize < position/epochSize; c.position += epochSize - c.position%epochSize {
+		c.beginEpoch()
+	}
+	for c.position < position {
+		c.advance()
+	}
+}
+
+// mac authenticates the batch at the chain's position: the index of its first line, and the leaf hashes of its lines,
+// that of the last one without its tag.
+func (c *chain) mac(first int64, leaves []tlog.Hash) (sum [sha256.Size]byte) {
+	key := c.batches.output()
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(first)))
+	for i := range leaves {
+		mac.Write(leaves[i][:])
+	}
+	mac.Sum(sum[:0])
+	return sum
+}
+
+// A tag ends the last line of a batch, in metadata.labels: the batch's position in its session and its MAC. In the line
+// it takes the place of lineEnd.
+const (
+	tagBegin = `,"labels":["batch:`
+	tagEnd   = `"]` + lineEnd
+	tagRoom  = len(tagBegin) + 20 + 1 + 43 + len(tagEnd)
+)
+
+func appendTag(dst []byte, position int64, mac [sha256.Size]byte) []byte {
+	dst = strconv.AppendInt(append(dst, tagBegin...), position, 10)
+	dst = base64.RawStdEncoding.AppendEncode(append(dst, ':'), mac[:])
+	return append(dst, tagEnd...)
+}
+
+// tag is what stands in a batch's last line.
+type tag struct {
+	at       int // where it begins in the line
+	position int64
+	mac      [sha256.Size]byte
+}
+
+// parseTag finds the tag of a line (without its newline); ok is false for a line that has none in the one spelling that
+// appendTag gives it.
+func parseTag(line []byte) (t tag, ok bool) {
+	t.at = bytes.LastIndex(line[max(0, len(line)-tagRoom):], []byte(tagBegin))
+	if t.at < 0 {
+		return t, false
+	}
+	t.at += max(0, len(line)-tagRoom)
+	position, sum, _ := bytes.Cut(line[t.at+len(tagBegin):], []byte(":"))
+	n, err := strconv.ParseInt(string(position), 10, 64)
+	sum, found := bytes.CutSuffix(sum, []byte(tagEnd[:len(tagEnd)-1]))
+	if err != nil || n < 0 || !found || len(sum) != base64.RawStdEncoding.EncodedLen(len(t.mac)) {
+		return t, false
+	}
+	if _, err := base64.RawStdEncoding.Strict().Decode(t.mac[:], sum); err != nil {
+		return t, false
+	}
+	t.position = n
+	return t, bytes.Equal(appendTag(nil, n, t.mac)[:len(line)-t.at], line[t.at:])
+}
