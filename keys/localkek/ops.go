@@ -186,14 +186,14 @@ func (k *KEK) change(ctx context.Context, id tenant.ID, what string, edit func(o
 }
 
 func (k *KEK) locked(ctx context.Context, segment string, edit func(old []byte) ([]byte, error)) error {
-	unlock, err := k.lock.Lock(ctx)
+	held, err := k.lock.Lock(ctx)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w: %w", keys.ErrUnavailable, err)
 	}
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer held.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.load(); err != nil {
@@ -201,6 +201,9 @@ func (k *KEK) locked(ctx context.Context, segment string, edit func(old []byte) 
 			return fmt.Errorf("%w: %w", keys.ErrUnavailable, err)
 		}
 		return err
+	}
+	if err := held.RemoveLeftovers(k.dir(), k.mine); err != nil {
+		return fmt.Errorf("%w: remove what an interrupted change left: %w", keys.ErrUnavailable, err)
 	}
 	old := k.file.Tenants[segment]
 	edited, err := edit(old)
@@ -213,7 +216,7 @@ func (k *KEK) locked(ctx context.Context, segment string, edit func(old []byte) 
 	} else {
 		k.file.Tenants[segment] = edited
 	}
-	if err := k.file.write(k.path); err != nil {
+	if err := k.file.write(held, k.path); err != nil {
 		// Memory must not be ahead of the file.
 		if lerr := k.load(); lerr != nil {
 			k.restore(segment, old)
