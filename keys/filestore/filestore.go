@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/internal/atomicfile"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -91,7 +92,12 @@ func (s *Store) begin(ctx context.Context) (*atomicfile.Held, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("filestore: %w", err)
 	}
-	return nil, fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+	return nil, away(err)
+}
+
+// away is an error of the file system, without where the directory is: it reaches whoever handles a request.
+func away(err error) error {
+	return fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, redact.Path(err))
 }
 
 func (s *Store) path(id tenant.ID) string { return filepath.Join(s.dir, id.Segment()) }
@@ -112,23 +118,22 @@ func check(ctx context.Context, id tenant.ID) error {
 }
 
 func (s *Store) read(id tenant.ID) (keys.Record, error) {
-	path := s.path(id)
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(s.path(id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// A directory that is gone, unmounted for instance, must not look like tenants that are not provisioned.
 		if _, derr := os.Stat(s.dir); derr != nil {
-			return keys.Record{}, fmt.Errorf("%w: filestore: the directory is gone: %w", keys.ErrUnavailable, derr)
+			return keys.Record{}, fmt.Errorf("%w: filestore: the directory is gone: %w", keys.ErrUnavailable, redact.Path(derr))
 		}
 		return keys.Record{}, fmt.Errorf("filestore: tenant %s: %w", id, keys.ErrNotFound)
 	case err != nil:
-		return keys.Record{}, fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+		return keys.Record{}, away(err)
 	case len(b) <= headerSize || len(b) > maxFileSize || [4]byte(b) != magic:
-		return keys.Record{}, fmt.Errorf("%w: filestore: %s is no record of version %d; restore it from a backup", keys.ErrIntegrity, path, magic[3])
+		return keys.Record{}, fmt.Errorf("%w: filestore: the file of tenant %s is no record of version %d; restore it from a backup", keys.ErrIntegrity, id, magic[3])
 	}
 	version := int64(binary.BigEndian.Uint64(b[len(magic):]))
 	if version <= 0 {
-		return keys.Record{}, fmt.Errorf("%w: filestore: %s has an impossible version; restore it from a backup", keys.ErrIntegrity, path)
+		return keys.Record{}, fmt.Errorf("%w: filestore: the file of tenant %s has an impossible version; restore it from a backup", keys.ErrIntegrity, id)
 	}
 	return keys.Record{Data: b[headerSize:], Version: version}, nil
 }
@@ -165,7 +170,7 @@ func (s *Store) Put(ctx context.Context, id tenant.ID, data []byte, version int6
 	b := make([]byte, 0, headerSize+len(data))
 	b = binary.BigEndian.AppendUint64(append(b, magic[:]...), uint64(version+1))
 	if err := held.Write(s.path(id), append(b, data...)); err != nil {
-		return 0, fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+		return 0, away(err)
 	}
 	return version + 1, nil
 }
@@ -188,7 +193,7 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, version int64) error {
 		return fmt.Errorf("filestore: tenant %s: %w: version %d is stored, not %d", id, keys.ErrConflict, rec.Version, version)
 	}
 	if err := held.Remove(s.path(id)); err != nil {
-		return fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+		return away(err)
 	}
 	return nil
 }
@@ -203,7 +208,7 @@ func (s *Store) List(ctx context.Context, after tenant.ID, limit int) ([]tenant.
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+		return nil, away(err)
 	}
 	var ids []tenant.ID
 	for _, e := range entries {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -50,7 +51,7 @@ func (l *Locker) Lock(ctx context.Context) (*Held, error) {
 	h, err := l.lock(ctx)
 	if err != nil {
 		<-l.turn
-		return nil, fmt.Errorf("lock %s: %w", l.path, err)
+		return nil, fmt.Errorf("lock %s: %w", filepath.Base(l.path), err)
 	}
 	return h, nil
 }
