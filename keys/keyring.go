@@ -37,8 +37,12 @@ type Options struct {
 	// Label names the keyring inside what is encrypted, so that the records of two environments that share a KEK
 	// provider are never mistaken for each other: 1 to 64 of a-z, 0-9 and "-". Default "main".
 	Label string
-	// Audit records every life-cycle operation and every use of keys past their confirmation. Default: no record.
+	// Audit records every life-cycle operation and every use of keys past their confirmation. Required, unless
+	// InsecureWithoutAudit is set.
 	Audit audit.Recorder
+	// InsecureWithoutAudit admits a keyring without Audit: nobody can tell afterwards who provisioned, suspended, resumed
+	// or shredded a tenant. It is for tests and measurements. With Audit it has no effect.
+	InsecureWithoutAudit bool
 	// Actor stands in recorded events where the context carries no [tenant.Access]. Default "keyring".
 	Actor string
 	// CacheSize is how many tenants are kept opened, about 2.5 KB each; one not used for a while makes room.
@@ -90,8 +94,8 @@ type Keyring struct {
 	cancel context.CancelFunc
 }
 
-// Open returns a keyring on a KEK provider and a store. It reads nothing yet. opts may be nil. The error lists every
-// option that is out of range.
+// Open returns a keyring on a KEK provider and a store. It reads nothing yet. opts is required for its Audit. The error
+// lists every option that is missing or out of range.
 func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -123,6 +127,9 @@ func (o *Options) complete(kek KEK, store Store) error {
 	}
 	if store == nil {
 		problem("store is nil; pass one from filestore.Open or sqlstore.New")
+	}
+	if o.Audit == nil && !o.InsecureWithoutAudit {
+		problem("Options.Audit is nil; pass the log of storage.Guard, from audit.OpenLog, or set Options.InsecureWithoutAudit in a test")
 	}
 	if o.Label == "" {
 		o.Label = "main"
