@@ -8,19 +8,16 @@ import (
 
 // cache is a bounded map of entries that evicts by second chance (the CLOCK algorithm, Corbató 1968): an approximation
 // of least recently used whose lookups take no lock and move nothing, so that requests for different tenants do not
-// wait for each other.
+// wait for each other. All that changes it is done under the book's lock.
 type cache struct {
 	entries sync.Map // tenant.ID to *entry
 
-	mu   sync.Mutex // for all that changes
-	ring []*entry   // every entry in entries, at most size of them
-	hand int        // where the next search for a victim begins
+	ring []*entry // every entry in entries, at most size of them
+	hand int      // where the next search for a victim begins
 	size int
 }
 
-func newCache(size int) *cache { return &cache{size: size} }
-
-// get returns the entry and marks it as used.
+// get returns the entry and marks it as used. It needs no lock.
 func (c *cache) get(id tenant.ID) (*entry, bool) {
 	e, ok := c.peek(id)
 	if ok && !e.used.Load() {
@@ -29,7 +26,7 @@ func (c *cache) get(id tenant.ID) (*entry, bool) {
 	return e, ok
 }
 
-// peek returns the entry.
+// peek returns the entry. It needs no lock.
 func (c *cache) peek(id tenant.ID) (*entry, bool) {
 	v, ok := c.entries.Load(id)
 	if !ok {
@@ -39,13 +36,11 @@ func (c *cache) peek(id tenant.ID) (*entry, bool) {
 }
 
 // add puts e in, in place of the tenant's entry if there is one, else of one that was not used for a while if there
-// is no room. An older version of the record never replaces a newer one.
+// is no room.
 func (c *cache) add(e *entry) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	old, ok := c.peek(e.id)
 	switch {
-	case c.size < 0, ok && old.version > e.version:
+	case c.size < 0, old == e:
 		return
 	case ok:
 		e.slot = old.slot
@@ -74,8 +69,6 @@ func (c *cache) victim() int {
 
 // remove takes the tenant's entry out.
 func (c *cache) remove(id tenant.ID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	e, ok := c.peek(id)
 	if !ok {
 		return
@@ -93,8 +86,6 @@ func (c *cache) remove(id tenant.ID) {
 
 // purge takes everything out, for good: nothing can be added afterwards.
 func (c *cache) purge() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.entries.Clear()
 	c.ring, c.hand, c.size = nil, 0, -1
 }

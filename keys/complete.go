@@ -14,11 +14,11 @@ import (
 // missing key came back by itself, whoever can write to the store could, with the record of before, have a tenant's
 // objects vanish behind a new key without anybody being asked.
 func (r *Keyring) complete(ctx context.Context, e *entry) error {
-	t, err := r.intend(ctx, audit.CodeKeyProvision, e.id, e.sealer, fmt.Sprintf("adds the keyset %q", purposeNames))
+	t, err := r.intend(ctx, audit.CodeKeyProvision, e.id, e.sealer.Load(), fmt.Sprintf("adds the keyset %q", purposeNames))
 	if err != nil {
 		return err
 	}
-	t.keyVersion = e.keys.DataKeyID()
+	t.keyVersion = e.keys.Load().DataKeyID()
 	return t.outcome(ctx, r.swap(ctx, e.id, func(rec *envelope.Record) (bool, error) { return r.addNames(ctx, rec) }))
 }
 

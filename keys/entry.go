@@ -8,34 +8,42 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// entry is what the cache holds for one tenant. It describes one version of the tenant's record and never changes but
-// for its times; a changed record makes a new entry. Times are the keyring's clock, in nanoseconds.
+// entry is what the keyring knows of one tenant. It describes one version of the tenant's record. What it holds is set
+// once, and only its times change; a changed record, or keys that were opened again, make a new entry. Times are the
+// keyring's clock, in nanoseconds.
 //
-// What a lookup reads comes first, so that it is in one cache line: with many tenants, memory is what a lookup waits for.
+// A lookup reads it without a lock; all that changes is changed under the book's. What a lookup reads comes first, so
+// that it is in one cache line: with many tenants, memory is what a lookup waits for.
 type entry struct {
-	fresh  atomic.Int64 // keys are served without question before this time
-	ahead  atomic.Int64 // refreshed in the background from this time on
-	keys   *Tenant      // &tenant, or nil unless active and opened
-	used   atomic.Bool  // since the cache's hand last came by
+	fresh  atomic.Int64           // keys are served without question before this time
+	ahead  atomic.Int64           // refreshed in the background from this time on
+	keys   atomic.Pointer[Tenant] // mostly &tenant; nil unless active and opened
+	used   atomic.Bool            // since the cache's hand last came by
 	state  envelope.State
-	tenant Tenant
+	tenant Tenant // where keys are opened, before anybody is shown them
 
 	id        tenant.ID
 	version   int64
-	slot      int              // in the cache's ring, under its lock
-	record    *envelope.Record // until what it holds was opened; then nil, to save memory
-	sealer    *auditSealer     // nil until opened; a suspended tenant has one too
-	confirmed atomic.Int64     // when the read began by which the store confirmed the record
-	unwrapped atomic.Int64     // when the KEK provider last unwrapped the root keyset
-	failed    atomic.Pointer[miss]
-	flying    atomic.Bool // a refresh in the background is under way
+	slot      int                         // in the cache's ring
+	sealer    atomic.Pointer[auditSealer] // nil until opened; a suspended tenant has one too
+	confirmed atomic.Int64                // when the question was asked by which the store last confirmed the record
+	unwrapped atomic.Int64                // when the KEK provider was asked for what was opened
+
+	// Under the book's lock.
+	record     *envelope.Record // until what it holds was opened; then nil, to save memory
+	material   uint64           // a digest of what the KEK and the root keyset protect in the record
+	answer     uint64           // the number of the question that confirmed
+	readFailed *failure         // of the last question to the store, if that was asked after the one that confirmed
+	openFailed *failure         // of the last question to the KEK provider
 }
 
-// miss is a remembered failure.
-type miss struct {
-	err   error
-	until time.Duration
-	kek   bool // the store had answered; the KEK provider was the one that failed
+// failure is a remembered failure. It is an answer only for a while: until is when the question may be asked again, and
+// at is when it was asked, from which its age is counted.
+type failure struct {
+	err    error
+	at     time.Duration
+	until  time.Duration
+	answer uint64
 }
 
 // need is what a caller wants of an entry.
@@ -51,23 +59,40 @@ const (
 func (e *entry) has(n need) bool {
 	switch n {
 	case needKeys:
-		return e.keys != nil || e.state != envelope.StateActive
+		return e.state != envelope.StateActive || e.keys.Load() != nil
 	case needSealer:
-		return e.sealer != nil || e.state == envelope.StateShredded
+		return e.state == envelope.StateShredded || e.sealer.Load() != nil
 	default:
 		return true
 	}
 }
 
-// confirm notes that the store confirmed e by a read that began at the given time.
-func (e *entry) confirm(at time.Duration, o *Options) {
-	e.confirmed.Store(int64(at))
-	e.failed.Store(nil)
-	fresh := at + o.SuspendWithin
-	if e.keys != nil {
+// confirm notes that the store confirmed e in answer to a question. What counts is when that was asked: nobody knows
+// what happened to the record since.
+func (e *entry) confirm(q question, now time.Duration, o *Options) {
+	if q.number < e.answer {
+		return
+	}
+	e.answer = q.number
+	e.confirmed.Store(int64(max(q.at, time.Duration(e.confirmed.Load()))))
+	if e.readFailed != nil && e.readFailed.answer < q.number {
+		e.readFailed = nil
+	}
+	e.arm(now, o)
+}
+
+// arm sets the times until which keys are served, and from which they are refreshed ahead: well before, but not at
+// every request where the answers are slow or the KEK provider is away.
+func (e *entry) arm(now time.Duration, o *Options) {
+	fresh := time.Duration(e.confirmed.Load()) + o.SuspendWithin
+	if e.keys.Load() != nil {
 		fresh = min(fresh, time.Duration(e.unwrapped.Load())+o.ReopenAfter)
 	}
-	e.ahead.Store(int64(fresh - o.SuspendWithin/4))
+	ahead := max(fresh-o.SuspendWithin/4, now+o.SuspendWithin/16)
+	if e.readFailed != nil {
+		ahead = max(ahead, e.readFailed.until)
+	}
+	e.ahead.Store(int64(ahead))
 	e.fresh.Store(int64(fresh))
 }
 
@@ -79,13 +104,48 @@ func (e *entry) isFresh(n need, now time.Duration, o *Options) bool {
 	return int64(now) < e.fresh.Load()
 }
 
+// dueForOpening reports whether the KEK provider should be asked: because something was not opened yet, or, well
+// before it must be, again.
+func (e *entry) dueForOpening(now time.Duration, o *Options) bool {
+	switch {
+	case e.state == envelope.StateShredded:
+		return false
+	case !e.has(needKeys) || !e.has(needSealer):
+		return true
+	}
+	return e.keys.Load() != nil && now-time.Duration(e.unwrapped.Load()) >= o.ReopenAfter*3/4
+}
+
 // age is the time since the older of the two confirmations that e depends on.
 func (e *entry) age(now time.Duration) time.Duration {
-	oldest := e.confirmed.Load()
-	if e.keys != nil {
-		oldest = min(oldest, e.unwrapped.Load())
+	oldest := time.Duration(e.confirmed.Load())
+	if e.keys.Load() != nil {
+		oldest = min(oldest, time.Duration(e.unwrapped.Load()))
 	}
-	return now - time.Duration(oldest)
+	return now - oldest
+}
+
+// again returns an entry for the same record whose keys are to be opened anew.
+func (e *entry) again(rec *envelope.Record) *entry {
+	n := &entry{id: e.id, version: e.version, state: e.state, record: rec, material: e.material,
+		answer: e.answer, readFailed: e.readFailed, openFailed: e.openFailed}
+	n.confirmed.Store(e.confirmed.Load())
+	return n
+}
+
+// carry takes over from the entry of the record before what opens from the new one just the same: a state that changed
+// there and back is no reason to ask the KEK provider.
+func (e *entry) carry(before *entry) {
+	if before == nil || before.material != e.material || e.state == envelope.StateShredded {
+		return
+	}
+	e.sealer.Store(before.sealer.Load())
+	e.unwrapped.Store(before.unwrapped.Load())
+	e.openFailed = before.openFailed
+	if k := before.keys.Load(); k != nil && e.state == envelope.StateActive {
+		e.keys.Store(k)
+		e.record = nil
+	}
 }
 
 func (e *entry) status() Status {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -30,8 +31,14 @@ func ExampleOpen() {
 		fmt.Println(err)
 		return
 	}
+	trail, err := audit.OpenLog(filepath.Join(dir, "audit"), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer trail.Close()
 	ctx := context.Background()
-	ring, err := keys.Open(ctx, kek, store, nil)
+	ring, err := keys.Open(ctx, kek, store, &keys.Options{Audit: trail})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -38,19 +38,25 @@ func (c *Clock) Set(o *Options) {
 // Cached reports how many tenants are in the cache.
 func (r *Keyring) Cached() int {
 	n := 0
-	r.cache.entries.Range(func(any, any) bool { n++; return true })
+	r.book.cache.entries.Range(func(any, any) bool { n++; return true })
 	return n
 }
 
-// AwaitRefresh returns when no refresh of the tenant in the background is under way.
+// AwaitRefresh returns when nothing is asked about the tenant any more.
 func (r *Keyring) AwaitRefresh(id tenant.ID) {
-	for _, n := range []need{needState, needSealer, needKeys} {
-		r.flights.mu.Lock()
-		f := r.flights.byID[flightKey{id, n}]
-		r.flights.mu.Unlock()
-		if f != nil {
-			<-f.landed
+	for {
+		r.book.mu.Lock()
+		var f *flight
+		if t := r.book.talks[id]; t != nil {
+			if f = t.reading; f == nil {
+				f = t.opening
+			}
 		}
+		r.book.mu.Unlock()
+		if f == nil {
+			return
+		}
+		<-f.landed
 	}
 }
 

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -40,8 +37,12 @@ type Options struct {
 	// Label names the keyring inside what is encrypted, so that the records of two environments that share a KEK
 	// provider are never mistaken for each other: 1 to 64 of a-z, 0-9 and "-". Default "main".
 	Label string
-	// Audit records every life-cycle operation and every use of keys past their confirmation. Default: no record.
+	// Audit records every life-cycle operation and every use of keys past their confirmation. Required, unless
+	// InsecureWithoutAudit is set.
 	Audit audit.Recorder
+	// InsecureWithoutAudit admits a keyring without Audit: nobody can tell afterwards who provisioned, suspended, resumed
+	// or shredded a tenant. It is for tests and measurements. With Audit it has no effect.
+	InsecureWithoutAudit bool
 	// Actor stands in recorded events where the context carries no [tenant.Access]. Default "keyring".
 	Actor string
 	// CacheSize is how many tenants are kept opened, about 2.5 KB each; one not used for a while makes room.
@@ -60,10 +61,15 @@ type Options struct {
 	// OnStale, if set, is told of each use of keys past their confirmation and its age, before the keys are handed
 	// out. It must be quick and safe for concurrent use: it is meant for a metric.
 	OnStale func(id tenant.ID, age time.Duration)
-	// Timeout bounds one store read and the KEK call that follows it. Default 5 s.
+	// Timeout bounds one store read, which has no longer than nine tenths of SuspendWithin either, and one KEK call.
+	// Where many wait for their turn the waiting is bounded by itself. Default 5 s.
 	Timeout time.Duration
-	// MaxKEKCalls bounds the KEK calls in flight for opening tenants. Default 32.
+	// MaxKEKCalls bounds the KEK calls in flight for opening tenants. Tenants in use have a quarter of them to
+	// themselves, tenants to be opened for the first time another, and tenants whose last call had no answer share a
+	// quarter. Default 32.
 	MaxKEKCalls int
+	// MaxStoreReads bounds the reads of records in flight, which are shared out likewise. Default 64.
+	MaxStoreReads int
 
 	clock func() time.Duration // monotonic; tests set it
 }
@@ -72,9 +78,6 @@ type Options struct {
 // does not become a flood on the store and the KEK provider.
 const negativeTTL = time.Second
 
-// missesSize bounds the remembered failures. They have a cache of their own so that invented ids push no tenant out.
-const missesSize = 4096
-
 // Keyring opens tenants' keys and manages their life cycle. It is safe for concurrent use, and any number of
 // processes may have keyrings on the same store.
 type Keyring struct {
@@ -82,18 +85,17 @@ type Keyring struct {
 	store Store
 	opts  Options
 
-	cache   *cache
-	misses  *lru.Cache[tenant.ID, miss]
-	flights *flights
-	slots   chan struct{} // one for each KEK call
+	book    *book
+	workers *workers
+	reads   *turns // of store reads for lookups
+	calls   *turns // of KEK calls for opening tenants
 
 	base   context.Context // of flights, which outlive the callers that begin them
 	cancel context.CancelFunc
-	closed atomic.Bool
 }
 
-// Open returns a keyring on a KEK provider and a store. It reads nothing yet. opts may be nil. The error lists every
-// option that is out of range.
+// Open returns a keyring on a KEK provider and a store. It reads nothing yet. opts is required for its Audit. The error
+// lists every option that is missing or out of range.
 func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -105,15 +107,15 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	if err := o.complete(kek, store); err != nil {
 		return nil, err
 	}
-	misses, err := lru.New[tenant.ID, miss](missesSize)
-	if err != nil {
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &Keyring{kek: kek, store: store, opts: o, base: base, cancel: cancel,
+		workers: newWorkers(base.Done()), reads: newTurns(o.MaxStoreReads), calls: newTurns(o.MaxKEKCalls)}
+	var err error
+	if r.book, err = newBook(&r.opts); err != nil {
+		cancel()
 		return nil, fmt.Errorf("keys: make the cache: %w", err)
 	}
-	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	return &Keyring{
-		kek: kek, store: store, opts: o, cache: newCache(o.CacheSize), misses: misses,
-		slots: make(chan struct{}, o.MaxKEKCalls), base: base, cancel: cancel, flights: newFlights(base.Done()),
-	}, nil
+	return r, nil
 }
 
 // complete fills in defaults and reports all problems at once.
@@ -125,6 +127,9 @@ func (o *Options) complete(kek KEK, store Store) error {
 	}
 	if store == nil {
 		problem("store is nil; pass one from filestore.Open or sqlstore.New")
+	}
+	if o.Audit == nil && !o.InsecureWithoutAudit {
+		problem("Options.Audit is nil; pass the log of storage.Guard, from audit.OpenLog, or set Options.InsecureWithoutAudit in a test")
 	}
 	if o.Label == "" {
 		o.Label = "main"
@@ -160,6 +165,7 @@ func (o *Options) complete(kek KEK, store Store) error {
 	}
 	count("CacheSize", &o.CacheSize, 10_000)
 	count("MaxKEKCalls", &o.MaxKEKCalls, 32)
+	count("MaxStoreReads", &o.MaxStoreReads, 64)
 	if o.WhenUnavailable != FailNow && o.WhenUnavailable != ServeStale {
 		problem("Options.WhenUnavailable is %d; use FailNow or ServeStale", o.WhenUnavailable)
 	}
@@ -185,9 +191,7 @@ func validLabel(s string) bool {
 // Close forgets all keys and makes every later call fail with [ErrClosed]. Keys that are held stay usable. The KEK
 // provider and the store are the caller's to close.
 func (r *Keyring) Close() error {
-	r.closed.Store(true)
+	r.book.close()
 	r.cancel()
-	r.cache.purge()
-	r.misses.Purge()
 	return nil
 }

@@ -40,7 +40,12 @@ func newLocal(t testing.TB) *local {
 
 func openRing(t testing.TB, kek keys.KEK, store keys.Store, o *keys.Options) *keys.Keyring {
 	t.Helper()
-	r, err := keys.Open(t.Context(), kek, store, o)
+	var opts keys.Options
+	if o != nil {
+		opts = *o
+	}
+	opts.InsecureWithoutAudit = opts.Audit == nil
+	r, err := keys.Open(t.Context(), kek, store, &opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -31,7 +32,7 @@ func (r *Keyring) Provision(ctx context.Context, id tenant.ID) error {
 	}
 	e, err := r.provisioned(ctx, id)
 	switch {
-	case err != nil || e != nil && e.keys.names != nil:
+	case err != nil || e != nil && e.keys.Load().names != nil:
 		return err
 	case e != nil:
 		return r.complete(ctx, e)
@@ -43,24 +44,78 @@ func (r *Keyring) Provision(ctx context.Context, id tenant.ID) error {
 	return t.outcome(ctx, r.provision(ctx, id, t))
 }
 
-// provisioned returns the entry of an active record that opens, or nil where there is no record.
+// provisioned returns the entry of an active record that opens, or nil where there is no record. It asks the store by
+// itself: what somebody else asked before is no answer to whether the tenant is provisioned now.
 func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (*entry, error) {
-	r.misses.Remove(id)
-	e, err := r.fly(ctx, id, needKeys)
+	r.book.forgive(id)
+	var e *entry
+	err := r.joined(id, func(t *talk) error {
+		a := r.ask(ctx, t)
+		for range conflicts {
+			if a.verdict != late {
+				break
+			}
+			a = r.ask(ctx, t)
+		}
+		switch {
+		case a.verdict == late:
+			return fmt.Errorf("%w: tenant %s: the record changes faster than it can be read", ErrUnavailable, id)
+		case a.err != nil:
+			return a.err
+		}
+		var err error
+		e, _, err = r.lookup(ctx, id, needKeys)
+		return err
+	})
 	switch {
 	case errors.Is(err, ErrNotProvisioned):
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case e.keys == nil:
+	case e.keys.Load() == nil:
 		return nil, e.refusal()
 	}
 	return e, nil
 }
 
-func (r *Keyring) forget(id tenant.ID) {
-	r.misses.Remove(id)
-	r.cache.remove(id)
+// joined does something during which late answers about the tenant are told apart from newer ones.
+func (r *Keyring) joined(id tenant.ID, do func(*talk) error) error {
+	b := r.book
+	b.mu.Lock()
+	t := b.join(id)
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.leave(t)
+	}()
+	return do(t)
+}
+
+// put stores a record, and enters what came of it: e, with what was opened of it.
+func (r *Keyring) put(ctx context.Context, t *talk, rec *envelope.Record, version int64, o opened, at time.Duration) (*entry, error) {
+	b := r.book
+	b.mu.Lock()
+	q := b.ask()
+	b.mu.Unlock()
+	version, err := r.store.Put(ctx, t.id, envelope.AppendRecord(nil, rec), version)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrConflict):
+		b.changed(t)
+		return nil, err
+	case err != nil:
+		b.doubt(t) // it may have been stored all the same
+		return nil, fmt.Errorf("keys: store the record of tenant %s: %w", t.id, err)
+	}
+	e := b.entry(rec, version)
+	if o.sealer != nil {
+		e.tenant = *o.keys
+		e.show(opened{o.sealer, &e.tenant}, at)
+	}
+	b.stored(t, q, e)
+	return e, nil
 }
 
 func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
@@ -72,22 +127,22 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 		return err
 	}
 	// What cannot be opened again must never be stored: it would look provisioned.
-	e := &entry{id: id, state: rec.State}
-	if err := r.unwrapInto(ctx, e, rec, needKeys); err != nil {
+	at := r.opts.clock()
+	o, err := r.unwrap(ctx, new(Tenant), rec)
+	if err != nil {
 		return fmt.Errorf("keys: the new keys of tenant %s do not open; nothing was stored: %w", id, err)
 	}
-	began := r.opts.clock()
-	e.version, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), 0)
+	err = r.joined(id, func(talk *talk) error {
+		_, err := r.put(ctx, talk, rec, 0, o, at)
+		return err
+	})
 	if errors.Is(err, ErrConflict) {
 		return r.lostRace(ctx, id)
 	}
-	if err != nil {
-		return fmt.Errorf("keys: store the record of tenant %s: %w", id, err)
+	if err == nil {
+		t.sealer, t.keyVersion = o.sealer, o.keys.DataKeyID()
 	}
-	t.sealer, t.keyVersion = e.sealer, e.keys.DataKeyID()
-	e.confirm(began, &r.opts)
-	r.remember(e)
-	return nil
+	return err
 }
 
 // lostRace settles a provisioning that another process completed first: its keys are the tenant's.
@@ -161,51 +216,35 @@ func (r *Keyring) change(ctx context.Context, code audit.Code, id tenant.ID, rea
 // swap edits the tenant's record and stores it unless somebody else changed it in between; then it begins again. Edit
 // reports whether it changed anything.
 func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Record) (changed bool, err error)) error {
-	for range conflicts {
-		stored, err := r.store.Get(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			return fmt.Errorf("%w: tenant %s; call Keyring.Provision", ErrNotProvisioned, id)
+	return r.joined(id, func(t *talk) error {
+		for range conflicts {
+			err := r.swapOnce(ctx, t, edit)
+			if !errors.Is(err, ErrConflict) {
+				return err
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("keys: read the record of tenant %s: %w", id, err)
-		}
-		rec, err := r.parse(id, stored.Data)
-		if err != nil {
-			return err
-		}
-		if rec.State == envelope.StateShredded {
-			r.forget(id)
-			return (&entry{id: id, state: rec.State}).refusal()
-		}
-		edited, err := edit(rec)
-		if err != nil {
-			return err
-		}
-		version := stored.Version
-		if edited {
-			version, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), stored.Version)
-		}
-		if errors.Is(err, ErrConflict) {
-			continue
-		}
-		if err != nil {
-			r.forget(id) // it may have been stored all the same
-			return fmt.Errorf("keys: store the record of tenant %s: %w", id, err)
-		}
-		return r.changed(id, rec, version)
-	}
-	return fmt.Errorf("%w: tenant %s: the record changed %d times in a row; retry", ErrConflict, id, conflicts)
+		return fmt.Errorf("%w: tenant %s: the record changed %d times in a row; retry", ErrConflict, id, conflicts)
+	})
 }
 
-// changed puts the record that was just stored in place of what the cache has.
-func (r *Keyring) changed(id tenant.ID, rec *envelope.Record, version int64) error {
-	e := &entry{id: id, version: version, state: rec.State, record: rec}
-	if cur, ok := r.cache.peek(id); ok && rec.State != envelope.StateShredded {
-		e.sealer = cur.sealer
+func (r *Keyring) swapOnce(ctx context.Context, t *talk, edit func(*envelope.Record) (changed bool, err error)) error {
+	a := r.ask(ctx, t)
+	switch {
+	case a.verdict == late:
+		return ErrConflict
+	case a.err != nil:
+		return a.err
+	case a.rec.State == envelope.StateShredded:
+		return (&entry{id: t.id, state: a.rec.State}).refusal()
 	}
-	e.confirm(r.opts.clock(), &r.opts)
-	r.remember(e)
-	return nil
+	rec := *a.rec // the entry keeps the one that was read
+	rec.Keysets = slices.Clone(rec.Keysets)
+	edited, err := edit(&rec)
+	if err != nil || !edited {
+		return err
+	}
+	_, err = r.put(ctx, t, &rec, a.version, opened{}, 0)
+	return err
 }
 
 // Shred destroys the tenant's keys for good: what they sealed can never be read again. The record becomes a tombstone
@@ -239,7 +278,7 @@ func (r *Keyring) shred(ctx context.Context, id tenant.ID) error {
 
 func (r *Keyring) usable(ctx context.Context, id tenant.ID) error {
 	switch {
-	case r.closed.Load():
+	case r.book.closed.Load():
 		return ErrClosed
 	case id.IsZero():
 		return fmt.Errorf("keys: %w: it is the zero ID; obtain it from tenant.Parse", tenant.ErrInvalidID)

@@ -202,14 +202,32 @@ func TestChangesAtOnceAllTakeEffect(t *testing.T) {
 
 func TestOpenReportsEveryBadOption(t *testing.T) {
 	_, err := keys.Open(t.Context(), nil, nil, &keys.Options{Label: "No Good", SuspendWithin: -1, ReopenAfter: -1, StaleLimit: -1, Timeout: -1,
-		CacheSize: -1, MaxKEKCalls: -1, WhenUnavailable: 9, Actor: strings.Repeat("x", 300)})
+		CacheSize: -1, MaxKEKCalls: -1, MaxStoreReads: -1, WhenUnavailable: 9, Actor: strings.Repeat("x", 300)})
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, name := range []string{"kek is nil", "store is nil", "Label", "SuspendWithin", "ReopenAfter", "StaleLimit", "Timeout", "CacheSize", "MaxKEKCalls", "WhenUnavailable", "Actor"} {
+	for _, name := range []string{"kek is nil", "store is nil", "Label", "SuspendWithin", "ReopenAfter", "StaleLimit", "Timeout", "CacheSize", "MaxKEKCalls", "MaxStoreReads", "WhenUnavailable", "Actor", "Options.Audit"} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("the error does not mention %s: %v", name, err)
 		}
+	}
+}
+
+// TestAForgottenTrailIsAnError: who means to have none says so.
+func TestAForgottenTrailIsAnError(t *testing.T) {
+	l := newLocal(t)
+	for _, o := range []*keys.Options{nil, {}, {Label: "x"}} {
+		if r, err := keys.Open(t.Context(), l.kek, l.store, o); r != nil || err == nil || !strings.Contains(err.Error(), "Options.Audit") ||
+			!strings.Contains(err.Error(), "InsecureWithoutAudit") {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	for _, o := range []*keys.Options{{Audit: &trail{}}, {InsecureWithoutAudit: true}, {Audit: &trail{}, InsecureWithoutAudit: true}} {
+		r, err := keys.Open(t.Context(), l.kek, l.store, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t, r.Close())
 	}
 }
 

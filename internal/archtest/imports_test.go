@@ -25,6 +25,7 @@ var internals = map[string][]string{
 	"internal/gate":     {"tenant", "audit", "keys"},
 	"internal/archtest": {},
 	"internal/testenv":  {},
+	"internal/redact":   {},
 }
 
 // usesOfInternals says which layers may import an internal package.
@@ -32,6 +33,7 @@ var usesOfInternals = map[string][]string{
 	"internal/envelope": {"keys", "storage"},
 	"internal/sqlplan":  {"storage"},
 	"internal/gate":     {"storage"},
+	"internal/redact":   {"keys", "storage"},
 }
 
 // suites are packages for tests and measurements that stand beside library code.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/internal/atomicfile"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -45,7 +46,8 @@ type Options struct {
 }
 
 // Open returns the store in dir, and makes dir, with mode 0700, where it is missing. The files in it are named by
-// [tenant.ID.Segment]; each is replaced as a whole and synced, under the lock file ".lock". opts may be nil.
+// [tenant.ID.Segment]; each is replaced as a whole and synced, under the lock file ".lock". Temporary files of changes
+// that were interrupted are removed by the next opening or change. opts may be nil.
 func Open(dir string, opts *Options) (*Store, error) {
 	if dir == "" {
 		return nil, errors.New("filestore: the directory's name is empty")
@@ -65,7 +67,37 @@ func Open(dir string, opts *Options) (*Store, error) {
 	if err := atomicfile.CheckPrivate(dir, info); err != nil {
 		return nil, fmt.Errorf("filestore: %w", err)
 	}
-	return &Store{dir, atomicfile.NewLocker(filepath.Join(dir, ".lock"))}, nil
+	s := &Store{dir, atomicfile.NewLocker(filepath.Join(dir, ".lock"))}
+	if err := s.lock.RemoveLeftovers(dir, isRecord); err != nil {
+		return nil, fmt.Errorf("filestore: remove what an interrupted change left: %w", err)
+	}
+	return s, nil
+}
+
+// isRecord reports whether a file of that name is one of the store's.
+func isRecord(name string) bool {
+	_, err := tenant.ParseSegment(name)
+	return err == nil
+}
+
+// begin takes the lock for a change.
+func (s *Store) begin(ctx context.Context) (*atomicfile.Held, error) {
+	held, err := s.lock.Lock(ctx)
+	if err == nil {
+		if err = held.RemoveLeftovers(s.dir, isRecord); err == nil {
+			return held, nil
+		}
+		held.Unlock()
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("filestore: %w", err)
+	}
+	return nil, away(err)
+}
+
+// away is an error of the file system, without where the directory is: it reaches whoever handles a request.
+func away(err error) error {
+	return fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, redact.Path(err))
 }
 
 func (s *Store) path(id tenant.ID) string { return filepath.Join(s.dir, id.Segment()) }
@@ -86,23 +118,22 @@ func check(ctx context.Context, id tenant.ID) error {
 }
 
 func (s *Store) read(id tenant.ID) (keys.Record, error) {
-	path := s.path(id)
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(s.path(id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// A directory that is gone, unmounted for instance, must not look like tenants that are not provisioned.
 		if _, derr := os.Stat(s.dir); derr != nil {
-			return keys.Record{}, fmt.Errorf("%w: filestore: the directory is gone: %w", keys.ErrUnavailable, derr)
+			return keys.Record{}, fmt.Errorf("%w: filestore: the directory is gone: %w", keys.ErrUnavailable, redact.Path(derr))
 		}
 		return keys.Record{}, fmt.Errorf("filestore: tenant %s: %w", id, keys.ErrNotFound)
 	case err != nil:
-		return keys.Record{}, fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+		return keys.Record{}, away(err)
 	case len(b) <= headerSize || len(b) > maxFileSize || [4]byte(b) != magic:
-		return keys.Record{}, fmt.Errorf("%w: filestore: %s is no record of version %d; restore it from a backup", keys.ErrIntegrity, path, magic[3])
+		return keys.Record{}, fmt.Errorf("%w: filestore: the file of tenant %s is no record of version %d; restore it from a backup", keys.ErrIntegrity, id, magic[3])
 	}
 	version := int64(binary.BigEndian.Uint64(b[len(magic):]))
 	if version <= 0 {
-		return keys.Record{}, fmt.Errorf("%w: filestore: %s has an impossible version; restore it from a backup", keys.ErrIntegrity, path)
+		return keys.Record{}, fmt.Errorf("%w: filestore: the file of tenant %s has an impossible version; restore it from a backup", keys.ErrIntegrity, id)
 	}
 	return keys.Record{Data: b[headerSize:], Version: version}, nil
 }
@@ -124,11 +155,11 @@ func (s *Store) Put(ctx context.Context, id tenant.ID, data []byte, version int6
 	if len(data) == 0 || len(data) > maxFileSize-headerSize {
 		return 0, fmt.Errorf("filestore: a record of %d bytes; it must have 1 to %d", len(data), maxFileSize-headerSize)
 	}
-	unlock, err := s.lock.Lock(ctx)
+	held, err := s.begin(ctx)
 	if err != nil {
-		return 0, s.locking(ctx, err)
+		return 0, err
 	}
-	defer unlock()
+	defer held.Unlock()
 	stored, err := s.current(id)
 	if err != nil {
 		return 0, err
@@ -138,8 +169,8 @@ func (s *Store) Put(ctx context.Context, id tenant.ID, data []byte, version int6
 	}
 	b := make([]byte, 0, headerSize+len(data))
 	b = binary.BigEndian.AppendUint64(append(b, magic[:]...), uint64(version+1))
-	if err := atomicfile.Write(s.path(id), append(b, data...)); err != nil {
-		return 0, fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+	if err := held.Write(s.path(id), append(b, data...)); err != nil {
+		return 0, away(err)
 	}
 	return version + 1, nil
 }
@@ -149,11 +180,11 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, version int64) error {
 	if err := check(ctx, id); err != nil {
 		return err
 	}
-	unlock, err := s.lock.Lock(ctx)
+	held, err := s.begin(ctx)
 	if err != nil {
-		return s.locking(ctx, err)
+		return err
 	}
-	defer unlock()
+	defer held.Unlock()
 	rec, err := s.read(id)
 	if err != nil {
 		return err
@@ -161,17 +192,10 @@ func (s *Store) Delete(ctx context.Context, id tenant.ID, version int64) error {
 	if rec.Version != version {
 		return fmt.Errorf("filestore: tenant %s: %w: version %d is stored, not %d", id, keys.ErrConflict, rec.Version, version)
 	}
-	if err := atomicfile.Remove(s.path(id)); err != nil {
-		return fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+	if err := held.Remove(s.path(id)); err != nil {
+		return away(err)
 	}
 	return nil
-}
-
-func (s *Store) locking(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("filestore: %w", err)
-	}
-	return fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
 }
 
 // List implements [keys.Store].
@@ -184,7 +208,7 @@ func (s *Store) List(ctx context.Context, after tenant.ID, limit int) ([]tenant.
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: filestore: %w", keys.ErrUnavailable, err)
+		return nil, away(err)
 	}
 	var ids []tenant.ID
 	for _, e := range entries {

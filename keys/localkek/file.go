@@ -56,13 +56,13 @@ func parse(b []byte) (*contents, error) {
 	return &c, nil
 }
 
-func (c *contents) write(path string) error {
+func (c *contents) write(h *atomicfile.Held, path string) error {
 	b, err := json.MarshalIndent(c, "", " ")
 	if err != nil {
 		return errors.New("serialize the file")
 	}
 	defer clear(b)
-	return atomicfile.Write(path, append(b, '\n'))
+	return h.Write(path, append(b, '\n'))
 }
 
 // newContents makes a file without tenants around a new master keyset.

@@ -4,7 +4,8 @@
 //
 // The file is JSON of mode 0600: a master keyset, in the clear or sealed to a passphrase with age, and for each tenant
 // a KEK of its own, encrypted under the master. [KEK.Destroy] removes the tenant's KEK and replaces the file, synced;
-// nothing can derive it again. What the file system, a snapshot or a backup keeps of the old file is beyond this
+// nothing can derive it again. Temporary files of changes that were interrupted, which hold as much, are removed by the
+// next opening or change. What the file system, a snapshot or a backup keeps of the old file is beyond this
 // package: destroy those too.
 //
 // Every change writes the whole file, about 300 bytes a tenant: it serves some thousands of tenants well.
@@ -16,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"sync"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -75,6 +77,9 @@ func Open(path string, opts *Options) (*KEK, error) {
 	if errors.Is(err, fs.ErrNotExist) && !o.MustExist {
 		err = k.make(&o)
 	}
+	if err == nil {
+		err = k.lock.RemoveLeftovers(k.dir(), k.mine)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("localkek: open %s: %w", path, err)
 	}
@@ -84,13 +89,18 @@ func Open(path string, opts *Options) (*KEK, error) {
 	return k, nil
 }
 
+// dir and mine tell where temporary files of an interrupted change are, and which.
+func (k *KEK) dir() string { return filepath.Dir(k.path) }
+
+func (k *KEK) mine(name string) bool { return name == filepath.Base(k.path) }
+
 // make writes a new file unless another process has meanwhile, and loads it.
 func (k *KEK) make(o *Options) error {
-	unlock, err := k.lock.Lock(context.Background()) // held by others only while they write
+	held, err := k.lock.Lock(context.Background()) // held by others only while they write
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer held.Unlock()
 	if err := k.load(); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -98,7 +108,7 @@ func (k *KEK) make(o *Options) error {
 	if err != nil {
 		return err
 	}
-	if err := c.write(k.path); err != nil {
+	if err := c.write(held, k.path); err != nil {
 		return err
 	}
 	return k.load()

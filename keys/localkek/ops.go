@@ -13,6 +13,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -145,7 +146,7 @@ type opened struct {
 func (k *KEK) lookup(id tenant.ID) ([]byte, error) {
 	info, err := os.Stat(k.path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", keys.ErrUnavailable, err)
+		return nil, away(err)
 	}
 	k.mu.RLock()
 	same := unchanged(info, k.info)
@@ -154,7 +155,7 @@ func (k *KEK) lookup(id tenant.ID) ([]byte, error) {
 	if !same {
 		k.opened.Clear()
 		k.mu.Lock()
-		if err = k.load(); err == nil {
+		if err = k.reload(); err == nil {
 			encrypted = k.file.Tenants[id.Segment()]
 		}
 		k.mu.Unlock()
@@ -166,6 +167,16 @@ func (k *KEK) lookup(id tenant.ID) ([]byte, error) {
 		return nil, keys.ErrNotFound
 	}
 	return encrypted, nil
+}
+
+// reload loads the file anew. One that cannot be read just now says nothing of a KEK.
+func (k *KEK) reload() error {
+	err := k.load()
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return away(err)
+	}
+	return err
 }
 
 // unchanged compares what a replacement changes: the inode, and, should its number be used again, the time and size.
@@ -186,21 +197,21 @@ func (k *KEK) change(ctx context.Context, id tenant.ID, what string, edit func(o
 }
 
 func (k *KEK) locked(ctx context.Context, segment string, edit func(old []byte) ([]byte, error)) error {
-	unlock, err := k.lock.Lock(ctx)
+	held, err := k.lock.Lock(ctx)
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w: %w", keys.ErrUnavailable, err)
+		return away(err)
 	}
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer held.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.load(); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", keys.ErrUnavailable, err)
-		}
+	if err := k.reload(); err != nil {
 		return err
+	}
+	if err := held.RemoveLeftovers(k.dir(), k.mine); err != nil {
+		return away(fmt.Errorf("remove what an interrupted change left: %w", err))
 	}
 	old := k.file.Tenants[segment]
 	edited, err := edit(old)
@@ -213,15 +224,18 @@ func (k *KEK) locked(ctx context.Context, segment string, edit func(old []byte) 
 	} else {
 		k.file.Tenants[segment] = edited
 	}
-	if err := k.file.write(k.path); err != nil {
+	if err := k.file.write(held, k.path); err != nil {
 		// Memory must not be ahead of the file.
 		if lerr := k.load(); lerr != nil {
 			k.restore(segment, old)
 		}
-		return fmt.Errorf("%w: %w", keys.ErrUnavailable, err)
+		return away(err)
 	}
 	return k.load()
 }
+
+// away is an error of the file system, without where the file is: it reaches whoever handles a request.
+func away(err error) error { return fmt.Errorf("%w: %w", keys.ErrUnavailable, redact.Path(err)) }
 
 func (k *KEK) restore(segment string, old []byte) {
 	if old == nil {

@@ -10,18 +10,20 @@ import (
 	"net"
 	"slices"
 
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
-// classify wraps keys.ErrUnavailable around a driver's error where trying again may help.
+// classify wraps keys.ErrUnavailable around a driver's error where trying again may help. What a driver repeats of its
+// connection string is taken out.
 func classify(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // drivers have words of their own for it
 	case retryable(err):
-		return fmt.Errorf("%w: %w", keys.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", keys.ErrUnavailable, redact.Error(err))
 	}
-	return err
+	return redact.Error(err)
 }
 
 func retryable(err error) bool {

@@ -2,6 +2,8 @@ package sqlstore_test
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"strings"
 	"testing"
@@ -134,3 +136,35 @@ func TestRightsOfTheRole(t *testing.T) {
 		t.Errorf("without INSERT: %v", err)
 	}
 }
+
+// TestNoErrorShowsTheConnectionString: drivers repeat it, password and all.
+func TestNoErrorShowsTheConnectionString(t *testing.T) {
+	for _, dsn := range []string{"postgres://u:hunter2@127.0.0.1:1/x?sslmode=nosuch&password=hunter2", "host=127.0.0.1 port=1 user=u password=hunter2 sslmode=nosuch",
+		"postgres://u:hunter2@127.0.0.1:port/x", "postgres://u:hunter2@127.0.0.1:1/x?sslmode=disable"} {
+		db, err := sql.Open("pgx", dsn)
+		if err == nil {
+			_, err = sqlstore.New(t.Context(), db, sqlstore.PostgreSQL, nil)
+			db.Close()
+		}
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v", err)
+		}
+	}
+	// A driver that is less careful.
+	sql.Register("careless", careless{})
+	db, err := sql.Open("careless", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, err = sqlstore.New(t.Context(), db, sqlstore.PostgreSQL, nil)
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !errors.Is(err, errCareless) {
+		t.Errorf("%v", err)
+	}
+}
+
+var errCareless = errors.New("cannot connect to postgres://u:hunter2@h/d?sslpassword=hunter2 (password=hunter2)")
+
+type careless struct{}
+
+func (careless) Open(string) (driver.Conn, error) { return nil, errCareless }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -202,7 +203,10 @@ func (s *Store) exec(ctx context.Context, statement string, args ...any) (bool, 
 		return false, classify(ctx, err)
 	}
 	n, err := result.RowsAffected()
-	return n == 1, err
+	if err != nil {
+		return false, classify(ctx, err)
+	}
+	return n == 1, nil
 }
 
 // Delete implements [keys.Store].
@@ -240,7 +244,7 @@ func (s *Store) List(ctx context.Context, after tenant.ID, limit int) ([]tenant.
 	for rows.Next() {
 		var id tenant.ID
 		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("%w: sqlstore: a row is not of this package's making: %w", keys.ErrIntegrity, err)
+			return nil, fmt.Errorf("%w: sqlstore: a row is not of this package's making: %w", keys.ErrIntegrity, redact.Error(err))
 		}
 		ids = append(ids, id)
 	}

@@ -108,7 +108,7 @@ func TestKeyring(t *testing.T) {
 		t.Fatal(err)
 	}
 	ring := func() *keys.Keyring {
-		r, err := keys.Open(t.Context(), k, store, nil)
+		r, err := keys.Open(t.Context(), k, store, &keys.Options{InsecureWithoutAudit: true})
 		if err != nil {
 			t.Fatal(err)
 		}

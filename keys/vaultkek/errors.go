@@ -4,9 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -40,10 +44,36 @@ func (k *KEK) explain(ctx context.Context, err error, path string, capabilities 
 	case errors.As(err, &record):
 		return fmt.Errorf("%s: it does not speak TLS; correct the address's scheme or port", where)
 	}
-	return fmt.Errorf("%w: %s: %w", keys.ErrUnavailable, where, err)
+	return fmt.Errorf("%w: %s: %w", keys.ErrUnavailable, where, cause(err))
+}
+
+// cause is what went wrong on the way, without what the HTTP client and the decoder add: the address, that of a redirect,
+// and pieces of the answer.
+func cause(err error) error {
+	var (
+		onTheWay *url.Error
+		network  net.Error
+		syntax   *json.SyntaxError
+		kind     *json.UnmarshalTypeError
+	)
+	way := errors.As(err, &onTheWay)
+	for errors.As(err, &onTheWay) {
+		err = onTheWay.Err
+	}
+	switch {
+	case errors.As(err, &syntax), errors.As(err, &kind), strings.HasPrefix(err.Error(), "json: "):
+		return errShape
+	case !way, errors.As(err, &network), errors.Is(err, errTooLarge), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return err
+	}
+	return errors.New("it does not speak HTTP as Vault does, or a header of its answer is too large")
 }
 
 func (k *KEK) explainResponse(r *api.ResponseError, path string, capabilities []string) error {
+	if !vaults(r) {
+		return fmt.Errorf("%w: Vault at %s, %s, status %d: %w", keys.ErrUnavailable, k.client.Address(), path, r.StatusCode, errNotVault)
+	}
 	said := words(r)
 	where := fmt.Sprintf("Vault at %s, %s, status %d%s", k.client.Address(), path, r.StatusCode, said)
 	switch {
@@ -65,9 +95,16 @@ func (k *KEK) explainResponse(r *api.ResponseError, path string, capabilities []
 	return errors.New(where)
 }
 
+// errNotVault is like those of answer.go, for answers that are errors.
+var errNotVault = errors.New("the answer is none of Vault's, but that of a proxy or another server in its place")
+
+// vaults reports whether a refusal is Vault's own, which has a list of errors, if an empty one. A proxy's page that is not
+// found does not mean that a key is not.
+func vaults(r *api.ResponseError) bool { return !r.RawError && r.Errors != nil }
+
 // words are what Vault says, shortened. A body that is not Vault's is left out.
 func words(r *api.ResponseError) string {
-	if r.RawError || len(r.Errors) == 0 {
+	if !vaults(r) || len(r.Errors) == 0 {
 		return ""
 	}
 	text := strings.Join(strings.Fields(strings.Join(r.Errors, "; ")), " ")
@@ -75,7 +112,7 @@ func words(r *api.ResponseError) string {
 }
 
 func invalidToken(r *api.ResponseError) bool {
-	return r.StatusCode == http.StatusForbidden && slices.ContainsFunc(r.Errors, func(s string) bool { return strings.Contains(s, "invalid token") })
+	return vaults(r) && r.StatusCode == http.StatusForbidden && slices.ContainsFunc(r.Errors, func(s string) bool { return strings.Contains(s, "invalid token") })
 }
 
 // says reports whether err is an answer of Vault with the status and, among its words, one of the texts.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/hashicorp/vault/api"
 
@@ -39,19 +40,6 @@ func (k *KEK) call(ctx context.Context, op func(context.Context) error) error {
 	return op(ctx)
 }
 
-// write sends an operation and returns the answer's data, nil for none.
-func (k *KEK) write(ctx context.Context, path string, data map[string]any) (map[string]any, error) {
-	var answer map[string]any
-	err := k.call(ctx, func(ctx context.Context) error {
-		secret, err := k.client.Logical().WriteWithContext(ctx, path, data)
-		if err == nil && secret != nil {
-			answer = secret.Data
-		}
-		return err
-	})
-	return answer, err
-}
-
 func check(ctx context.Context, id tenant.ID) error {
 	if id.IsZero() {
 		return fmt.Errorf("vaultkek: %w: it is the zero ID", tenant.ErrInvalidID)
@@ -77,23 +65,15 @@ type properties struct {
 // raw answer because the client's Read takes a missing engine for a missing key.
 func (k *KEK) inspect(ctx context.Context, id tenant.ID) (*properties, error) {
 	path := k.path("keys", id)
-	var answer struct {
-		Data properties `json:"data"`
+	var p properties
+	err := k.read(ctx, path, &p)
+	if err == nil && p.Type == "" {
+		err = errShape
 	}
-	err := k.call(ctx, func(ctx context.Context) error {
-		response, err := k.client.Logical().ReadRawWithContext(ctx, path)
-		if response != nil {
-			defer response.Body.Close()
-		}
-		if err != nil {
-			return err
-		}
-		return response.DecodeJSON(&answer)
-	})
 	if err != nil {
 		return nil, k.failed(ctx, "read the KEK", id, err, path, "read")
 	}
-	return &answer.Data, nil
+	return &p, nil
 }
 
 // Create implements [keys.KEK]. A key that is there but of another kind, or exportable, is refused.
@@ -102,8 +82,8 @@ func (k *KEK) Create(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	path := k.path("keys", id)
-	_, err := k.write(ctx, path, map[string]any{
-		"type": keyType, "exportable": false, "allow_plaintext_backup": false, "derived": false})
+	err := k.write(ctx, path, map[string]any{
+		"type": keyType, "exportable": false, "allow_plaintext_backup": false, "derived": false}, nil)
 	if err != nil {
 		return k.failed(ctx, "create the KEK", id, err, path, "create", "update")
 	}
@@ -137,19 +117,25 @@ func (k *KEK) Wrap(ctx context.Context, id tenant.ID, plaintext []byte) ([]byte,
 		return nil, err
 	}
 	path := k.path("encrypt", id)
-	answer, err := k.write(ctx, path, map[string]any{"plaintext": base64.StdEncoding.EncodeToString(plaintext)})
+	wrapped, err := k.ciphertext(ctx, path, map[string]any{"plaintext": base64.StdEncoding.EncodeToString(plaintext)})
 	if err != nil {
 		return nil, k.failed(ctx, "wrap", id, err, path, "update")
 	}
-	return k.ciphertext(id, path, answer)
+	return wrapped, nil
 }
 
-func (k *KEK) ciphertext(id tenant.ID, path string, answer map[string]any) ([]byte, error) {
-	text, ok := answer["ciphertext"].(string)
-	if !ok || text == "" {
-		return nil, fmt.Errorf("vaultkek: tenant %s: Vault at %s, %s: the answer holds no ciphertext", id, k.client.Address(), path)
+// ciphertext sends an operation that answers with a ciphertext.
+func (k *KEK) ciphertext(ctx context.Context, path string, parameters map[string]any) ([]byte, error) {
+	var answer struct {
+		Ciphertext string `json:"ciphertext"`
 	}
-	return []byte(text), nil
+	if err := k.write(ctx, path, parameters, &answer); err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(answer.Ciphertext, "vault:v") {
+		return nil, errShape
+	}
+	return []byte(answer.Ciphertext), nil
 }
 
 // Unwrap implements [keys.KEK].
@@ -158,16 +144,17 @@ func (k *KEK) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte,
 		return nil, err
 	}
 	path := k.path("decrypt", id)
-	answer, err := k.write(ctx, path, map[string]any{"ciphertext": string(wrapped)})
+	var answer struct {
+		Plaintext []byte `json:"plaintext"` // base64, in the standard encoding
+	}
+	err := k.write(ctx, path, map[string]any{"ciphertext": string(wrapped)}, &answer)
+	if err == nil && len(answer.Plaintext) == 0 {
+		err = errShape
+	}
 	if err != nil {
 		return nil, k.refused(ctx, "unwrap", id, err, path)
 	}
-	text, ok := answer["plaintext"].(string)
-	plaintext, err := base64.StdEncoding.DecodeString(text)
-	if !ok || err != nil {
-		return nil, fmt.Errorf("vaultkek: tenant %s: Vault at %s, %s: the answer holds no plaintext", id, k.client.Address(), path)
-	}
-	return plaintext, nil
+	return answer.Plaintext, nil
 }
 
 // Rewrap implements [keys.KEK]. No plaintext leaves Vault.
@@ -176,11 +163,11 @@ func (k *KEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte,
 		return nil, err
 	}
 	path := k.path("rewrap", id)
-	answer, err := k.write(ctx, path, map[string]any{"ciphertext": string(wrapped)})
+	rewrapped, err := k.ciphertext(ctx, path, map[string]any{"ciphertext": string(wrapped)})
 	if err != nil {
 		return nil, k.refused(ctx, "rewrap", id, err, path)
 	}
-	return k.ciphertext(id, path, answer)
+	return rewrapped, nil
 }
 
 // refused describes a wrapped keyset that was not accepted. Vault answers 400 for a missing key as for a ciphertext
@@ -204,7 +191,7 @@ func (k *KEK) Rotate(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	path := k.path("keys", id) + "/rotate"
-	if _, err := k.write(ctx, path, nil); err != nil {
+	if err := k.write(ctx, path, nil, nil); err != nil {
 		return k.failed(ctx, "rotate the KEK", id, err, path, "update")
 	}
 	return nil
@@ -227,7 +214,7 @@ func (k *KEK) Destroy(ctx context.Context, id tenant.ID) error {
 
 func (k *KEK) delete(ctx context.Context, id tenant.ID) error {
 	path := k.path("keys", id)
-	_, err := k.write(ctx, path+"/config", map[string]any{"deletion_allowed": true})
+	err := k.write(ctx, path+"/config", map[string]any{"deletion_allowed": true}, nil)
 	if err == nil {
 		err = k.call(ctx, func(ctx context.Context) error {
 			_, err := k.client.Logical().DeleteWithContext(ctx, path)

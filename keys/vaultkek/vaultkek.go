@@ -175,6 +175,8 @@ func newClient(u *url.URL, o *Options) (*api.Client, error) {
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 32, // as many as a keyring's KEK calls
 		IdleConnTimeout:     90 * time.Second,
+
+		MaxResponseHeaderBytes: maxHeader,
 	}
 	if o.CAFile != "" {
 		pem, err := os.ReadFile(o.CAFile)
@@ -190,7 +192,7 @@ func newClient(u *url.URL, o *Options) (*api.Client, error) {
 	client, err := api.NewClient(&api.Config{
 		Address: u.Scheme + "://" + u.Host,
 		HttpClient: &http.Client{
-			Transport:     transport,
+			Transport:     bounded{transport},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		Timeout: o.Timeout, MaxRetries: o.MaxRetries, MinRetryWait: 50 * time.Millisecond, MaxRetryWait: 250 * time.Millisecond,

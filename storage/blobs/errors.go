@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -45,7 +46,8 @@ type storeError struct {
 	code gcerrors.ErrorCode
 }
 
-func (e *storeError) Error() string { return e.err.Error() }
+// Error is the driver's text without what it repeats of signed URLs and of where a local store keeps its files.
+func (e *storeError) Error() string { return redact.Paths(redact.Text(e.err.Error()), e.err) }
 
 func (e *storeError) Unwrap() error {
 	// An end of file inside a store's error is a broken connection, never the end of an object: a caller that asks

@@ -34,13 +34,13 @@ func openGuard(ctx context.Context, dir string) (guard storage.Guard, closeAll f
 	if err != nil {
 		return storage.Guard{}, nil, err
 	}
-	ring, err := keys.Open(ctx, kek, store, nil)
+	trail, err := audit.OpenLog(filepath.Join(dir, "audit"), nil)
 	if err != nil {
 		return storage.Guard{}, nil, err
 	}
-	trail, err := audit.OpenLog(filepath.Join(dir, "audit"), nil)
+	ring, err := keys.Open(ctx, kek, store, &keys.Options{Audit: trail})
 	if err != nil {
-		return storage.Guard{}, nil, errors.Join(err, ring.Close())
+		return storage.Guard{}, nil, errors.Join(err, trail.Close())
 	}
 	closeAll = func() { _ = errors.Join(trail.Close(), ring.Close()) }
 	for _, clinic := range []string{"north", "south"} {

@@ -577,7 +577,7 @@ func TestNoTokenWhoseEventIsNotSealed(t *testing.T) {
 	must(t, err)
 	store, err := filestore.Open(filepath.Join(dir, "keys"), nil)
 	must(t, err)
-	ring, err := keys.Open(t.Context(), kekAway{kek}, store, nil)
+	ring, err := keys.Open(t.Context(), kekAway{kek}, store, &keys.Options{InsecureWithoutAudit: true})
 	must(t, err)
 	t.Cleanup(func() { _ = ring.Close() })
 	w := &world{ring: ring, log: new(recorder)}

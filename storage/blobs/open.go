@@ -14,6 +14,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -76,7 +77,8 @@ func Open(ctx context.Context, rawURL string, guard storage.Guard, opts *Options
 	}
 	inner, err := blob.OpenBucket(ctx, rawURL)
 	if err != nil {
-		return nil, fmt.Errorf("blobs: open %s: %w", labelOf(u), err)
+		// The opener's error may repeat what is in the URL.
+		return nil, fmt.Errorf("blobs: open %s: %w", labelOf(u), redact.Opaque(err, redact.Secrets(u)...))
 	}
 	return Wrap(inner, guard, &o)
 }

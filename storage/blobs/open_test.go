@@ -2,6 +2,10 @@ package blobs
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
 	"net/url"
 	"strings"
 	"testing"
@@ -136,4 +140,47 @@ func TestMovedStore(t *testing.T) {
 	must(t, err)
 	_, err = renamed.ReadAll(w.a, "k")
 	wantIs(t, err, storage.ErrIsolation)
+}
+
+// TestOpenShowsNoCredential: an opener's error repeats what it was given, and credentials that somebody put into the URL
+// with it.
+func TestOpenShowsNoCredential(t *testing.T) {
+	w := newWorld(t)
+	for _, u := range []string{
+		"mem://x?secret_access_key=hunter2-hunter2", "file:///nosuch?sas_token=hunter2-hunter2", "nosuch://b?secret_access_key=hunter2-hunter2",
+		"file:///nosuch?sas_token=hunter2%2Dhunter2", "mem://?hunter=hunter2-hunter2&hunter=hunter2-hunter2", "mem://x?%68unter=hunter2-hunter2",
+		"mem://?x=hunter2-hunter2#hunter2-hunter2", "mem://?x=%22hunter2-hunter2%22",
+	} {
+		_, err := Open(t.Context(), u, w.guard, nil)
+		if err == nil {
+			t.Errorf("%s was opened", u)
+			continue
+		}
+		for err := range chain(err) {
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s: the error shows the credential: %v", u, err)
+			}
+		}
+	}
+}
+
+// chain is an error and all that it wraps.
+func chain(err error) iter.Seq[error] {
+	return func(yield func(error) bool) {
+		for ; err != nil && yield(err); err = errors.Unwrap(err) {
+		}
+	}
+}
+
+// TestAStoresErrorShowsNoCredential: a driver's error repeats the request, signature and all, or the path of a file.
+func TestAStoresErrorShowsNoCredential(t *testing.T) {
+	cause := &url.Error{Op: "Get", URL: "https://store.example.com/b/k?sv=1&sig=hunter2", Err: &fs.PathError{Op: "open", Path: "/srv/secret/k", Err: fs.ErrNotExist}}
+	err := fromStore(fmt.Errorf("blob (key %q): %w", "k", cause))
+	var request *url.Error
+	if text := err.Error(); strings.Contains(text, "hunter2") || strings.Contains(text, "/srv") || !strings.Contains(text, "store.example.com/b/k") {
+		t.Error(text)
+	}
+	if !errors.As(err, &request) || !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the driver's error is lost")
+	}
 }

@@ -3,63 +3,18 @@
 package atomicfile
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
-
-	"github.com/gofrs/flock"
 )
 
-// retryDelay is how often a lock that another process holds is tried again.
-const retryDelay = 2 * time.Millisecond
-
-// Locker takes turns on a lock file, among processes and, fairly, within one. Make it with [NewLocker].
-type Locker struct {
-	path string
-	turn chan struct{}
-}
-
-// NewLocker returns a Locker on the file path, which is created when it is first locked, and never removed.
-func NewLocker(path string) *Locker { return &Locker{path, make(chan struct{}, 1)} }
-
-// Lock waits until the lock is held or ctx ends. The lock goes with its process if that dies.
-func (l *Locker) Lock(ctx context.Context) (unlock func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	select {
-	case l.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	f := flock.New(l.path, flock.SetPermissions(0o600))
-	ok, err := f.TryLockContext(ctx, retryDelay)
-	if err == nil && !ok {
-		err = errors.New("the lock was not granted")
-	}
-	if err != nil {
-		<-l.turn
-		return nil, fmt.Errorf("lock %s: %w", l.path, err)
-	}
-	return func() {
-		f.Close() // unlocks
-		<-l.turn
-	}, nil
-}
-
 // Write puts data at path durably, with mode 0600: a temporary file beside it, synced, renamed over it, and the
-// directory synced. On an error path holds what it held before, or, if only the last step failed, data.
-func Write(path string, data []byte) (err error) {
-	dir, name := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
-	f, err := os.CreateTemp(dir, "."+name+".tmp-") // mode 0600
+// directory synced. On an error path holds what it held before, or, if one of the last steps failed, data.
+func (h *Held) Write(path string, data []byte) (err error) {
+	dir, name := split(path)
+	f, err := os.CreateTemp(dir, "."+name+infix) // mode 0600
 	if err != nil {
 		return err
 	}
@@ -78,18 +33,50 @@ func Write(path string, data []byte) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	return h.guarded(func() error {
+		if err := os.Rename(f.Name(), path); err != nil {
+			return err
+		}
+		return h.settled(dir)
+	})
+}
+
+// Remove removes the file at path durably.
+func (h *Held) Remove(path string) error {
+	return h.guarded(func() error {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		return h.settled(filepath.Dir(path))
+	})
+}
+
+// guarded makes sure that the lock was held all through a change, as far as that can be: with its file gone, somebody
+// else may hold another one, and have read what is being replaced.
+func (h *Held) guarded(change func() error) error {
+	if err := h.check(); err != nil {
 		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	return h.check()
+}
+
+// settled makes a change in dir durable, and notes when it was.
+func (h *Held) settled(dir string) error {
+	if info, err := os.Stat(dir); err == nil {
+		h.locker.changed = info.ModTime()
 	}
 	return SyncDir(dir)
 }
 
-// Remove removes the file at path durably.
-func Remove(path string) error {
-	if err := os.Remove(path); err != nil {
-		return err
+func split(path string) (dir, name string) {
+	dir, name = filepath.Split(path)
+	if dir == "" {
+		dir = "."
 	}
-	return SyncDir(filepath.Dir(path))
+	return dir, name
 }
 
 // SyncDir makes what was created, renamed or removed in dir durable.

@@ -123,7 +123,7 @@ func guarded(t *testing.T) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := keys.Open(t.Context(), kek, store, nil)
+	ring, err := keys.Open(t.Context(), kek, store, &keys.Options{Audit: silence{}})
 	if err != nil {
 		t.Fatal(err)
 	}

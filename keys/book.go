@@ -1,0 +1,266 @@
+package keys
+
+import (
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// book is what a keyring knows of its tenants, and what it has asked about them. Every question is entered when it is
+// asked, and every answer when it comes, under one lock; nothing waits under it. What an answer is worth follows from
+// three rules:
+//
+//   - What the store says holds from when it was asked, never from when it answered.
+//   - Of two records the higher version is the newer one, whatever the order of the answers.
+//   - Versions do not order a record and its absence. An answer whose question was asked before something else became
+//     known may be from before it, and is asked for again.
+//
+// What ends a question and what may begin the next is one step.
+type book struct {
+	opts  *Options
+	seed  maphash.Seed
+	cache cache // looked up without the lock
+
+	closed atomic.Bool
+
+	mu      sync.Mutex
+	talks   map[tenant.ID]*talk
+	misses  *lru.Cache[tenant.ID, *failure] // of tenants that have no entry
+	asked   uint64                          // how many questions so far
+	trouble *failure                        // the newest for which any tenant had no answer from the store
+}
+
+// missesSize bounds the remembered failures of tenants that have no entry. They have a place of their own so that
+// invented ids push no tenant out.
+const missesSize = 4096
+
+// talk is what is under way for one tenant. It is there while a question is, and remembers what is known so that a late
+// answer meets it, although the cache may have let go of it.
+type talk struct {
+	id      tenant.ID
+	e       *entry // nil: the tenant has no record, or nothing is known
+	floor   int64  // the highest version of the record that was seen; 0 for none
+	learned uint64 // how many questions had been asked when something became known last
+
+	reading, opening *flight
+	open             bool // somebody wants the keys or the sealer, not the state alone
+	users            int  // questions and flights
+}
+
+// question is one that the store, or the KEK provider, is asked.
+type question struct {
+	number uint64 // ascending
+	at     time.Duration
+}
+
+// verdict is what becomes of an answer of the store.
+type verdict int
+
+const (
+	accepted verdict = iota
+	late             // it may be from before what is known: ask again
+	refused          // there is none, or the store had a newer record before
+)
+
+func newBook(o *Options) (*book, error) {
+	misses, err := lru.New[tenant.ID, *failure](missesSize)
+	return &book{opts: o, seed: maphash.MakeSeed(), cache: cache{size: o.CacheSize}, talks: map[tenant.ID]*talk{}, misses: misses}, err
+}
+
+// join returns the tenant's talk, which leave ends.
+func (b *book) join(id tenant.ID) *talk {
+	t := b.talks[id]
+	if t == nil {
+		t = &talk{id: id}
+		if e, ok := b.cache.peek(id); ok {
+			t.e, t.floor = e, e.version
+		}
+		b.talks[id] = t
+	}
+	t.users++
+	return t
+}
+
+func (b *book) leave(t *talk) {
+	if t.users--; t.users == 0 {
+		delete(b.talks, t.id)
+	}
+}
+
+// known returns the tenant's entry, nil for none.
+func (b *book) known(id tenant.ID) *entry {
+	if t := b.talks[id]; t != nil {
+		return t.e
+	}
+	e, _ := b.cache.peek(id)
+	return e
+}
+
+// ask enters a question.
+func (b *book) ask() question {
+	b.asked++
+	return question{b.asked, b.opts.clock()}
+}
+
+// set makes e what is known of the tenant.
+func (b *book) set(t *talk, e *entry) {
+	t.e, t.floor = e, e.version
+	b.misses.Remove(t.id)
+	b.cache.add(e)
+}
+
+// drop makes nothing known of the tenant.
+func (b *book) drop(t *talk) {
+	t.e = nil
+	b.cache.remove(t.id)
+}
+
+// weigh judges an answer by the version of the record in it.
+func (t *talk) weigh(q question, version int64) verdict {
+	switch old := q.number <= t.learned; {
+	case version < t.floor && !old:
+		return refused
+	case version < t.floor, t.e == nil && old:
+		return late
+	}
+	return accepted
+}
+
+// record enters that the store has rec.
+func (b *book) record(t *talk, q question, rec *envelope.Record, version int64) verdict {
+	if v := t.weigh(q, version); v != accepted {
+		return v
+	}
+	t.learned = b.asked
+	if t.e == nil || t.e.version != version {
+		e := b.entry(rec, version)
+		e.carry(t.e)
+		// A hot tenant whose record changed is opened now, not at the next request.
+		t.open = t.open || t.e != nil && t.e.keys.Load() != nil
+		b.set(t, e)
+	}
+	t.e.confirm(q, b.opts.clock(), b.opts)
+	b.cache.add(t.e)
+	return accepted
+}
+
+// entry makes the entry for a record.
+func (b *book) entry(rec *envelope.Record, version int64) *entry {
+	return &entry{id: rec.Tenant, version: version, state: rec.State, record: rec, material: b.digest(rec)}
+}
+
+// digest tells records apart whose keys differ. It is keyed, so that nobody can make two that do not.
+func (b *book) digest(rec *envelope.Record) uint64 {
+	var h maphash.Hash
+	h.SetSeed(b.seed)
+	part := func(p []byte) {
+		h.WriteByte(byte(len(p)))
+		h.WriteByte(byte(len(p) >> 8))
+		h.Write(p)
+	}
+	h.WriteByte(byte(rec.Format))
+	h.WriteByte(byte(len(rec.Keysets)))
+	part(rec.WrappedRoot)
+	for _, k := range rec.Keysets {
+		h.WriteString(k.Purpose)
+		part(k.Encrypted)
+	}
+	return h.Sum64()
+}
+
+// absent enters that the store has no record.
+func (b *book) absent(t *talk, q question, err error) verdict {
+	if q.number <= t.learned {
+		return late
+	}
+	t.learned = b.asked
+	t.floor = 0 // one that is made now begins anew
+	b.drop(t)
+	b.miss(t.id, q, err)
+	return accepted
+}
+
+// damaged enters that the store has a record that cannot be used.
+func (b *book) damaged(t *talk, q question, version int64, err error) verdict {
+	if v := t.weigh(q, version); v != accepted {
+		return v
+	}
+	t.learned, t.floor = b.asked, version
+	b.drop(t)
+	b.miss(t.id, q, err)
+	return accepted
+}
+
+// unanswered enters that a question to the store had no answer, or a refusal. What was asked later may be known by now.
+func (b *book) unanswered(t *talk, q question, err error) {
+	f := b.failure(q, err)
+	if errors.Is(err, ErrUnavailable) && (b.trouble == nil || b.trouble.answer < q.number) {
+		b.trouble = f
+	}
+	switch e := t.e; {
+	case e == nil:
+		if m, ok := b.misses.Peek(t.id); !ok || m.answer < q.number {
+			b.misses.Add(t.id, f)
+		}
+	case e.answer < q.number && (e.readFailed == nil || e.readFailed.answer < q.number):
+		e.readFailed = f
+		e.arm(b.opts.clock(), b.opts)
+	}
+}
+
+// stored enters that the store took a record, of which e is the entry.
+func (b *book) stored(t *talk, q question, e *entry) {
+	if e.version < t.floor {
+		return // and somebody changed it since
+	}
+	if e.sealer.Load() == nil {
+		e.carry(t.e)
+	}
+	t.learned = b.asked
+	b.set(t, e)
+	e.confirm(q, b.opts.clock(), b.opts)
+}
+
+// changed enters that the record is another than was thought, which it is not known.
+func (b *book) changed(t *talk) { t.learned = b.asked }
+
+// doubt enters that a change may have been stored or not.
+func (b *book) doubt(t *talk) {
+	t.learned = b.asked
+	b.misses.Remove(t.id)
+	b.drop(t)
+}
+
+func (b *book) failure(q question, err error) *failure {
+	return &failure{err: err, at: q.at, until: b.opts.clock() + negativeTTL, answer: q.number}
+}
+
+func (b *book) miss(id tenant.ID, q question, err error) { b.misses.Add(id, b.failure(q, err)) }
+
+// forgive lets everything be asked again that failed a moment ago.
+func (b *book) forgive(id tenant.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.misses.Remove(id)
+	if e := b.known(id); e != nil {
+		e.readFailed, e.openFailed = nil, nil
+	}
+}
+
+func (b *book) close() {
+	b.closed.Store(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cache.purge()
+	b.misses.Purge()
+	for _, t := range b.talks {
+		t.e = nil
+	}
+}

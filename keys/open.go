@@ -1,0 +1,130 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+)
+
+// open returns the flight in which the KEK provider opens the keys of the tenant's entry. If there was none the caller
+// has to start it. The record is the entry's own or, where that was let go of, in the answer that confirmed the entry;
+// where it is not at hand there is no flight. Under the book's lock.
+func (r *Keyring) open(t *talk, a answer) *flight {
+	if t.opening != nil {
+		return t.opening
+	}
+	e, rec := t.e, t.e.record
+	if rec == nil && a.rec != nil && a.version == e.version {
+		rec = a.rec
+	}
+	if rec == nil {
+		return nil
+	}
+	l := cold
+	if e.keys.Load() != nil {
+		l = hot
+	}
+	if f := e.openFailed; f != nil && errors.Is(f.err, ErrUnavailable) {
+		l = suspect
+	}
+	into := e
+	if e.sealer.Load() != nil || e.keys.Load() != nil {
+		into = e.again(rec) // what is in use is not written to
+	}
+	f := newFlight()
+	t.opening = f
+	r.book.join(t.id)
+	f.job = func() { r.flyOpen(t, f, l, into, rec) }
+	return f
+}
+
+func (r *Keyring) flyOpen(t *talk, f *flight, l lane, into *entry, rec *envelope.Record) {
+	var o opened
+	err := r.turn(r.calls, l)
+	r.book.mu.Lock()
+	q := r.book.ask()
+	f.queued = false
+	r.book.mu.Unlock()
+	if err != nil {
+		err = fmt.Errorf("%w: tenant %s: %d KEK calls are in flight already: %w", ErrUnavailable, t.id, r.calls.limit, err)
+	} else {
+		ctx, cancel := context.WithTimeout(r.base, r.opts.Timeout)
+		o, err = r.unwrap(ctx, &into.tenant, rec)
+		cancel()
+		r.calls.give(l)
+	}
+	r.landOpen(t, f, q, into, rec, o, inTime(err, r.opts.Timeout))
+}
+
+// opened is what a root keyset opens.
+type opened struct {
+	sealer *auditSealer
+	keys   *Tenant // nil unless the tenant is active
+}
+
+// unwrap opens the record's keysets, by one KEK call; the keys of an active tenant into k.
+func (r *Keyring) unwrap(ctx context.Context, k *Tenant, rec *envelope.Record) (opened, error) {
+	root, err := r.unwrapRoot(ctx, rec)
+	if err != nil {
+		return opened{}, err
+	}
+	sealer, err := openSealer(root, rec)
+	if err != nil || rec.State != envelope.StateActive {
+		return opened{sealer: sealer}, err
+	}
+	if err := k.open(root, rec, sealer); err != nil {
+		return opened{}, err
+	}
+	return opened{sealer, k}, nil
+}
+
+// show puts what was opened into e, for all to see.
+func (e *entry) show(o opened, at time.Duration) {
+	e.unwrapped.Store(int64(at))
+	e.openFailed = nil
+	e.sealer.Store(o.sealer)
+	if o.keys != nil {
+		e.record = nil
+		e.keys.Store(o.keys)
+	}
+}
+
+// landOpen ends the flight. What was opened is of use if the record is still the one that it was opened from.
+func (r *Keyring) landOpen(t *talk, f *flight, q question, into *entry, rec *envelope.Record, o opened, err error) {
+	b := r.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.opts.clock()
+	t.opening = nil
+	switch e := t.e; {
+	case e == nil || e.version != into.version || e.material != into.material:
+		// Somebody changed the record meanwhile; that one is opened if it is at hand, else when it is asked for.
+		if e != nil && t.open && e.dueForOpening(now, b.opts) {
+			r.start(r.open(t, answer{}))
+		}
+	case err == nil:
+		into.show(o, q.at)
+		if into != e {
+			into.confirmed.Store(e.confirmed.Load())
+			into.answer, into.readFailed = e.answer, e.readFailed
+			b.set(t, into)
+		}
+		into.arm(now, b.opts)
+		b.cache.add(into)
+	case !errors.Is(err, ErrUnavailable):
+		// An answer, not the lack of one: the keys are no longer this tenant's to have.
+		bare := e.again(rec)
+		bare.openFailed = b.failure(q, err)
+		bare.arm(now, b.opts)
+		b.set(t, bare)
+	default:
+		e.openFailed = b.failure(q, err)
+	}
+	f.err, f.e = err, t.e
+	t.open = t.open && (t.opening != nil || t.reading != nil)
+	b.leave(t)
+	close(f.landed)
+}
