@@ -10,8 +10,8 @@
 //
 // The tenant comes from the context: use QueryContext, ExecContext, BeginTx. A transaction belongs to the tenant that
 // began it. A write outside one is over before the first row that it returns is handed out, and its rows are held in memory
-// until then; in a transaction they are streamed. A prepared statement runs for whoever executes it. Applications write PostgreSQL's SQL with $1, $2, … for
-// SQLite too, as far as SQLite shares it.
+// until then; in a transaction they are streamed. A prepared statement runs for whoever executes it. Applications write
+// PostgreSQL's SQL with $1, $2, … for SQLite too, as far as SQLite shares it.
 //
 // Statements are SELECT, INSERT, UPDATE, DELETE, MERGE and savepoints, with nearly all that PostgreSQL has for them: joins,
 // LATERAL, subqueries, WITH (recursive, and with writes in it), set operations, window functions, grouping sets, ordered-set
@@ -19,11 +19,36 @@
 // with what to write instead, are other statements, undeclared relations, whole rows, system columns, NATURAL, TABLESAMPLE,
 // WHEN NOT MATCHED BY SOURCE, and FROM functions, SQL/JSON and XML constructors that are not in the list.
 //
+// The tables, columns, keys and types are those that the database had when it was opened. What was added since is unknown to
+// statements, and a result that comes from what was changed since is [ErrSchemaChanged]: open the database again, before
+// the program that needs the change serves.
+//
 // A sealed column can be stored from a parameter or a literal, fetched, tested for NULL and, when searchable, compared
 // with =, <>, IN and = ANY. It cannot be ordered by, computed with, matched or copied, nor grouped by unless its row's
 // primary key is too. The table and column are part of what is sealed, so renaming either makes old values unreadable.
 //
 // ORMS.md, beside this file, tells what GORM, sqlx, bun, squirrel, sqlc, ent and migration tools need.
+//
+// # What statements can say
+//
+// Expressions are columns, constants, parameters, function calls, CAST and ::, CASE, COALESCE, NULLIF, GREATEST and LEAST, ROW,
+// ARRAY, subscripts, COLLATE, subqueries (EXISTS, IN, ANY, ALL, scalar, ARRAY), AND, OR, NOT, IS NULL, IS TRUE and the
+// like, IS DISTINCT FROM, IN, BETWEEN, LIKE, ILIKE, OVERLAPS, AT TIME ZONE.
+//
+// Operators, written without a schema, are
+//
+//	= <> != < <= > >=   + - * / %   ||   & | # << >>   ~ ~* !~ !~*
+//	@> <@ && -|-   -> ->> #> #>> ? ?| ?&   @@
+//
+// with the types below that have them in PostgreSQL. SQLite takes = <> != < <= > >= + - * / % || & | << >> -> ->>.
+//
+// Types are bool, integers, float4, float8, numeric, text, varchar, bpchar, date, time, timetz, timestamp, timestamptz, interval,
+// uuid, json, jsonb, jsonpath, bytea, inet, cidr, macaddr, macaddr8, bit, varbit, tsvector, tsquery, the built-in ranges, arrays
+// of these, and what [Options].Types names. Types whose input looks a name up in the catalog, such as regclass, are refused.
+//
+// Functions are PostgreSQL's immutable and stable ones for these types that read no table, setting or file: text, numbers, times,
+// arrays, ranges, JSON, full text, aggregates and window functions; in FROM also generate_series, unnest and those that take JSON or
+// text apart; and what [Options].Functions names. On SQLite they are those that it has under the same name and meaning.
 //
 // # What is not hidden
 //

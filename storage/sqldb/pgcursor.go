@@ -64,8 +64,11 @@ func (c *pgCursor) origin(i int) (table, column string, known bool) {
 	}
 	name, ok := c.session.origins[pgOrigin{f.TableOID, f.TableAttributeNumber}]
 	if !ok {
-		// A table that this connection has never seen, such as one dropped and made again.
-		return "?", "?", true
+		table, seen := c.session.tables[f.TableOID]
+		if !seen {
+			table = madeSince
+		}
+		return table, madeSince, true
 	}
 	return name.table, name.column, true
 }

@@ -28,6 +28,7 @@ type pgSession struct {
 	// reading is set while a result set is open: the connection can do nothing else meanwhile.
 	reading bool
 	origins map[pgOrigin]originName
+	tables  map[uint32]string // the declared tables by the number they had when the connection was made
 }
 
 type pgOrigin struct {
@@ -45,7 +46,7 @@ const (
 // readOrigins learns how this server numbers the catalog's tables and columns. It is done for every connection, so that
 // a table dropped and made again is noticed by connections made since.
 func (s *pgSession) readOrigins(ctx context.Context, cat *sqlplan.Catalog) error {
-	s.origins = make(map[pgOrigin]originName)
+	s.origins, s.tables = make(map[pgOrigin]originName), make(map[uint32]string)
 	var schemas, tables []string
 	for _, t := range cat.Tables {
 		schemas, tables = append(schemas, t.Schema), append(tables, t.Name)
@@ -71,7 +72,7 @@ func (s *pgSession) readOrigins(ctx context.Context, cat *sqlplan.Catalog) error
 			return fmt.Errorf("sqldb: reading the catalog failed: %w", err)
 		}
 		o.column = uint16(num)
-		s.origins[o] = name
+		s.origins[o], s.tables[o.table] = name, name.table
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("sqldb: reading the catalog failed: %w", redact(err))

@@ -66,16 +66,41 @@ func (d *database) checkOrigin(cur cursor, i int, out sqlplan.Output) error {
 	}
 	if out.Sealed {
 		if table != out.Table || column != out.Column {
-			return fmt.Errorf("%w (result column %d should be %s.%s and is %s.%s)", ErrSchemaChanged, i+1, out.Table, out.Column, table, column)
+			return fmt.Errorf("%w (result column %d should be %s.%s and is %s)", ErrSchemaChanged, i+1, out.Table, out.Column, place(table, column))
 		}
 		return nil
 	}
 	t, declared := d.schema[table]
 	_, sealed := t.Sealed[column]
-	if !declared || sealed {
-		return fmt.Errorf("%w (result column %d comes from %s.%s)", ErrSchemaChanged, i+1, table, column)
+	if !declared || sealed || column == madeSince {
+		return fmt.Errorf("%w (result column %d should be %s and is %s)", ErrSchemaChanged, i+1, expected(out), place(table, column))
 	}
 	return nil
+}
+
+// madeSince is what an engine calls a table or a column that was not there when the connection was made.
+const madeSince = "?"
+
+// place names where the database says that a result column comes from.
+func place(table, column string) string {
+	switch {
+	case table == madeSince:
+		return "of a table that was made, or made anew, since the database was opened"
+	case column == madeSince:
+		return "a column that table " + table + " was given since the database was opened"
+	}
+	return table + "." + column
+}
+
+// expected names a result column of the plan's.
+func expected(out sqlplan.Output) string {
+	switch {
+	case out.Table != "" && out.Column != "":
+		return out.Table + "." + out.Column
+	case out.Name != "":
+		return fmt.Sprintf("%q", out.Name)
+	}
+	return "computed"
 }
 
 // Columns implements driver.Rows.

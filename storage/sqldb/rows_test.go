@@ -188,12 +188,33 @@ func TestTableChangedUnderneath(t *testing.T) {
 					if c.want == "" && (err == nil || len(got) > 0) || err == nil && fmt.Sprint(got) != c.want {
 						t.Errorf("round %d: %v, %v", round, got, err)
 					}
+					if err != nil && strings.Contains(err.Error(), "?") {
+						t.Errorf("round %d: the error names no place: %v", round, err)
+					}
 					if c.want != "" && err != nil && round > 0 { // the first time, a prepared statement may have to go
 						t.Errorf("round %d: %v", round, err)
 					}
 				}
 			})
 		})
+	}
+}
+
+// TestWhatChangedIsNamed: the error says which table it is about, and what to do.
+func TestWhatChangedIsNamed(t *testing.T) {
+	for change, want := range map[string]string{
+		`ALTER TABLE patients DROP COLUMN ward; ALTER TABLE patients ADD COLUMN ward text`:   "should be patients.ward and is a column that table patients was given since",
+		`ALTER TABLE patients DROP COLUMN born; ALTER TABLE patients ADD COLUMN born bytea`:  "should be patients.born and is a column that table patients was given since",
+		`ALTER TABLE patients RENAME TO older; CREATE TABLE patients AS SELECT * FROM older`: "of a table that was made",
+	} {
+		e := newEnv(t, sqldb.PostgreSQL, nil)
+		fill(t, e)
+		e.db.SetMaxOpenConns(1)
+		e.rows(t, tenantA, `SELECT id FROM patients`)
+		mustExec(t, e.raw, change)
+		if _, err := e.tryRows(as(tenantA), `SELECT ward, born FROM patients WHERE id = 1`); !errors.Is(err, sqldb.ErrSchemaChanged) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "open it again") {
+			t.Errorf("after %s: %v", change, err)
+		}
 	}
 }
 
