@@ -15,8 +15,8 @@ type Catalog struct {
 	Dialect Dialect
 	// Tables by the unqualified name, as the database spells it.
 	Tables map[string]*Table
-	// Functions are the lower-case unqualified names of further functions that statements may call, beyond the
-	// built-in allowlist. They must read no tables.
+	// Functions are the lower-case names of further functions that statements may call, beyond the built-in allowlist, as they
+	// are written, with a schema or without. They must read no tables.
 	Functions []string
 	// Types are the names of further types that casts may name, beyond the built-in allowlist: as they are written, with
 	// a schema or without. Their input and their constraints must read no tables.

@@ -101,20 +101,20 @@ func TestErrorsRevealNoForeignRow(t *testing.T) {
 	}
 }
 
-// The test of the test, and what the defences are for: these statements are scoped as plans are, but for the fence, and
-// tell whether the victim has a value. The planner refuses or fences each of them.
-func TestErrorsRevealForeignRowsWithoutTheFence(t *testing.T) {
+// The test of the test, and what the defences are for: these statements are scoped as plans are, but for guards, and
+// tell whether the victim has a value. The planner refuses or guards each of them.
+func TestErrorsRevealForeignRowsWithoutTheGuard(t *testing.T) {
 	server := testenv.Postgres(t)
 	alone, together := openPostgres(t, server, oracleSchema), openPostgres(t, server, oracleSchema)
 	if _, err := together.Exec(oracleVictim); err != nil {
 		t.Fatal(err)
 	}
 	const scoped = "SELECT p.id FROM (SELECT * FROM patients WHERE tenant_id = 'attacker') p WHERE "
-	const fenced = "SELECT p.id FROM (SELECT * FROM patients WHERE tenant_id = 'attacker' OFFSET 0) p WHERE "
+	const barrier = "SELECT p.id FROM (SELECT * FROM patients WHERE tenant_id = 'attacker' OFFSET 0) p WHERE "
 	leaks := []string{
 		scoped + `p.note LIKE '%secret\'`, // costs what the tenant predicate costs, and is evaluated first
 		scoped + `'x' ~ p.note`,
-		fenced + `p.note LIKE '%secret\'`, // while it is planned, against the column's statistics
+		barrier + `p.note LIKE '%secret\'`, // while it is planned, against the column's statistics
 	}
 	for _, leak := range leaks {
 		if outcome(t, alone, leak, nil, true) == outcome(t, together, leak, nil, true) {

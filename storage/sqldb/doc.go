@@ -4,7 +4,7 @@
 // table it names yields the tenant's rows alone; only the rewritten text is sent, and a statement that cannot be proven
 // safe is refused with a [*RefusedError]. Columns that the [Schema] declares as sealed are encrypted on the way in and
 // opened on the way out with the tenant's own keys; a searchable one can be compared for equality through a blind
-// index. On PostgreSQL row-level security is the second fence. Nothing is sent before the access is in the audit trail.
+// index. On PostgreSQL row-level security is the second layer. Nothing is sent before the access is in the audit trail.
 //
 // # What to expect
 //
@@ -15,9 +15,17 @@
 //
 // Statements are SELECT, INSERT, UPDATE, DELETE, MERGE and savepoints, with nearly all that PostgreSQL has for them: joins,
 // LATERAL, subqueries, WITH (recursive, and with writes in it), set operations, window functions, grouping sets, ordered-set
-// aggregates, upserts, RETURNING, row locks. Functions and types come from an allowlist, which [Options] extends. Refused, each
-// with what to write instead, are other statements, undeclared relations, whole rows, system columns, NATURAL, TABLESAMPLE,
-// WHEN NOT MATCHED BY SOURCE, and FROM functions, SQL/JSON and XML constructors that are not in the list.
+// aggregates, upserts (also with conditions, expressions and constraints' names), RETURNING, row locks, advisory locks of the
+// transaction, which are the tenant's own. Functions and types come from an allowlist, which [Options] extends. Refused, each with
+// what to write instead, are other statements, undeclared relations, whole rows but in JSON functions, system columns, NATURAL,
+// TABLESAMPLE, WHEN NOT MATCHED BY SOURCE, and SQL/JSON and XML constructors.
+//
+// An application that scopes by hand already runs unchanged: a statement may compare and store the tenant column itself. What
+// an INSERT or MERGE gives for it must be the tenant that the statement runs for; another value is [storage.ErrIsolation], nothing
+// is sent, and an alert is in the audit trail. An UPDATE cannot set it.
+//
+// What foreign keys do to other tables (ON DELETE and ON UPDATE) is put to the authorizer and recorded with the statement; a table
+// that they reach must be declared.
 //
 // The tables, columns, keys and types are those that the database had when it was opened. What was added since is unknown to
 // statements, and a result that comes from what was changed since is [ErrSchemaChanged]: open the database again, before
@@ -37,7 +45,7 @@
 //
 // Operators, written without a schema, are
 //
-//	= <> != < <= > >=   + - * / %   ||   & | # << >>   ~ ~* !~ !~*
+//	= <> != < <= > >=   + - * / % ^   ||   & | # << >>   ~ ~* !~ !~*
 //	@> <@ && -|-   -> ->> #> #>> ? ?| ?&   @@
 //
 // with the types below that have them in PostgreSQL. SQLite takes = <> != < <= > >= + - * / % || & | << >> -> ->>.
@@ -49,6 +57,16 @@
 // Functions are PostgreSQL's immutable and stable ones for these types that read no table, setting or file: text, numbers, times,
 // arrays, ranges, JSON, full text, aggregates and window functions; in FROM also generate_series, unnest and those that take JSON or
 // text apart; and what [Options].Functions names. On SQLite they are those that it has under the same name and meaning.
+//
+// # Indexes
+//
+// A condition that fails for no value stays as it is written and uses the indexes that it would use with the tenant predicate
+// written by hand, which should lead with the tenant column. What may fail for some value (arithmetic, most casts, functions
+// such as date_trunc of a column) is evaluated for the tenant's own rows alone, and so by no index of its own; what depends on no
+// row, such as now() - $1::interval, is computed once before. A LIKE pattern that is bound has at most 4 KiB, a full text query
+// 8 KiB, JSON that is searched for 1,000 levels; LIMIT and OFFSET take no number below zero.
+//
+// With row-level security PostgreSQL itself uses no index for operators that it does not mark LEAKPROOF, such as @> of jsonb.
 //
 // # What is not hidden
 //

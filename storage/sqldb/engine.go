@@ -19,7 +19,7 @@ type engine interface {
 }
 
 // session is one connection, used by one goroutine at a time. Every call names the tenant that it is for; the
-// session sees to it that the database knows that tenant, where it has a fence of its own, before the statement runs.
+// session sees to it that the database knows that tenant, where it has a layer of its own, before the statement runs.
 type session interface {
 	query(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (cursor, error)
 	exec(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (rows int64, err error)

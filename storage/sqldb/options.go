@@ -14,9 +14,9 @@ type Options struct {
 	TenantColumn string
 	// Schema is the PostgreSQL schema of all declared tables. Default [DefaultSchema]. SQLite has none.
 	Schema string
-	// Functions are the lower-case unqualified names of further functions that statements may call, beyond the
-	// built-in allowlist. Such a function must read no table and must not raise errors that show its arguments: it
-	// may be called with other tenants' values before the tenant predicate discards them.
+	// Functions are the lower-case names of further functions that statements may call, beyond the built-in allowlist, as
+	// statements write them, with a schema or without; also those that return rows. Such a function must read no table. It is
+	// called with the tenant's own values alone.
 	Functions []string
 	// Types are the names of further types that casts may name, such as an enumeration or a domain of the application's:
 	// as statements write them, with a schema or without. Their input functions and constraints must read no table and
