@@ -85,3 +85,46 @@ func (p *planner) shortQuery(e expr) bool {
 	}
 	return true
 }
+
+// searches tells whether a function makes a tsquery of any text, if no word of it is too long: of one that is written out or
+// bound, with a configuration that is written out or none.
+func (p *planner) searches(name string, args []expr) bool {
+	if p.lite || !contains("plainto_tsquery phraseto_tsquery websearch_to_tsquery", name) || len(args) == 0 || len(args) > 2 {
+		return false
+	}
+	if _, literal := isConst(args[0].node); len(args) == 2 && !literal {
+		return false
+	}
+	text := args[len(args)-1]
+	n := text.node
+	if cast := n.GetTypeCast(); cast != nil && text.typ == "text" {
+		n = cast.Arg
+	}
+	if c, ok := isConst(n); ok {
+		return ShortWords(c.GetSval().GetSval())
+	}
+	ref := n.GetParamRef()
+	if ref == nil || !text.total || p.params[ref.Number-1].Source != FromCaller {
+		return false
+	}
+	p.params[ref.Number-1].Query = true
+	return true
+}
+
+// MaxWord is the longest word of a text with [Param.Query], in bytes. PostgreSQL refuses a lexeme of 2,047 bytes, and folding
+// its case may make a word half as long again.
+const MaxWord = 1000
+
+// ShortWords tells whether a text has at most [MaxQuery] bytes, and no run without a space of more than [MaxWord].
+func ShortWords(text string) bool {
+	run := 0
+	for i := range len(text) {
+		if run++; text[i] == ' ' || text[i] == '\n' || text[i] == '\t' || text[i] == '\r' {
+			run = 0
+		}
+		if run > MaxWord {
+			return false
+		}
+	}
+	return len(text) <= MaxQuery
+}

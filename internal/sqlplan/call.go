@@ -101,6 +101,8 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	e.total = facts.Total && plain && allTotal(args)
 	switch {
 	case p.lite:
+	case p.searches(name, args):
+		e.total, e.typ = true, "tsquery"
 	case name == "date_trunc":
 		if e.near = truncated(args); e.near > 0 {
 			e.total, e.typ = true, args[1].typ

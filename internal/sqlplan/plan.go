@@ -92,8 +92,8 @@ type Param struct {
 	// Head tells that the value is a part of a LIKE pattern. With Pattern or Head it must be a text of at most [MaxPattern]
 	// bytes.
 	Head bool
-	// Nesting tells that the value is JSON that must be nested at most [MaxNesting] deep; Query that it is a text that must have
-	// at most [MaxQuery] bytes.
+	// Nesting tells that the value is JSON that must be nested at most [MaxNesting] deep; Query that it is a text for
+	// which [ShortWords] must be true.
 	Nesting, Query bool
 	// Count tells that the value is a number of rows, of LIMIT or OFFSET: NULL, or an integer that is not below zero. The
 	// database would refuse another, but only when a row asks for it.

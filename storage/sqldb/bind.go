@@ -98,8 +98,8 @@ func check(p sqlplan.Param, v driver.Value) error {
 		return nil // the database takes no other value for JSON or a query, or converts it to a short one
 	case p.Nesting && sqlplan.Depth(text) > sqlplan.MaxNesting:
 		return fmt.Errorf("JSON in a search is nested at most %d deep", sqlplan.MaxNesting)
-	case p.Query && len(text) > sqlplan.MaxQuery:
-		return fmt.Errorf("a search query has at most %d bytes", sqlplan.MaxQuery)
+	case p.Query && !sqlplan.ShortWords(text):
+		return fmt.Errorf("a search query has at most %d bytes, and words of at most %d", sqlplan.MaxQuery, sqlplan.MaxWord)
 	}
 	return nil
 }

@@ -125,7 +125,8 @@ func (r *pgReader) readTables() error {
 			return err
 		}
 		if kind != "r" && kind != "p" {
-			r.problem(name, "", "it is not an ordinary or partitioned table (a view, for one, reads its tables with its owner's rights)", "declare the tables behind it instead")
+			what, fix := notATable(kind)
+			r.problem(name, "", what, fix)
 			continue
 		}
 		shared := r.declared[name].Shared
@@ -140,6 +141,21 @@ func (r *pgReader) readTables() error {
 		}
 	}
 	return nil
+}
+
+// notATable says what is wrong with a relation of another kind.
+func notATable(kind string) (what, fix string) {
+	switch kind {
+	case "v":
+		return "it is a view, which the guard does not look into; it reads its tables with its owner's rights unless it is security_invoker, and then under the names of its own",
+			"declare the tables behind it, and write its query into the statements, or into a query of WITH"
+	case "m":
+		return "it is a materialized view, which holds rows of every tenant and has no row-level security",
+			"keep what it computes in a table with a tenant column, refreshed on a connection that is not guarded"
+	case "f":
+		return "it is a foreign table, which another server keeps, without row-level security here", "open that server itself"
+	}
+	return "it is not an ordinary or partitioned table", "declare tables"
 }
 
 func (r *pgReader) readColumns() error {
