@@ -180,7 +180,7 @@ func (g *gen) param(k Kind, cast bool) string {
 			}
 		}
 	}
-	return g.bind(Value(g.Rand, k), param{k, cast})
+	return g.bind(g.random(k), param{k, cast})
 }
 
 func (g *gen) bind(v any, p param) string {
@@ -197,7 +197,7 @@ func (g *gen) number(i int, p param) string {
 
 // literal writes a constant of a kind.
 func (g *gen) literal(k Kind) string {
-	switch v := Value(g.Rand, k).(type) {
+	switch v := g.random(k).(type) {
 	case string:
 		if k == Numeric {
 			return v

@@ -68,7 +68,9 @@ func (t *Table) keyed(name string) bool {
 type Schema struct {
 	Lite     bool // SQLite
 	Before17 bool // PostgreSQL 15 or 16, whose MERGE returns no rows and does not stand in WITH
-	Tables   []*Table
+	// Failing makes statements that fail for some values, of which Tame has few and Poison many. PostgreSQL only.
+	Failing bool
+	Tables  []*Table
 }
 
 var (
