@@ -173,6 +173,9 @@ func (g *gen) pick(sc *scope, fits func(col) bool) (string, col, bool) {
 // param writes a parameter of a kind; cast gives it a type where its place does not.
 func (g *gen) param(k Kind, cast bool) string {
 	cast = cast && !g.s.Lite
+	if g.s.Mixed {
+		return g.mixed(k)
+	}
 	if g.chance(1, 4) {
 		for i, p := range g.params {
 			if p == (param{k, cast}) {

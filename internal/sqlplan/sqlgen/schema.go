@@ -70,7 +70,10 @@ type Schema struct {
 	Before17 bool // PostgreSQL 15 or 16, whose MERGE returns no rows and does not stand in WITH
 	// Failing makes statements that fail for some values, of which Tame has few and Poison many. PostgreSQL only.
 	Failing bool
-	Tables  []*Table
+	// Mixed names parameters with casts of several types and without one in the same statement, and has arguments of all
+	// kinds of Go's. PostgreSQL only.
+	Mixed  bool
+	Tables []*Table
 }
 
 var (
