@@ -31,9 +31,9 @@ func checkMixed(t *testing.T, e engine, seed uint64, statements int) (ran int, d
 		s := sqlgen.NewSchema(r, false)
 		s.Mixed, s.Before17 = true, e.major < 17
 		w := e.worldOf(t, s, func(table *sqlgen.Table, _ string) [][]any { return table.Rows(r) }, round)
+		w.reset(t)
 		for range 100 {
 			made++
-			w.reset(t)
 			st := s.Random(r)
 			plan, err := New(st.SQL, w.cat)
 			var no *RefusedError
@@ -46,6 +46,9 @@ func checkMixed(t *testing.T, e engine, seed uint64, statements int) (ran int, d
 			diff, err := w.check(t, tenant, plan, st)
 			if err != nil {
 				failed++
+			}
+			if err != nil || diff != "" || !st.Reads {
+				w.reset(t)
 			}
 			if diff != "" && !writtenUntyped(diff) {
 				w.close()
@@ -83,7 +86,7 @@ func TestGeneratedParametersPostgreSQL(t *testing.T) {
 		for i := range uint64(generatedWorkers) {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
-				_, diff := checkMixed(t, emptyEngine(t, PostgreSQL), *seed+i<<32, 400+*generated/16)
+				_, diff := checkMixed(t, emptyEngine(t, PostgreSQL), *seed+i<<32, 200+*generated/32)
 				switch {
 				case diff != "" && parametersPending:
 					known.Add(1)
