@@ -22,7 +22,9 @@ func Value(r *rand.Rand, k Kind) any {
 }
 
 // Rows returns rows for a table, as values of its columns without the generated ones. They fit the table's keys.
-func (t *Table) Rows(r *rand.Rand) [][]any {
+func (t *Table) Rows(r *rand.Rand) [][]any { return t.rowsOf(r, Value) }
+
+func (t *Table) rowsOf(r *rand.Rand, value func(*rand.Rand, Kind) any) [][]any {
 	var rows [][]any
 	keys := map[string]bool{}
 	for range r.IntN(7) {
@@ -32,7 +34,7 @@ func (t *Table) Rows(r *rand.Rand) [][]any {
 			if c.Generated != "" {
 				continue
 			}
-			v := Value(r, c.Kind)
+			v := value(r, c.Kind)
 			if !c.NotNull && r.IntN(4) == 0 {
 				v = nil
 			}

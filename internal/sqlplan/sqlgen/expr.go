@@ -7,6 +7,9 @@ func (g *gen) expr(k Kind, sc *scope, depth int) string {
 	if depth <= 0 || g.chance(6, 10) {
 		return g.leaf(k, sc)
 	}
+	if g.s.Failing && g.chance(1, 2) {
+		return g.failing(k, sc, depth-1)
+	}
 	sub := func() string { return g.expr(k, sc, depth-1) }
 	switch g.IntN(6) {
 	case 0:
@@ -77,6 +80,14 @@ func (g *gen) scalar(k Kind, sc *scope) string {
 
 // cond writes a condition.
 func (g *gen) cond(sc *scope, depth int) string {
+	if g.s.Failing && g.chance(1, 3) {
+		if g.chance(1, 2) {
+			if sql := g.tempting(sc); sql != "" {
+				return sql
+			}
+		}
+		return g.failing(Bool, sc, depth)
+	}
 	if depth > 0 {
 		switch g.IntN(6) {
 		case 0:

@@ -173,6 +173,9 @@ func (g *gen) pick(sc *scope, fits func(col) bool) (string, col, bool) {
 // param writes a parameter of a kind; cast gives it a type where its place does not.
 func (g *gen) param(k Kind, cast bool) string {
 	cast = cast && !g.s.Lite
+	if g.s.Mixed {
+		return g.mixed(k)
+	}
 	if g.chance(1, 4) {
 		for i, p := range g.params {
 			if p == (param{k, cast}) {
@@ -180,7 +183,7 @@ func (g *gen) param(k Kind, cast bool) string {
 			}
 		}
 	}
-	return g.bind(Value(g.Rand, k), param{k, cast})
+	return g.bind(g.random(k), param{k, cast})
 }
 
 func (g *gen) bind(v any, p param) string {
@@ -197,7 +200,7 @@ func (g *gen) number(i int, p param) string {
 
 // literal writes a constant of a kind.
 func (g *gen) literal(k Kind) string {
-	switch v := Value(g.Rand, k).(type) {
+	switch v := g.random(k).(type) {
 	case string:
 		if k == Numeric {
 			return v

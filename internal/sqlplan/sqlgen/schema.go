@@ -68,7 +68,12 @@ func (t *Table) keyed(name string) bool {
 type Schema struct {
 	Lite     bool // SQLite
 	Before17 bool // PostgreSQL 15 or 16, whose MERGE returns no rows and does not stand in WITH
-	Tables   []*Table
+	// Failing makes statements that fail for some values, of which Tame has few and Poison many. PostgreSQL only.
+	Failing bool
+	// Mixed names parameters with casts of several types and without one in the same statement, and has arguments of all
+	// kinds of Go's. PostgreSQL only.
+	Mixed  bool
+	Tables []*Table
 }
 
 var (
