@@ -19,9 +19,9 @@ import (
 // conditions stay as they are, with their indexes. The predicate is written with <>, so that a row that an outer join did
 // not find, whose tenant is NULL, is no foreign one.
 //
-// PostgreSQL joins FULL only by conditions that it knows how to merge or hash by, which a guard is not. SQLite replaces a column by the constant that it is compared with, also inside of CASE, so that the guard would say of
-// every row that it is the tenant's. There, and for subqueries, which need not show the tenant, the relation gets a
-// barrier.
+// PostgreSQL joins FULL only by conditions that it knows how to merge or hash by, which a guard is not. SQLite may replace a
+// column by the constant that it is compared with, also inside of CASE, so that the guard would say of every row that it is
+// the tenant's. There, and for subqueries, which need not show the tenant, the relation gets a barrier.
 
 // barrier has a relation's rows filtered before any condition from outside meets them.
 func (p *planner) barrier(r *relation) {

@@ -84,7 +84,7 @@
 // and the tenant column must have text affinity, since '1' equals '01' under numeric affinity. In SQLite LIKE
 // ignores the case of ASCII letters, NULL sorts first, and substr counts from the end where it starts below zero.
 // Columns named like a keyword of SQLite that is none of PostgreSQL's (such as "index") make it report a syntax
-// error. It replaces a column by the constant that it is compared with, also in a CASE, so that relations get a
+// error. It may replace a column by the constant that it is compared with, also in a CASE, so that relations get a
 // barrier there (LIMIT -1 OFFSET 0), and the guard of a write's target reads the tenant in a subquery.
 //
 // # Limits

@@ -17,7 +17,7 @@ import (
 
 // parametersPending says that plans are known to split a parameter by its casts. While it is true the property requires
 // that a difference is found.
-const parametersPending = true
+const parametersPending = false
 
 // untyped are the codes with which PostgreSQL gives up on a parameter's type. Where it does so for the statement as it was
 // written, nobody can have sent that.
