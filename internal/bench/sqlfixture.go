@@ -39,8 +39,8 @@ var tables = []string{
 	`CREATE TABLE visits (tenant_id TENANT NOT NULL, id bigint NOT NULL, person_id bigint NOT NULL, ward text NOT NULL, cost bigint NOT NULL, PRIMARY KEY (tenant_id, id))`,
 	`CREATE TABLE visits_rls (tenant_id TENANT NOT NULL, id bigint NOT NULL, person_id bigint NOT NULL, ward text NOT NULL, cost bigint NOT NULL, PRIMARY KEY (tenant_id, id))`,
 	`CREATE TABLE people_rls (tenant_id TENANT NOT NULL, id bigint NOT NULL, ward text NOT NULL, PRIMARY KEY (tenant_id, id))`,
-	`CREATE TABLE patients (tenant_id TENANT NOT NULL, id bigint NOT NULL, name BLOB, ssn BLOB, ssn_index BLOB, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
-	`CREATE TABLE patients_rls (tenant_id TENANT NOT NULL, id bigint NOT NULL, name BLOB, ssn BLOB, ssn_index BLOB, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
+	`CREATE TABLE patients (tenant_id TENANT NOT NULL, id bigint NOT NULL, name BLOB, ssn BLOB, ssn_index BLOB, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index), CHECKS)`,
+	`CREATE TABLE patients_rls (tenant_id TENANT NOT NULL, id bigint NOT NULL, name BLOB, ssn BLOB, ssn_index BLOB, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index), CHECKS)`,
 	`CREATE TABLE patients_plain (tenant_id TENANT NOT NULL, id bigint NOT NULL, name text, ssn text, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn))`,
 }
 
@@ -92,7 +92,11 @@ func (b *sqlBench) open(schema sqldb.Schema, log audit.Recorder, opts *sqldb.Opt
 // fill makes and fills the tables: as their owner, and the sealed one through the guard.
 func (b *sqlBench) fill(owner *sql.DB, tenantType, blob string, opts *sqldb.Options) error {
 	ctx := context.Background()
-	types := strings.NewReplacer("TENANT", tenantType, "BLOB", blob)
+	dialect := sqldb.PostgreSQL
+	if blob == "blob" {
+		dialect = sqldb.SQLite
+	}
+	types := strings.NewReplacer("TENANT", tenantType, "BLOB", blob, "CHECKS", strings.Join(sealedTable.Checks(dialect), ", "))
 	for _, t := range tables {
 		if _, err := owner.ExecContext(ctx, types.Replace(t)); err != nil {
 			return err

@@ -148,6 +148,25 @@ func parseBody(l Logical, b []byte) (any, bool) {
 	return nil, false
 }
 
+// BodySize returns how many bytes the encoding of a type's values has behind the type byte: that many, or that many at least.
+func BodySize(l Logical) (size int, exact bool) {
+	switch l {
+	case Int, Float:
+		return 8, true
+	case Bool:
+		return 1, true
+	case Time:
+		return 12, true
+	case Date:
+		return 4, true
+	case UUID:
+		return 16, true
+	case Numeric, JSON:
+		return 1, false // no number and no JSON text is empty
+	}
+	return 0, false
+}
+
 // floatBits returns the one encoding of f.
 func floatBits(f float64) uint64 {
 	switch {

@@ -69,14 +69,14 @@ func (c *tableCheck) ciphertext(byName map[string]*sqlplan.Column, name, role st
 	}
 	col := byName[name]
 	if col == nil {
-		c.problem(name, "the "+role+" is missing", fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.qualified(), quote(name), want))
+		c.problem(name, "the "+role+" is missing", fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.qualified(), quote(name), c.ciphertextType(name)))
 		return nil
 	}
 	if !strings.EqualFold(col.Type, want) {
-		c.problem(name, fmt.Sprintf("the %s has type %s", role, col.Type)+" and is to hold ciphertexts", c.replaceColumn(name, want))
+		c.problem(name, fmt.Sprintf("the %s has type %s", role, col.Type)+" and is to hold ciphertexts", c.replaceColumn(name))
 	}
 	if col.Generated {
-		c.problem(name, "the "+role+" is a generated column, and the guard is to write it", fmt.Sprintf("ALTER TABLE %[1]s DROP COLUMN %[2]s; ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s", c.qualified(), quote(name), want))
+		c.problem(name, "the "+role+" is a generated column, and the guard is to write it", fmt.Sprintf("ALTER TABLE %[1]s DROP COLUMN %[2]s; ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s", c.qualified(), quote(name), c.ciphertextType(name)))
 	} else if col.HasDefault {
 		c.problem(name, "the "+role+" has a default, which would be stored in the clear", c.dropDefault(name))
 	}

@@ -13,10 +13,11 @@ const PolicyName = "strongroom_tenant"
 const tenantSetting = "strongroom.tenant"
 
 // DDL returns the statements that make existing tables fit the schema, for the tables' owner to run through a raw
-// handle: the tenant column, sealed and index columns, the blind indexes, and on PostgreSQL row-level security with
-// its policy. They can be run again. What has to be designed by hand is not in them: the tenant column belongs into
-// every primary key, unique constraint and foreign key, and existing rows need a tenant and their values sealed;
-// [Open] names every place where that is missing. opts may be nil; it must be what Open is given.
+// handle: the tenant column, sealed and index columns with their constraints ([Table.Checks]), the blind indexes, and on
+// PostgreSQL row-level security with its policy. On PostgreSQL they can be run again. What has to be designed by hand is not
+// in them: the tenant column belongs into every primary key, unique constraint and foreign key, and existing rows need a
+// tenant and their values sealed; [Open] names every place where that is missing. opts may be nil; it must be what Open is
+// given.
 func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 	o := opts.withDefaults()
 	if dialect != PostgreSQL && dialect != SQLite {
@@ -49,12 +50,14 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n", table, exists, tenant, tenantType)
 		fmt.Fprintf(b, "-- rows that exist need a tenant before the next statement\nALTER TABLE %s ALTER COLUMN %s SET NOT NULL;\n", table, tenant)
 	}
-	for _, column := range sortedKeys(t.Sealed) {
-		c := t.Sealed[column]
-		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n", table, exists, quote(column), blob)
-		if c.searchable {
-			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n", table, exists, quote(c.index), blob)
-			fmt.Fprintf(b, "CREATE INDEX IF NOT EXISTS %s ON %s (%s, %s);\n", quote(indexName(name, c.index)), table, tenant, quote(c.index))
+	for _, c := range t.checks() {
+		if dialect == SQLite {
+			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s %s %s;\n", table, quote(c.column), blob, c.definition(dialect))
+		} else {
+			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n%s;\n", table, exists, quote(c.column), blob, c.add(table))
+		}
+		if c.logical == 0 {
+			fmt.Fprintf(b, "CREATE INDEX IF NOT EXISTS %s ON %s (%s, %s);\n", quote(indexName(name, c.column)), table, tenant, quote(c.column))
 		}
 	}
 	if dialect != PostgreSQL {

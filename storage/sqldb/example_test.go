@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
@@ -31,7 +32,9 @@ func ExampleOpen() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = owner.Exec(`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, name_index BLOB, PRIMARY KEY (tenant_id, id))`)
+	schema := sqldb.Schema{"patients": {Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index").FoldCase()}}}
+	_, err = owner.Exec(`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, name_index BLOB, PRIMARY KEY (tenant_id, id), ` +
+		strings.Join(schema["patients"].Checks(sqldb.SQLite), ", ") + `)`)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -56,7 +59,6 @@ func ExampleOpen() {
 	}
 	defer ring.Close()
 
-	schema := sqldb.Schema{"patients": {Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index").FoldCase()}}}
 	db, err := sqldb.Open(ctx, "sqlite:"+path, schema, storage.Guard{Keys: ring, Audit: trail}, nil)
 	if err != nil {
 		log.Fatal(err)
@@ -98,9 +100,13 @@ func ExampleSchema_DDL() {
 	fmt.Print(ddl)
 	// Output:
 	// -- patients
-	// ALTER TABLE "public"."patients" ADD COLUMN IF NOT EXISTS "tenant_id" text COLLATE "C" NOT NULL;
+	// ALTER TABLE "public"."patients" ADD COLUMN IF NOT EXISTS "tenant_id" text COLLATE "C";
+	// -- rows that exist need a tenant before the next statement
+	// ALTER TABLE "public"."patients" ALTER COLUMN "tenant_id" SET NOT NULL;
 	// ALTER TABLE "public"."patients" ADD COLUMN IF NOT EXISTS "ssn" bytea;
+	// ALTER TABLE "public"."patients" DROP CONSTRAINT IF EXISTS "strongroom_sealed_ssn", ADD CONSTRAINT "strongroom_sealed_ssn" CHECK (octet_length("ssn") >= 34 AND get_byte("ssn", 0) = 1) NOT VALID; ALTER TABLE "public"."patients" VALIDATE CONSTRAINT "strongroom_sealed_ssn";
 	// ALTER TABLE "public"."patients" ADD COLUMN IF NOT EXISTS "ssn_index" bytea;
+	// ALTER TABLE "public"."patients" DROP CONSTRAINT IF EXISTS "strongroom_index_ssn_index", ADD CONSTRAINT "strongroom_index_ssn_index" CHECK (octet_length("ssn_index") = 16) NOT VALID; ALTER TABLE "public"."patients" VALIDATE CONSTRAINT "strongroom_index_ssn_index";
 	// CREATE INDEX IF NOT EXISTS "patients_ssn_index_blind" ON "public"."patients" ("tenant_id", "ssn_index");
 	// ALTER TABLE "public"."patients" ENABLE ROW LEVEL SECURITY;
 	// ALTER TABLE "public"."patients" FORCE ROW LEVEL SECURITY;

@@ -40,10 +40,10 @@ func (c *tableCheck) retypeTenantColumn() string {
 }
 
 // replaceColumn is how a column of plaintexts makes room for one of ciphertexts.
-func (c *tableCheck) replaceColumn(name, typ string) string {
+func (c *tableCheck) replaceColumn(name string) string {
 	plain := name + "_plain"
 	return fmt.Sprintf("ALTER TABLE %[1]s RENAME COLUMN %[2]s TO %[3]s; ALTER TABLE %[1]s ADD COLUMN %[2]s %[4]s; /* write every row's value through the guard, then */ ALTER TABLE %[1]s DROP COLUMN %[3]s",
-		c.qualified(), quote(name), quote(plain), typ)
+		c.qualified(), quote(name), quote(plain), c.ciphertextType(name))
 }
 
 func (c *tableCheck) dropDefault(name string) string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -136,7 +137,7 @@ func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
 	e := &env{dialect: dialect, log: &recorder{}}
 	e.raw, e.dsn, e.super = newRaw(t, dialect)
 	for _, ddl := range clinicTables[dialect] {
-		mustExec(t, e.raw, ddl)
+		mustExec(t, e.raw, withChecks(dialect, clinicSchema, ddl))
 	}
 	if dialect == sqldb.PostgreSQL {
 		ddl, err := clinicSchema.DDL(dialect, opts)
@@ -154,6 +155,17 @@ func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
 	t.Cleanup(func() { db.Close() })
 	e.db = db
 	return e
+}
+
+// withChecks adds the constraints of the sealed columns to a CREATE TABLE.
+func withChecks(dialect sqldb.Dialect, schema sqldb.Schema, ddl string) string {
+	for name, table := range schema {
+		of := strings.HasPrefix(ddl, "CREATE TABLE "+name+" ") || strings.HasPrefix(ddl, `CREATE TABLE "`+strings.ReplaceAll(name, `"`, `""`)+`" `)
+		if checks := table.Checks(dialect); of && len(checks) > 0 {
+			return strings.TrimSuffix(ddl, ")") + ", " + strings.Join(checks, ", ") + ")"
+		}
+	}
+	return ddl
 }
 
 // newRaw returns the owner's handle of an empty database, the application's connection string, and the superuser's.

@@ -67,7 +67,7 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 	}
 	raw, dsn, _ := newRaw(t, dialect)
 	for _, create := range w.schema.Shared() {
-		mustExec(t, raw, create)
+		mustExec(t, raw, withChecks(dialect, declared, create))
 	}
 	if dialect == sqldb.PostgreSQL {
 		ddl, err := declared.DDL(dialect, opts)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,7 +27,8 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		run  func() error
 	}{
 		{"the server", r.readServer}, {"tables", r.readTables}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
-		{"foreign keys", r.readForeignKeys}, {"cascades", r.readCascades}, {"enumerations", r.readEnums}, {"triggers", r.readTriggers}, {"rules", r.readRules}, {"policies", r.readPolicies},
+		{"foreign keys", r.readForeignKeys}, {"cascades", r.readCascades}, {"enumerations", r.readEnums}, {"triggers", r.readTriggers},
+		{"rules", r.readRules}, {"constraints", r.readMarks}, {"policies", r.readPolicies},
 	}
 	for _, step := range steps {
 		if err := step.run(); err != nil {
@@ -308,6 +310,48 @@ func (r *pgReader) readRules() error {
 			r.problem(table, "", "rules rewrite its statements after the guard has checked them", "drop the rules")
 			return nil
 		})
+}
+
+// readMarks finds the constraints of sealed columns. One that calls a function of somebody's own prints like one that does
+// not, where a search path leads to it; PostgreSQL keeps no dependency on its own.
+func (r *pgReader) readMarks() error {
+	found := make(map[string]map[string]mark)
+	err := r.each(`
+		SELECT c.relname, k.conname, pg_catalog.pg_get_constraintdef(k.oid), k.convalidated,
+		       EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND d.objid = k.oid
+		               AND d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)),
+		       coalesce((SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1]), '')
+		FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+		WHERE k.conrelid = ANY ($1) AND (pg_catalog.starts_with(k.conname, $2) OR pg_catalog.starts_with(k.conname, $3))`,
+		func(rows pgx.Rows) error {
+			var (
+				table, name, printed string
+				borrowed             bool
+				m                    mark
+			)
+			if err := rows.Scan(&table, &name, &printed, &m.validated, &borrowed, &m.column); err != nil {
+				return err
+			}
+			if !m.validated {
+				printed = strings.TrimSuffix(printed, " NOT VALID")
+			}
+			m.intact = func(w sealCheck) bool {
+				return !borrowed && sameTokens(sqlTokens(printed, false), sqlTokens(w.printed(), false))
+			}
+			if found[table] == nil {
+				found[table] = make(map[string]mark)
+			}
+			found[table][name] = m
+			return nil
+		}, sealedMark, indexMark)
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(r.tables) {
+		c := r.check(name)
+		c.marks(found[name], func(w sealCheck) string { return w.add(c.qualified()) })
+	}
+	return nil
 }
 
 // readPolicies checks that row-level security is on, that the guard's policy stands, and that no other permissive policy

@@ -160,7 +160,7 @@ func TestUniqueBlindIndex(t *testing.T) {
 		t.Run(string(dialect), func(t *testing.T) {
 			raw, dsn, _ := newRaw(t, dialect)
 			blob := map[sqldb.Dialect]string{sqldb.SQLite: "BLOB", sqldb.PostgreSQL: "bytea"}[dialect]
-			mustExec(t, raw, fmt.Sprintf(`CREATE TABLE people (tenant_id text NOT NULL, id bigint NOT NULL, name %[1]s, name_index %[1]s, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, name_index))`, blob))
+			mustExec(t, raw, withChecks(dialect, schema, fmt.Sprintf(`CREATE TABLE people (tenant_id text NOT NULL, id bigint NOT NULL, name %[1]s, name_index %[1]s, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, name_index))`, blob)))
 			if dialect == sqldb.PostgreSQL {
 				ddl, err := schema.DDL(dialect, nil)
 				if err != nil {

@@ -47,6 +47,7 @@ type sqliteReader struct {
 	declared Schema
 	decl     Table
 	table    *sqlplan.Table
+	ddl      string // its CREATE TABLE
 	problems []Problem
 }
 
@@ -59,8 +60,8 @@ func (r *sqliteReader) check() *tableCheck {
 }
 
 func (r *sqliteReader) read() error {
-	var kind, ddl string
-	err := r.db.QueryRowContext(r.ctx, `SELECT type, coalesce(sql, '') FROM main.sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')`, r.table.Name).Scan(&kind, &ddl)
+	var kind string
+	err := r.db.QueryRowContext(r.ctx, `SELECT type, coalesce(sql, '') FROM main.sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')`, r.table.Name).Scan(&kind, &r.ddl)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		r.problem("", "the table is not in the database", "create it, or take it out of the schema; names are case-sensitive here")
@@ -70,11 +71,11 @@ func (r *sqliteReader) read() error {
 	case kind != "table":
 		r.problem("", "it is a view, which would read its tables unscoped", "declare the tables behind it instead")
 		return nil
-	case strings.HasPrefix(strings.ToUpper(strings.TrimSpace(ddl)), "CREATE VIRTUAL"):
+	case strings.HasPrefix(strings.ToUpper(strings.TrimSpace(r.ddl)), "CREATE VIRTUAL"):
 		r.problem("", "it is a virtual table, whose storage the guard does not know", "use an ordinary table")
 		return nil
 	}
-	for _, step := range []func() error{r.readColumns, r.readKeys, r.readForeignKeys, r.readTriggers} {
+	for _, step := range []func() error{r.readColumns, r.readKeys, r.readForeignKeys, r.readTriggers, r.readMarks} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func Schema() sqldb.Schema {
 }
 
 // tables are made by the database's owner. The tenant column is part of every key; sealed columns and blind indexes
-// hold bytes.
+// hold bytes, and their constraints keep out what is not sealed.
 const tables = `
 CREATE TABLE departments (
 	code  TEXT PRIMARY KEY,
@@ -37,7 +37,8 @@ CREATE TABLE patients (
 	born       BLOB,
 	insurer    TEXT,
 	notes      BLOB,
-	PRIMARY KEY (tenant_id, id)
+	PRIMARY KEY (tenant_id, id),
+	CHECKS patients
 );
 CREATE INDEX patients_name ON patients (tenant_id, name_index);
 CREATE INDEX patients_ssn ON patients (tenant_id, ssn_index);
@@ -49,7 +50,8 @@ CREATE TABLE visits (
 	department TEXT NOT NULL REFERENCES departments (code),
 	finding    BLOB,
 	PRIMARY KEY (tenant_id, id),
-	FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id)
+	FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id),
+	CHECKS visits
 );
 CREATE INDEX visits_patient ON visits (tenant_id, patient_id);
 `
@@ -57,10 +59,14 @@ CREATE INDEX visits_patient ON visits (tenant_id, patient_id);
 // Tables returns the statements that make the tables, for the owner's raw handle. On PostgreSQL what
 // [sqldb.Schema.DDL] of [Schema] returns comes after them: it adds row-level security.
 func Tables(dialect sqldb.Dialect) string {
+	made := tables
 	if dialect == sqldb.PostgreSQL {
-		return strings.NewReplacer("BLOB", "bytea", "tenant_id  TEXT", `tenant_id  TEXT COLLATE "C"`).Replace(tables)
+		made = strings.NewReplacer("BLOB", "bytea", "tenant_id  TEXT", `tenant_id  TEXT COLLATE "C"`).Replace(tables)
 	}
-	return tables
+	for name, table := range Schema() {
+		made = strings.ReplaceAll(made, "CHECKS "+name, strings.Join(table.Checks(dialect), ",\n\t"))
+	}
+	return made
 }
 
 // raw returns a statement for the raw handle, whose parameters SQLite's driver wants written ?1 and PostgreSQL $1.

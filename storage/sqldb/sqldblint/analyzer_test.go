@@ -22,6 +22,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/storage/sqldb/sqldblint"
 	"github.com/strongroom-go/strongroom/storage/sqldb/sqldblint/testdata/clinic"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -111,6 +112,11 @@ func guarded(t *testing.T) *sql.DB {
 		`CREATE TABLE visits (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, pid INTEGER, note BLOB, PRIMARY KEY (tenant_id, id))`,
 		`CREATE TABLE countries (code TEXT PRIMARY KEY, title TEXT)`,
 	} {
+		for name, table := range clinic.Schema {
+			if checks := table.Checks(sqldb.SQLite); len(checks) > 0 && strings.HasPrefix(ddl, "CREATE TABLE "+name+" ") {
+				ddl = strings.TrimSuffix(ddl, ")") + ", " + strings.Join(checks, ", ") + ")"
+			}
+		}
 		if _, err := raw.Exec(ddl); err != nil {
 			t.Fatal(err)
 		}
