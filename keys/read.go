@@ -160,7 +160,9 @@ func (r *Keyring) landRead(t *talk, f *flight, a answer) (open func()) {
 	}
 	now := b.opts.clock()
 	f.err, f.e, t.reading = a.err, t.e, nil
-	if a.err == nil && t.e != nil && t.open && t.opening == nil && t.e.dueForOpening(now, b.opts) {
+	// Keys that are open stay so, whoever asked: mostly that is for the state, a moment before the keys are asked for.
+	wanted := t.e != nil && (t.open || t.e.keys.Load() != nil)
+	if a.err == nil && wanted && t.opening == nil && t.e.dueForOpening(now, b.opts) {
 		if failed := t.e.openFailed; failed == nil || now >= failed.until {
 			if opening := r.open(t, a); opening != nil {
 				open = opening.take()
