@@ -24,13 +24,17 @@ import (
 //   - Nothing is undone: an answer agrees with a version no older than the newest that the keyring was told of before.
 //   - A tenant that has a record, of which the keyring was told, is not "not provisioned".
 //   - A failure has a cause that was no older than a second when the operation began, and for a state it is the store's.
-//   - There is at most one read of a record under way beside those of life-cycle operations.
+//   - There is at most one read of a record under way, beside those of life-cycle operations and those that do not end in
+//     time; and no lookup waits for one that does not.
 //   - When all is well again every operation tells the truth, and a change elsewhere is seen within SuspendWithin; and
 //     while the KEK provider alone hangs, keys in use stay in use.
 const (
 	modelSuspend = 5 * time.Second
 	modelReopen  = 40 * time.Second
-	modelMemory  = time.Second // how long a failure is remembered
+	modelTimeout = 3 * time.Second
+	// modelPatience is how long a call may take that does not listen to its context.
+	modelPatience = modelTimeout * 9 / 8
+	modelMemory   = time.Second // how long a failure is remembered
 )
 
 // operation is one call of the keyring's, and what came of it.
@@ -80,7 +84,7 @@ type game struct {
 func play(t *testing.T, n int, l *local, record []byte) {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(uint64(n), 1)), kek: l.kek, truth: []epoch{{}}}
 	g := &game{world: w, n: n, stale: n%2 == 1}
-	o := &keys.Options{SuspendWithin: modelSuspend, ReopenAfter: modelReopen, Timeout: 3 * time.Second}
+	o := &keys.Options{SuspendWithin: modelSuspend, ReopenAfter: modelReopen, Timeout: modelTimeout}
 	if g.stale {
 		o.WhenUnavailable = keys.ServeStale
 	}
@@ -190,9 +194,10 @@ func (g *game) judge() bool {
 	defer g.mu.Unlock()
 	g.world.mu.Lock()
 	defer g.world.mu.Unlock()
+	g.overtime()
 	reads := 0
 	for _, c := range g.calls {
-		if c.kind == "get" {
+		if c.kind == "get" && !c.overdue {
 			reads++
 		}
 	}

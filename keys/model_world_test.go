@@ -67,6 +67,7 @@ type call struct {
 	data     []byte
 	version  int64
 	wrapped  []byte
+	overdue  bool // nobody can be asked to wait for it any more
 	applied  bool // a put took place, with result
 	result   error
 	reply    chan reply
@@ -147,10 +148,21 @@ func (w *world) fail(c *call, err error, refusal bool) {
 	w.notef("failed: %s asked at %v: %v", c.kind, c.asked.Sub(epochStart), err)
 }
 
+// overtime notes the calls that the keyring may have given up by now.
+func (w *world) overtime() {
+	for _, c := range w.calls {
+		if !c.overdue && c.kind != "put" && time.Since(c.asked) >= modelPatience {
+			c.overdue = true
+			w.failures = append(w.failures, failed{c.kind, c.asked, c.asked.Add(modelPatience), false})
+		}
+	}
+}
+
 var errRefusal = errors.New("permission denied for table strongroom_keys")
 
 // answer answers a call: by what is true "now", or was "then", or with a failure.
 func (w *world) answer(i int, how string) {
+	w.overtime()
 	c := w.calls[i]
 	w.calls = append(w.calls[:i:i], w.calls[i+1:]...)
 	if c.kind == "put" && !c.applied && (how != "away" || w.rng.IntN(2) == 0) {
