@@ -12,7 +12,8 @@
 //     counts from before the question, and an answer that is older than what is known by then is asked for again.
 //   - The store and the KEK provider are asked apart: while the provider is away, hot tenants go on until
 //     [Options.ReopenAfter].
-//   - A failure is remembered for a second, and is no reason to serve or to refuse anybody after that.
+//   - A failure is remembered for a second; nobody is refused for it after that. With [ServeStale] keys are served past
+//     their confirmation only where a question that was asked within the bound had no answer.
 //   - Keys already handed out stay usable while they are held; an operation under way is not cut off.
 //   - Keys are tied to their tenant three times over: by the KEK, by the identity inside the wrapped root keyset,
 //     and by the associated data of each purpose keyset. A record or a wrapped root that is put in another tenant's
