@@ -109,6 +109,13 @@ func (b *book) ask() question {
 	return question{b.asked, b.opts.clock()}
 }
 
+// questions returns how many were asked so far.
+func (b *book) questions() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}
+
 // set makes e what is known of the tenant.
 func (b *book) set(t *talk, e *entry) {
 	t.e, t.floor = e, e.version
@@ -136,6 +143,9 @@ func (t *talk) weigh(q question, version int64) verdict {
 // record enters that the store has rec.
 func (b *book) record(t *talk, q question, rec *envelope.Record, version int64) verdict {
 	if v := t.weigh(q, version); v != accepted {
+		if t.e == nil {
+			b.doubt(t) // that it has none is not sure either
+		}
 		return v
 	}
 	t.learned = b.asked

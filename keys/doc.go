@@ -8,7 +8,12 @@
 // What a keyring promises, and what it costs:
 //
 //   - A suspension by any process takes effect in every process within [Options.SuspendWithin]: a cached tenant is
-//     served only that long after the store last confirmed its state, and confirming it is one store read.
+//     served only that long after the store was last asked, and confirmed its state; that is one store read. The time
+//     counts from before the question, and an answer that is older than what is known by then is asked for again.
+//   - The store and the KEK provider are asked apart: while the provider is away, hot tenants go on until
+//     [Options.ReopenAfter].
+//   - A failure is remembered for a second; nobody is refused for it after that. With [ServeStale] keys are served past
+//     their confirmation only where a question that was asked within the bound had no answer.
 //   - Keys already handed out stay usable while they are held; an operation under way is not cut off.
 //   - Keys are tied to their tenant three times over: by the KEK, by the identity inside the wrapped root keyset,
 //     and by the associated data of each purpose keyset. A record or a wrapped root that is put in another tenant's

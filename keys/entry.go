@@ -31,6 +31,7 @@ type entry struct {
 
 	// Under the book's lock.
 	record     *envelope.Record // until what it holds was opened; then nil, to save memory
+	taken      bool             // tenant is written to, or was
 	material   uint64           // a digest of what the KEK and the root keyset protect in the record
 	answer     uint64           // the number of the question that confirmed
 	readFailed *failure         // of the last question to the store, if that was asked after the one that confirmed
@@ -140,6 +141,7 @@ func (e *entry) carry(before *entry) {
 		return
 	}
 	e.sealer.Store(before.sealer.Load())
+	e.taken = true
 	e.unwrapped.Store(before.unwrapped.Load())
 	e.openFailed = before.openFailed
 	if k := before.keys.Load(); k != nil && e.state == envelope.StateActive {

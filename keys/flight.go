@@ -1,16 +1,18 @@
 package keys
 
-import (
-	"time"
-)
+import "time"
 
 // flight is a question under way, or about to be asked, which every caller that wants the same shares.
 type flight struct {
 	landed chan struct{} // closed when e and err are there
 	e      *entry        // what was known when it landed
 	err    error         // why there was no answer
-	queued bool          // it waits for its turn; under the book's lock
-	job    func()        // until it was started; under the book's lock
+
+	// Under the book's lock.
+	queued   bool     // it waits for its turn
+	question question // that was asked last
+	job      func()   // until it was started
+	given    bool     // up: nobody waits for it any more, though the call has not returned
 }
 
 func newFlight() *flight { return &flight{landed: make(chan struct{}), queued: true} }
@@ -27,6 +29,12 @@ func (f *flight) take() func() {
 	job := f.job
 	f.job = nil
 	return job
+}
+
+// patience is how long a call is waited for that should have ended after a time, because it does not listen to its
+// context: one to a file system that hangs cannot. It keeps its turn until it does return.
+func patience(timeout time.Duration) time.Duration {
+	return timeout + max(timeout/8, 10*time.Millisecond)
 }
 
 // workers are goroutines that are used again, because opening a tenant grows a new goroutine's stack several times, and

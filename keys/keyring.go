@@ -28,7 +28,8 @@ const (
 	// FailNow refuses with [ErrUnavailable] once a state is older than [Options.SuspendWithin]. The default.
 	FailNow Policy = iota
 	// ServeStale goes on serving opened keys until [Options.StaleLimit], and records each use. A suspension made
-	// meanwhile is not seen before the store is back.
+	// meanwhile is not seen before the store is back. Past the bound somebody has to wait until the store has failed to
+	// answer: with one that hangs, that is for as long as a read may take.
 	ServeStale
 )
 

@@ -50,12 +50,12 @@ func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (*entry, error)
 	r.book.forgive(id)
 	var e *entry
 	err := r.joined(id, func(t *talk) error {
-		a := r.ask(ctx, t)
+		a := r.ask(ctx, t, nil)
 		for range conflicts {
 			if a.verdict != late {
 				break
 			}
-			a = r.ask(ctx, t)
+			a = r.ask(ctx, t, nil)
 		}
 		switch {
 		case a.verdict == late:
@@ -111,7 +111,7 @@ func (r *Keyring) put(ctx context.Context, t *talk, rec *envelope.Record, versio
 	}
 	e := b.entry(rec, version)
 	if o.sealer != nil {
-		e.tenant = *o.keys
+		e.tenant, e.taken = *o.keys, true
 		e.show(opened{o.sealer, &e.tenant}, at)
 	}
 	b.stored(t, q, e)
@@ -228,7 +228,7 @@ func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Re
 }
 
 func (r *Keyring) swapOnce(ctx context.Context, t *talk, edit func(*envelope.Record) (changed bool, err error)) error {
-	a := r.ask(ctx, t)
+	a := r.ask(ctx, t, nil)
 	switch {
 	case a.verdict == late:
 		return ErrConflict

@@ -99,7 +99,7 @@ func (r *Keyring) settle(ctx context.Context, id tenant.ID, n need) (*entry, boo
 	if id.IsZero() {
 		return nil, false, fmt.Errorf("keys: %w: it is the zero ID; obtain it from tenant.Parse", tenant.ErrInvalidID)
 	}
-	c := call{id: id, need: n, arrived: r.opts.clock()}
+	c := call{id: id, need: n, arrived: r.book.questions()}
 	for range maxFlights {
 		e, stale, err := r.decide(&c)
 		if e != nil || err != nil {
@@ -122,7 +122,7 @@ func (r *Keyring) settle(ctx context.Context, id tenant.ID, n need) (*entry, boo
 type call struct {
 	id      tenant.ID
 	need    need
-	arrived time.Duration
+	arrived uint64  // how many questions had been asked when it came
 	flight  *flight // to wait for, or that was waited for
 	kek     bool    // it is one to the KEK provider
 }
@@ -164,7 +164,7 @@ func (c *call) served(e *entry, now time.Duration, o *Options) bool {
 }
 
 // since reports whether e was confirmed by a question that was asked after the caller came.
-func (c *call) since(e *entry) bool { return time.Duration(e.confirmed.Load()) >= c.arrived }
+func (c *call) since(e *entry) bool { return e.answer > c.arrived }
 
 // decideState decides about a tenant whose state is not known well enough; e is what there is, or nil.
 func (r *Keyring) decideState(c *call, e *entry, now time.Duration) (*entry, bool, error) {

@@ -31,9 +31,10 @@ func (r *Keyring) open(t *talk, a answer) *flight {
 		l = suspect
 	}
 	into := e
-	if e.sealer.Load() != nil || e.keys.Load() != nil {
-		into = e.again(rec) // what is in use is not written to
+	if e.taken {
+		into = e.again(rec) // what is in use, or may still be written to, is not written to
 	}
+	into.taken = true
 	f := newFlight()
 	t.opening = f
 	r.book.join(t.id)
@@ -45,18 +46,20 @@ func (r *Keyring) flyOpen(t *talk, f *flight, l lane, into *entry, rec *envelope
 	var o opened
 	err := r.turn(r.calls, l)
 	r.book.mu.Lock()
-	q := r.book.ask()
+	f.question = r.book.ask()
 	f.queued = false
 	r.book.mu.Unlock()
 	if err != nil {
 		err = fmt.Errorf("%w: tenant %s: %d KEK calls are in flight already: %w", ErrUnavailable, t.id, r.calls.limit, err)
 	} else {
 		ctx, cancel := context.WithTimeout(r.base, r.opts.Timeout)
+		watch := time.AfterFunc(patience(r.opts.Timeout), func() { r.giveUpOpen(t, f, into) })
 		o, err = r.unwrap(ctx, &into.tenant, rec)
+		watch.Stop()
 		cancel()
 		r.calls.give(l)
 	}
-	r.landOpen(t, f, q, into, rec, o, inTime(err, r.opts.Timeout))
+	r.landOpen(t, f, into, rec, o, inTime(err, r.opts.Timeout))
 }
 
 // opened is what a root keyset opens.
@@ -93,10 +96,14 @@ func (e *entry) show(o opened, at time.Duration) {
 }
 
 // landOpen ends the flight. What was opened is of use if the record is still the one that it was opened from.
-func (r *Keyring) landOpen(t *talk, f *flight, q question, into *entry, rec *envelope.Record, o opened, err error) {
+func (r *Keyring) landOpen(t *talk, f *flight, into *entry, rec *envelope.Record, o opened, err error) {
 	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer b.leave(t)
+	if f.given {
+		return
+	}
 	now := b.opts.clock()
 	t.opening = nil
 	switch e := t.e; {
@@ -106,7 +113,7 @@ func (r *Keyring) landOpen(t *talk, f *flight, q question, into *entry, rec *env
 			r.start(r.open(t, answer{}))
 		}
 	case err == nil:
-		into.show(o, q.at)
+		into.show(o, f.question.at)
 		if into != e {
 			into.confirmed.Store(e.confirmed.Load())
 			into.answer, into.readFailed = e.answer, e.readFailed
@@ -117,14 +124,30 @@ func (r *Keyring) landOpen(t *talk, f *flight, q question, into *entry, rec *env
 	case !errors.Is(err, ErrUnavailable):
 		// An answer, not the lack of one: the keys are no longer this tenant's to have.
 		bare := e.again(rec)
-		bare.openFailed = b.failure(q, err)
+		bare.openFailed = b.failure(f.question, err)
 		bare.arm(now, b.opts)
 		b.set(t, bare)
 	default:
-		e.openFailed = b.failure(q, err)
+		e.openFailed = b.failure(f.question, err)
 	}
 	f.err, f.e = err, t.e
 	t.open = t.open && (t.opening != nil || t.reading != nil)
-	b.leave(t)
+	close(f.landed)
+}
+
+// giveUpOpen ends the flight of a call that does not end. What it may open yet is of no use: it is opened again by then.
+func (r *Keyring) giveUpOpen(t *talk, f *flight, into *entry) {
+	b := r.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t.opening != f {
+		return
+	}
+	f.given, f.err = true, inTime(fmt.Errorf("keys: unwrap the root keyset of tenant %s: %w", t.id, context.DeadlineExceeded), r.opts.Timeout)
+	if e := t.e; e != nil && e.version == into.version && e.material == into.material {
+		e.openFailed = b.failure(f.question, f.err)
+	}
+	f.e, t.opening = t.e, nil
+	t.open = t.open && t.reading != nil
 	close(f.landed)
 }

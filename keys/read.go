@@ -67,7 +67,9 @@ func (r *Keyring) askInTime(t *talk, f *flight) (a answer) {
 	timeout := r.readTime()
 	for range maxReads {
 		ctx, cancel := context.WithTimeout(r.base, timeout)
-		a = r.ask(ctx, t)
+		watch := time.AfterFunc(patience(timeout), func() { r.giveUpRead(t, f, timeout) })
+		a = r.ask(ctx, t, f)
+		watch.Stop()
 		cancel()
 		if a.verdict != late {
 			break
@@ -116,10 +118,14 @@ type answer struct {
 }
 
 // ask asks the store about the tenant and enters the answer. That there was none is for the caller to enter.
-func (r *Keyring) ask(ctx context.Context, t *talk) answer {
+// It may come when nobody waits for it any more, and is entered all the same. f may be nil.
+func (r *Keyring) ask(ctx context.Context, t *talk, f *flight) (a answer) {
 	b := r.book
 	b.mu.Lock()
-	a := answer{question: b.ask()}
+	a.question = b.ask()
+	if f != nil {
+		f.question = a.question
+	}
 	b.mu.Unlock()
 	stored, err := r.store.Get(ctx, t.id)
 	var damage error
@@ -129,6 +135,11 @@ func (r *Keyring) ask(ctx context.Context, t *talk) answer {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer func() {
+		if f != nil && f.given && a.verdict == late {
+			a.verdict = refused // nobody waits for another
+		}
+	}()
 	switch {
 	case errors.Is(err, ErrNotFound):
 		a.err = fmt.Errorf("%w: tenant %s; call Keyring.Provision", ErrNotProvisioned, t.id)
@@ -155,12 +166,18 @@ func (r *Keyring) landRead(t *talk, f *flight, a answer) (open func()) {
 	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer b.leave(t)
+	if f.given {
+		return nil
+	}
 	if a.verdict != accepted {
 		b.unanswered(t, a.question, a.err)
 	}
 	now := b.opts.clock()
 	f.err, f.e, t.reading = a.err, t.e, nil
-	if a.err == nil && t.e != nil && t.open && t.opening == nil && t.e.dueForOpening(now, b.opts) {
+	// Keys that are open stay so, whoever asked: mostly that is for the state, a moment before the keys are asked for.
+	wanted := t.e != nil && (t.open || t.e.keys.Load() != nil)
+	if a.err == nil && wanted && t.opening == nil && t.e.dueForOpening(now, b.opts) {
 		if failed := t.e.openFailed; failed == nil || now >= failed.until {
 			if opening := r.open(t, a); opening != nil {
 				open = opening.take()
@@ -171,9 +188,23 @@ func (r *Keyring) landRead(t *talk, f *flight, a answer) (open func()) {
 		t.e.arm(now, b.opts)
 	}
 	t.open = t.open && t.opening != nil
-	b.leave(t)
 	close(f.landed)
 	return open
+}
+
+// giveUpRead ends the flight of a call that does not end.
+func (r *Keyring) giveUpRead(t *talk, f *flight, timeout time.Duration) {
+	b := r.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t.reading != f {
+		return
+	}
+	f.given, f.err = true, inTime(fmt.Errorf("keys: read the record of tenant %s: %w", t.id, context.DeadlineExceeded), timeout)
+	b.unanswered(t, f.question, f.err)
+	f.e, t.reading = t.e, nil
+	t.open = t.open && t.opening != nil
+	close(f.landed)
 }
 
 // inTime makes a flight's own timeout an ErrUnavailable: to the flight's callers it is no deadline of theirs.

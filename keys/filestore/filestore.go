@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -118,7 +119,7 @@ func check(ctx context.Context, id tenant.ID) error {
 }
 
 func (s *Store) read(id tenant.ID) (keys.Record, error) {
-	b, err := os.ReadFile(s.path(id))
+	b, err := readFile(s.path(id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// A directory that is gone, unmounted for instance, must not look like tenants that are not provisioned.
@@ -136,6 +137,16 @@ func (s *Store) read(id tenant.ID) (keys.Record, error) {
 		return keys.Record{}, fmt.Errorf("%w: filestore: the file of tenant %s has an impossible version; restore it from a backup", keys.ErrIntegrity, id)
 	}
 	return keys.Record{Data: b[headerSize:], Version: version}, nil
+}
+
+// readFile reads no more than tells that a file is too large.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, int64(maxFileSize)+1))
 }
 
 // current returns the stored version, 0 for none, and no error for a record that is absent.

@@ -89,7 +89,8 @@ func (k *KEK) explainResponse(r *api.ResponseError, path string, capabilities []
 		return fmt.Errorf("%s: the token's policy lacks\n%s", where, rule(k.opts.glob(path), capabilities))
 	case r.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("%w: %s", keys.ErrNotFound, where)
-	case r.StatusCode == http.StatusPreconditionFailed, r.StatusCode == http.StatusTooManyRequests, r.StatusCode >= 500, r.StatusCode == 473, r.StatusCode == 472:
+	case r.StatusCode == http.StatusRequestTimeout, r.StatusCode == http.StatusTooEarly,
+		r.StatusCode == http.StatusPreconditionFailed, r.StatusCode == http.StatusTooManyRequests, r.StatusCode >= 500, r.StatusCode == 473, r.StatusCode == 472:
 		return fmt.Errorf("%w: %s", keys.ErrUnavailable, where)
 	}
 	return errors.New(where)

@@ -1,0 +1,370 @@
+package keys_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/keys"
+)
+
+// The model of a keyring, by which TestTheModel judges the real one while answers are late, lost and overtake each
+// other. It knows what was true when, and what the keyring was told; what it allows is:
+//
+//   - Keys are handed out only if the tenant was active at some moment of the last SuspendWithin, or, with ServeStale,
+//     if a question that was asked within that time had no answer.
+//   - Nothing is undone: an answer agrees with a version no older than the newest that the keyring was told of before.
+//   - A tenant that has a record, of which the keyring was told, is not "not provisioned".
+//   - A failure has a cause that was no older than a second when the operation began, and for a state it is the store's.
+//   - There is at most one read of a record under way, beside those of life-cycle operations and those that do not end in
+//     time; and no lookup waits for one that does not.
+//   - When all is well again every operation tells the truth, and a change elsewhere is seen within SuspendWithin; and
+//     while the KEK provider alone hangs, keys in use stay in use.
+const (
+	modelSuspend = 5 * time.Second
+	modelReopen  = 40 * time.Second
+	modelTimeout = 3 * time.Second
+	// modelPatience is how long a call may take that does not listen to its context.
+	modelPatience = modelTimeout * 9 / 8
+	modelMemory   = time.Second // how long a failure is remembered
+)
+
+// operation is one call of the keyring's, and what came of it.
+type operation struct {
+	name       string
+	begun, end time.Time
+	seq        int // when it began
+	status     keys.Status
+	stale      bool
+	err        error
+}
+
+// TestTheModel plays random worlds, each named by its number. STRONGROOM_TEST_WORLDS is how many, or "=n" for one.
+func TestTheModel(t *testing.T) {
+	first, worlds := 0, 400
+	if s := os.Getenv("STRONGROOM_TEST_WORLDS"); s != "" {
+		n, err := strconv.Atoi(strings.TrimPrefix(s, "="))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if worlds = n; s[0] == '=' {
+			first, worlds = n, n+1
+		}
+	}
+	l := newLocal(t)
+	setup := openRing(t, l.kek, l.store, nil)
+	provision(t, setup, idA)
+	rec, err := l.store.Get(t.Context(), idA)
+	must(t, err)
+	for n := first; n < worlds && !t.Failed(); n++ {
+		synctest.Test(t, func(t *testing.T) { play(t, n, l, rec.Data) })
+	}
+}
+
+type game struct {
+	*world
+	n     int
+	ring  *keys.Keyring
+	stale bool // the policy
+
+	mu      sync.Mutex
+	done    []operation
+	running sync.WaitGroup
+	live    int
+}
+
+func play(t *testing.T, n int, l *local, record []byte) {
+	w := &world{t: t, rng: rand.New(rand.NewPCG(uint64(n), 1)), kek: l.kek, truth: []epoch{{}}}
+	g := &game{world: w, n: n, stale: n%2 == 1}
+	o := &keys.Options{SuspendWithin: modelSuspend, ReopenAfter: modelReopen, Timeout: modelTimeout}
+	if g.stale {
+		o.WhenUnavailable = keys.ServeStale
+	}
+	g.ring = openRing(t, provider{l.kek, w}, w, o)
+	if n%5 != 0 {
+		w.become(record)
+	}
+	for range 60 + w.rng.IntN(60) {
+		g.step()
+		synctest.Wait()
+		if !g.judge() {
+			break
+		}
+	}
+	g.settle()
+	if !t.Failed() {
+		g.wellAgain()
+	}
+	g.settle()
+	if t.Failed() {
+		t.Logf("world %d (STRONGROOM_TEST_WORLDS==%d):\n%s", n, n, strings.Join(w.log, "\n"))
+	}
+}
+
+// step does one thing at random.
+func (g *game) step() {
+	g.world.mu.Lock()
+	defer g.world.mu.Unlock()
+	switch p := g.rng.IntN(100); {
+	case p < 30:
+		if g.live < 6 {
+			names := []string{"tenant", "tenant", "tenant", "tenant", "status", "status", "sealer", "suspend", "resume", "provision"}
+			g.begin(names[g.rng.IntN(len(names))])
+		}
+	case p < 72:
+		if len(g.calls) > 0 {
+			hows := []string{"now", "now", "then", "then", "away", "refused"}
+			g.answer(g.rng.IntN(len(g.calls)), hows[g.rng.IntN(len(hows))])
+		}
+	case p < 76:
+		for _, c := range g.calls {
+			if c.kind == "put" && !c.applied {
+				g.apply(c)
+				break
+			}
+		}
+	case p < 82:
+		g.elsewhere()
+	case p < 97:
+		g.sleep(time.Duration(1+g.rng.IntN(3000)) * time.Millisecond)
+	default:
+		g.sleep(time.Duration(5+g.rng.IntN(60)) * time.Second)
+	}
+}
+
+func (g *game) sleep(d time.Duration) {
+	g.world.mu.Unlock()
+	defer g.world.mu.Lock()
+	time.Sleep(d)
+}
+
+// begin starts an operation.
+func (g *game) begin(name string) {
+	g.notef("begins: %s", name)
+	op := operation{name: name, begun: time.Now(), seq: g.seq}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.live++
+	change := name == "suspend" || name == "resume" || name == "provision"
+	if change {
+		g.changing++
+	}
+	g.running.Go(func() {
+		g.do(&op)
+		op.end = time.Now()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.done = append(g.done, op)
+		g.live--
+		if change {
+			g.changing--
+		}
+	})
+}
+
+func (g *game) do(op *operation) {
+	ctx := context.Background()
+	switch op.name {
+	case "tenant":
+		_, op.err = g.ring.Tenant(ctx, idA)
+	case "status":
+		op.status, op.err = g.ring.Status(ctx, idA)
+	case "sealer":
+		_, op.err = g.ring.AuditSealer(ctx, idA)
+	case "suspend":
+		op.err = g.ring.Suspend(ctx, idA, "")
+	case "resume":
+		op.err = g.ring.Resume(ctx, idA, "")
+	case "provision":
+		op.err = g.ring.Provision(ctx, idA)
+	}
+}
+
+// judge judges what has ended.
+func (g *game) judge() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.world.mu.Lock()
+	defer g.world.mu.Unlock()
+	g.overtime()
+	reads := 0
+	for _, c := range g.calls {
+		if c.kind == "get" && !c.overdue {
+			reads++
+		}
+	}
+	if reads > 1+g.changing {
+		g.t.Errorf("%d reads are under way for %d life-cycle operations", reads, g.changing)
+	}
+	for _, op := range g.done {
+		g.notef("ended: %s begun at %v: %q %v", op.name, op.begun.Sub(epochStart), op.status, op.err)
+		if complaint := g.complain(&op); complaint != "" {
+			g.t.Errorf("%s, from %v to %v: %q %v: %s", op.name, op.begun.Sub(epochStart), op.end.Sub(epochStart), op.status, op.err, complaint)
+		}
+	}
+	g.done = nil
+	return !g.t.Failed()
+}
+
+// complain says what is wrong with how an operation went, or nothing.
+func (g *game) complain(op *operation) string {
+	recent := op.end.Add(-modelSuspend)
+	switch {
+	case op.name == "tenant" && op.err == nil:
+		if !g.was(op, envelope.StateActive, recent) && !g.excused(op) {
+			return "the tenant was not active"
+		}
+	case op.name == "status" && op.err == nil:
+		state := map[keys.Status]envelope.State{keys.StatusActive: envelope.StateActive, keys.StatusSuspended: envelope.StateSuspended}[op.status]
+		if !g.was(op, state, recent) && !g.excused(op) {
+			return "that was not the state"
+		}
+	case op.err == nil:
+	case errors.Is(op.err, keys.ErrSuspended):
+		if !g.was(op, envelope.StateSuspended, recent) && !g.excused(op) {
+			return "the tenant was not suspended"
+		}
+	case errors.Is(op.err, keys.ErrNotProvisioned):
+		if g.told(op.seq) > 0 {
+			return "it has a record, of which the keyring was told"
+		}
+	case strings.Contains(op.err.Error(), "later than is of use"), errors.Is(op.err, keys.ErrConflict):
+	default:
+		for _, f := range g.failures {
+			if !f.answered.Before(op.begun.Add(-modelMemory)) && (f.kind == "get" || f.kind == "put" || op.name != "status") {
+				return ""
+			}
+		}
+		return "nothing failed that would explain it"
+	}
+	return ""
+}
+
+// told returns the newest version of which the keyring was told before seq.
+func (g *game) told(seq int) (version int64) {
+	for _, s := range g.said {
+		if s.seq < seq {
+			version = max(version, s.version)
+		}
+	}
+	return version
+}
+
+// was reports whether the tenant was in a state at some moment after the given one or, but for keys, since the operation
+// began; and not before what the keyring knew then.
+func (g *game) was(op *operation, state envelope.State, after time.Time) bool {
+	told := g.told(op.seq)
+	for _, e := range g.truth {
+		since := e.endTime.IsZero() || e.endTime.After(after) || e.end > op.seq && (op.name != "tenant" || op.err != nil)
+		if e.state == state && e.rec.Version >= told && since {
+			return true
+		}
+	}
+	return false
+}
+
+// excused reports whether the policy serves what cannot be confirmed, and a question had no answer in time. A refusal is
+// an answer.
+func (g *game) excused(op *operation) bool {
+	if !g.stale {
+		return false
+	}
+	for _, f := range g.failures {
+		if !f.refusal && !f.asked.Before(op.end.Add(-modelSuspend)) {
+			return true
+		}
+	}
+	return false
+}
+
+// settle has everything answered, and waits for what is under way.
+func (g *game) settle() {
+	g.world.mu.Lock()
+	g.calm = true
+	for len(g.calls) > 0 {
+		g.answer(0, "now")
+		g.world.mu.Unlock()
+		synctest.Wait()
+		g.world.mu.Lock()
+	}
+	g.world.mu.Unlock()
+	g.running.Wait()
+	g.judge()
+}
+
+// wellAgain is what must be true once all answers come at once again.
+func (g *game) wellAgain() {
+	time.Sleep(modelSuspend + modelMemory)
+	if g.now().rec.Version == 0 {
+		g.expect("tenant", "", keys.ErrNotProvisioned)
+		g.expect("provision", "", nil)
+	}
+	for range 3 {
+		g.expectTruth()
+		g.flip()
+		g.expectTruth()
+		time.Sleep(time.Duration(g.rng.IntN(100)) * time.Second)
+	}
+	if g.now().state != envelope.StateActive {
+		g.flip()
+	}
+	g.expectTruth()
+	// Three quarters of ReopenAfter at most have passed since the keys were opened.
+	g.hang(true)
+	for end := time.Now().Add(modelReopen/4 - modelSuspend/4); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+		begun := time.Now()
+		g.expectTruth()
+		if time.Since(begun) > 0 {
+			g.t.Errorf("with the KEK provider away a hot tenant waits for %v", time.Since(begun))
+		}
+	}
+	g.hang(false)
+}
+
+// flip changes the state elsewhere, and waits for as long as that may take to be seen.
+func (g *game) flip() {
+	g.world.mu.Lock()
+	g.elsewhere()
+	g.world.mu.Unlock()
+	time.Sleep(modelSuspend)
+}
+
+// hang has the KEK provider hang, once what is under way has ended.
+func (g *game) hang(on bool) {
+	synctest.Wait()
+	g.world.mu.Lock()
+	defer g.world.mu.Unlock()
+	g.mute = on
+}
+
+func (g *game) expectTruth() {
+	g.t.Helper()
+	if g.now().state == envelope.StateActive {
+		g.expect("status", keys.StatusActive, nil)
+		g.expect("tenant", "", nil)
+	} else {
+		g.expect("status", keys.StatusSuspended, nil)
+		g.expect("tenant", "", keys.ErrSuspended)
+	}
+	g.expect("sealer", "", nil)
+}
+
+func (g *game) expect(name string, status keys.Status, err error) {
+	g.t.Helper()
+	op := operation{name: name, begun: time.Now()}
+	g.do(&op)
+	g.world.mu.Lock()
+	defer g.world.mu.Unlock()
+	g.notef("when all is well: %s: %q %v", name, op.status, op.err)
+	if op.status != status || !errors.Is(op.err, err) {
+		g.t.Errorf("when all is well: %s: %q, %v; want %q, %v", name, op.status, op.err, status, err)
+	}
+}
