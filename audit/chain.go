@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"strconv"
 
 	"golang.org/x/mod/sumdb/note"
@@ -21,21 +22,23 @@ import (
 // a one-way step that forgets it: whoever takes over the process learns no key of an earlier batch.
 //
 // This is the log of Schneier and Kelsey ("Cryptographic Support for Secure Logs on Untrusted Machines", USENIX Security
-// 1998), and its keys are the forward-secure generator of Bellare and Yee ("Forward-Security in Private-Key
-// Cryptography", CT-RSA 2003, construction 2.2: from state s, PRF(s, 0) is the next state and PRF(s, 1) the output), with
-// HMAC-SHA256 (RFC 2104) as the PRF. systemd's Forward Secure Sealing is of the same kind. Two generators are nested, a
-// new inner one after so many batches, so that the key of any batch is found in few steps.
+// 1998), where a key authenticates an entry and is then hashed into the next, and its keys are a forward-secure
+// generator of Bellare and Yee ("Forward-Security in Private-Key Cryptography", CT-RSA 2003, section 2: from state s,
+// F(s, 0) is the next state and F(s, 1) the output), with HMAC-SHA256 (RFC 2104) as the pseudorandom function F: the
+// output is F of 1 and the batch, which is its MAC. systemd's Forward Secure Sealing is of the same kind. Generators are
+// nested, a new inner one after so many batches, so that the key of any batch is found in few steps.
 //
 // The first key is protected by the signer, and never stored: it is HKDF-SHA256 (RFC 5869) of the signer's signature on
 // a text with a random nonce, which nobody else is given. An Ed25519 signature is a function of key and message (RFC
-// 8032, section 5.1.6) that nobody without the key predicts, and a hash turns such a function into a PRF (Naor and
-// Reingold, "From Unpredictability to Indistinguishability", CRYPTO 1998). The nonce stands in the audit.started event,
-// and so under the checkpoint that seals it.
+// 8032, section 5.1.6) that nobody without the key predicts, and a hash turns such a function into a pseudorandom one
+// (Naor and Reingold, "From Unpredictability to Indistinguishability", CRYPTO 1998). The nonce stands in the
+// audit.started event, and so under the checkpoint that seals it.
 type chain struct {
 	nonce    string // base64
 	position int64  // of the next batch in the session, from 0
 	epochs   forwardKey
 	batches  forwardKey // of this epoch
+	input    []byte     // of mac, for reuse
 }
 
 const (
@@ -44,18 +47,30 @@ const (
 	epochSize  = 1 << 16 // batches
 )
 
-// forwardKey is the state of a forward-secure generator.
-type forwardKey [sha256.Size]byte
+// forwardKey is the state of a forward-secure generator, as the key of F.
+type forwardKey struct{ f hash.Hash }
 
-func (k *forwardKey) prf(input byte) (out [sha256.Size]byte) {
-	mac := hmac.New(sha256.New, k[:])
-	mac.Write([]byte{input})
-	mac.Sum(out[:0])
+func newForwardKey(state [sha256.Size]byte) forwardKey {
+	return forwardKey{hmac.New(sha256.New, state[:])}
+}
+
+// output is F of a byte 1 and what follows it.
+func (k forwardKey) output(of []byte) (out [sha256.Size]byte) {
+	k.f.Reset()
+	k.f.Write([]byte{1})
+	k.f.Write(of)
+	k.f.Sum(out[:0])
 	return out
 }
 
-func (k *forwardKey) step()                     { *k = k.prf(0) }
-func (k *forwardKey) output() [sha256.Size]byte { return k.prf(1) }
+// step goes on to the next state and forgets this one.
+func (k *forwardKey) step() {
+	var next [sha256.Size]byte
+	k.f.Reset()
+	k.f.Write([]byte{0})
+	k.f.Sum(next[:0])
+	*k = newForwardKey(next)
+}
 
 var errNoChain = errors.New("the signer signs the same text differently each time")
 
@@ -69,6 +84,9 @@ func newChain(signer note.Signer) (*chain, error) {
 
 // openChain returns the chain with a nonce, at its beginning.
 func openChain(signer note.Signer, nonce string) (*chain, error) {
+	if raw, err := base64.StdEncoding.Strict().DecodeString(nonce); err != nil || len(raw) != chainNonce {
+		return nil, errors.New("the nonce of the session's chain is malformed")
+	}
 	text := fmt.Appendf(nil, "%s\n%s\n%s\n", chainText, signer.Name(), nonce) // no checkpoint: its second line is no number
 	sig, err := signer.Sign(text)
 	if err != nil {
@@ -87,14 +105,14 @@ func openChain(signer note.Signer, nonce string) (*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deriving the chain's first key: %w", err)
 	}
-	c := &chain{nonce: nonce, epochs: forwardKey(first)}
+	c := &chain{nonce: nonce, epochs: newForwardKey([sha256.Size]byte(first))}
 	clear(first)
 	c.beginEpoch()
 	return c, nil
 }
 
 func (c *chain) beginEpoch() {
-	c.batches = c.epochs.output()
+	c.batches = newForwardKey(c.epochs.output(nil))
 	c.epochs.step()
 }
 
@@ -119,15 +137,12 @@ func (c *chain) skip(position int64) {
 
 // mac authenticates the batch at the chain's position: the index of its first line, and the leaf hashes of its lines,
 // that of the last one without its tag.
-func (c *chain) mac(first int64, leaves []tlog.Hash) (sum [sha256.Size]byte) {
-	key := c.batches.output()
-	mac := hmac.New(sha256.New, key[:])
-	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(first)))
+func (c *chain) mac(first int64, leaves []tlog.Hash) [sha256.Size]byte {
+	c.input = binary.BigEndian.AppendUint64(c.input[:0], uint64(first))
 	for i := range leaves {
-		mac.Write(leaves[i][:])
+		c.input = append(c.input, leaves[i][:]...)
 	}
-	mac.Sum(sum[:0])
-	return sum
+	return c.batches.output(c.input)
 }
 
 // A tag ends the last line of a batch, in metadata.labels: the batch's position in its session and its MAC. In the line

@@ -94,13 +94,14 @@
 // In audit.started, unmapped.chain is the nonce of the session's chain: 16 random bytes, base64. The last line of each
 // batch of the session has, as the last member of metadata, labels with one string: "batch:", the batch's position in
 // the session from 0, ":", and the MAC, base64 without padding. The event audit.started, and audit.recovered in the same
-// batch, have none. With F(k, i) for HMAC-SHA256 under key k of the one byte i:
+// batch, have none. With F(k, x) for HMAC-SHA256 of x under key k:
 //
 //	S    = the signer's signature of "strongroom/audit-chain/v1\n" origin "\n" nonce "\n"
-//	E[0] = HKDF-SHA256(secret S, salt nonce, info "strongroom/audit-chain/v1"), 32 bytes; E[e+1] = F(E[e], 0)
-//	B[0] = F(E[e], 1), for each epoch e of 65,536 batches; B[i+1] = F(B[i], 0)
-//	MAC  = HMAC-SHA256 under F(B[i], 1) of: the index of the batch's first line in the log (8 bytes, big-endian), and the
-//	       leaf hashes of its lines in order, the last line's taken without the member labels
+//	E[0] = HKDF-SHA256(secret S, salt nonce, info "strongroom/audit-chain/v1"), 32 bytes
+//	E[e+1] = F(E[e], byte 0), for each epoch of 65,536 batches
+//	B[0] = F(E[e], byte 1), for the first batch of epoch e; B[i+1] = F(B[i], byte 0)
+//	MAC  = F(B[i], byte 1, the index of the batch's first line in the log as 8 bytes, big-endian, and the leaf hashes of
+//	       its lines in order, the last line's taken without the member labels)
 //
 // The signature's algorithm byte and key hash are not part of S, and the nonce is salt and text in its base64 form. The
 // batch at position p has e = p / 65,536 and i = p % 65,536. A checkpoint is written behind whole batches, so the first

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -51,7 +52,7 @@ func TestTenantsTakeTurns(t *testing.T) {
 			l.mu.Lock()
 			events = 0
 			for _, q := range l.active {
-				events += len(q.items)
+				events += len(q.items) - q.head
 			}
 			l.mu.Unlock()
 		}
@@ -176,4 +177,54 @@ func TestCloseTurnsAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// panicking is a Sealer with a fault.
+type panicking struct{ *tinkSealer }
+
+func (panicking) Pseudonym(string) (string, error) { panic("a fault") }
+
+// TestRoomIsGivenBack: neither callers that give up nor Sealers that panic keep room in the queue.
+func TestRoomIsGivenBack(t *testing.T) {
+	fsys := faultfs.New()
+	opts := quiet()
+	opts.fs, opts.Timeout = fsys, time.Hour
+	l := mustOpen(t, filepath.Join(t.TempDir(), "log"), opts)
+	first, release := gateSync(fsys)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 400 {
+		e := query(acme, "x")
+		e.Statement = strings.Repeat("x", maxSQL)
+		wg.Go(func() {
+			if err := l.Record(ctx, e); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnavailable) {
+				t.Error(err)
+			}
+		})
+	}
+	<-first
+	for blocked := 0; blocked < 100; {
+		l.mu.Lock()
+		if len(l.full) > 0 {
+			blocked = len(l.full[0].blocked)
+		}
+		l.mu.Unlock()
+	}
+	cancel()
+	wg.Wait()
+	for range 10 {
+		func() {
+			defer func() { recover() }()
+			e := query(globex, "x")
+			e.Sealer = panicking{}
+			t.Errorf("it did not panic: %v", l.Record(t.Context(), e))
+		}()
+	}
+	close(release)
+	mustRecord(t, l, query(acme, "last"), query(globex, "last"))
+	if s := l.Stats(); s.Waiting+s.WaitingBytes != 0 || s.Refused+s.TimedOut != 0 {
+		t.Errorf("%+v", s)
+	}
+	mustClose(t, l)
+	mustVerify(t, l.dir)
 }

@@ -17,6 +17,11 @@ import (
 // history is a log's life in two sessions, with segments that end, checkpoints and head leaves. It returns the requests
 // of the events that were acknowledged, and of those that were tried.
 func history(dir string, opts *Options) (acked, tried []string, err error) {
+	return historyOf("s", dir, opts)
+}
+
+// historyOf is a history whose events' requests begin with a name.
+func historyOf(name, dir string, opts *Options) (acked, tried []string, err error) {
 	record := func(l *Log, request string) {
 		tried = append(tried, request)
 		if rerr := l.Record(background, query(acme, request)); rerr == nil {
@@ -31,7 +36,7 @@ func history(dir string, opts *Options) (acked, tried []string, err error) {
 			return acked, tried, errors.Join(err, operr)
 		}
 		for i := range 5 {
-			record(l, fmt.Sprintf("s%d-%d", session, i))
+			record(l, fmt.Sprintf("%s%d-%d", name, session, i))
 			if i == 1 {
 				_, cerr := l.Checkpoint(background)
 				err = errors.Join(err, cerr)
@@ -187,32 +192,40 @@ const powerRounds = 3
 func powerLoss(t *testing.T, random *rand.Rand, dir string, d Durability, step int64, round int) {
 	fsys := faultfs.New()
 	fsys.Volatile = true
-	var n atomic.Int64
 	what := ""
-	fsys.Before = func(s faultfs.Step) error {
-		switch at := n.Add(1) - 1; {
-		case at == step:
-			what = fmt.Sprintf("%v, power lost at step %d (%s %s), round %d", d, step, s.Op, filepath.Base(s.Name), round)
-			return &faultfs.Short{N: random.IntN(s.Size + 1), Err: syscall.EIO}
-		case at > step:
-			return syscall.EIO
+	cut := func(name string, step int64) (acked, tried []string) {
+		var n atomic.Int64
+		fsys.Before = func(s faultfs.Step) error {
+			switch at := n.Add(1) - 1; {
+			case at == step:
+				what += fmt.Sprintf("%v, power lost at step %d (%s %s), round %d; ", d, step, s.Op, filepath.Base(s.Name), round)
+				return &faultfs.Short{N: random.IntN(s.Size + 1), Err: syscall.EIO}
+			case at > step:
+				return syscall.EIO
+			}
+			return nil
 		}
-		return nil
+		acked, tried, _ = historyOf(name, dir, faulty(fsys, d))
+		fsys.Survives = func(faultfs.Op, string) bool { return round > 0 && random.IntN(2) == 0 }
+		if err := fsys.PowerLoss(func(name string, unsynced []byte) []byte { return loseSome(t, random, name, unsynced) }); err != nil {
+			t.Fatal(err)
+		}
+		fsys.Before = nil
+		// Before it is opened, a reader sees nothing that looks like tampering either.
+		if _, err := os.Stat(filepath.Join(dir, configName)); err == nil {
+			if r, err := Verify(background, dir, nil); err != nil {
+				t.Errorf("%sbefore it is opened: %v\n%s", what, err, r)
+			}
+		}
+		return acked, tried
 	}
-	acked, tried, _ := history(dir, faulty(fsys, d))
-	fsys.Survives = func(faultfs.Op, string) bool { return round > 0 && random.IntN(2) == 0 }
-	if err := fsys.PowerLoss(func(name string, unsynced []byte) []byte { return loseSome(t, random, name, unsynced) }); err != nil {
-		t.Fatal(err)
+	acked, tried := cut("s", step)
+	if round > 0 { // and again, mostly while the log is opened and repaired
+		more, all := cut("again", random.Int64N(70))
+		acked, tried = append(acked, more...), append(tried, all...)
 	}
 	if d == Written {
 		acked = nil // its promise is about the process, not about power
-	}
-	fsys.Before = nil
-	// Before it is opened, a reader sees nothing that looks like tampering either.
-	if _, err := os.Stat(filepath.Join(dir, configName)); err == nil {
-		if r, err := Verify(background, dir, nil); err != nil {
-			t.Errorf("%s: before it is opened: %v\n%s", what, err, r)
-		}
 	}
 	checkHistory(t, what, dir, faulty(fsys, d), acked, tried)
 	os.RemoveAll(dir)

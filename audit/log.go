@@ -92,14 +92,19 @@ func (l *Log) Record(ctx context.Context, e *Event) error {
 	return l.wait(ctx, timer.C, it)
 }
 
-// write hands an event to the writer.
+// write hands an event to the writer. A Sealer that panics keeps no room reserved.
 func (l *Log) write(it *item, e *Event) error {
+	encoded := false
+	defer func() {
+		if !encoded {
+			l.leave(it)
+		}
+	}()
 	line, err := l.enc.event(it.line[:0], e)
 	if err != nil {
-		l.leave(it)
 		return err
 	}
-	it.line = line
+	it.line, encoded = line, true
 	return l.enqueue(it)
 }
 
@@ -172,12 +177,12 @@ func (l *Log) fail(cause error) error {
 	}
 	l.turnAway(err)
 	for _, q := range l.active {
-		for _, it := range q.items {
+		for _, it := range q.items[q.head:] {
 			q.bytes -= it.room
 			l.waiting -= it.room
 			it.done <- err
 		}
-		q.items = nil
+		q.items, q.head = nil, 0
 	}
 	l.active = nil
 	l.mu.Unlock()

@@ -186,7 +186,8 @@ func (l *Log) begin(w *writer, recovered *Event) error {
 // place and with the same bytes, before anything is signed.
 func (w *writer) repair(r *replay) error {
 	d := w.disk
-	for _, a := range []*appender{&d.lines, &d.leaves, &d.checkpoints} {
+	// The lines last: while they are there, what else is unfinished is known for what it is.
+	for _, a := range []*appender{&d.checkpoints, &d.leaves, &d.lines} {
 		if err := cut(a.f, a.size); err != nil {
 			return fmt.Errorf("audit: cutting the unfinished end of %s: %w; %s", a.name, err, remedy(err))
 		}

@@ -63,7 +63,7 @@ type Options struct {
 	HeadEvery int
 	HeadAfter time.Duration
 	// Tenants bounds the memory for tenants: of so many the log numbers the events and proves them complete. Default:
-	// 262,144, some 200 bytes to 1 KiB each. The events of others are recorded without numbers and head leaves, and so
+	// 1,048,576, some 300 bytes to 1 KiB each. The events of others are recorded without numbers and head leaves, and so
 	// are those of tenants of which the log has seen nothing but denials without a Sealer ([Stats] counts them).
 	Tenants int
 	// Signer signs the checkpoints instead of the key file that the log would make; Verifier is its public key in the
@@ -91,7 +91,7 @@ func (o *Options) withDefaults() (Options, error) {
 	set(&c.ReserveBytes, 64<<20)
 	set(&c.HeadEvery, 1024)
 	set(&c.HeadAfter, 10*time.Minute)
-	set(&c.Tenants, 1<<18)
+	set(&c.Tenants, 1<<20)
 	if c.fs == nil {
 		c.fs = vfs.OS{}
 	}
@@ -113,7 +113,7 @@ func (o *Options) withDefaults() (Options, error) {
 	check(c.ReserveBytes < -1, "ReserveBytes is %d; use -1 for none, or 0 for 64 MiB", c.ReserveBytes)
 	check(c.HeadEvery < 0, "HeadEvery is %d; use a positive number, or 0 for 1024", c.HeadEvery)
 	check(c.HeadAfter < 0, "HeadAfter is %v; use a positive time, or 0 for 10m", c.HeadAfter)
-	check(c.Tenants < 0, "Tenants is %d; use a positive number, or 0 for 262144", c.Tenants)
+	check(c.Tenants < 0, "Tenants is %d; use a positive number, or 0 for 1048576", c.Tenants)
 	check((c.Signer == nil) != (c.Verifier == ""), "Signer and Verifier go together; set both or neither")
 	if c.Signer != nil && c.Verifier != "" {
 		v, err := note.NewVerifier(c.Verifier)

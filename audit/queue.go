@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 const (
@@ -30,6 +28,7 @@ type item struct {
 // queue holds the events of one tenant that wait for the disk, and callers that wait for room; each oldest first.
 type queue struct {
 	items   []*item
+	head    int // how many leading items have left
 	bytes   int // of the items, and of what is being encoded
 	credit  int
 	blocked []*item
@@ -160,7 +159,7 @@ func (l *Log) enqueue(it *item) error {
 	if it.tenant == nil {
 		l.stats.Unnumbered++
 	}
-	if len(q.items) == 0 {
+	if q.head == len(q.items) {
 		l.active = append(l.active, q)
 	}
 	q.items = append(q.items, it)
@@ -204,45 +203,50 @@ func (l *Log) tenant(e *Event) *tenantState {
 func (l *Log) take(dst []*item, limit int) []*item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for total := 0; len(l.active) > 0; {
-		q := l.active[0]
+	turns := 0
+	for total, full := 0, false; turns < len(l.active) && !full; {
+		q := l.active[turns]
 		if q.credit <= 0 {
 			q.credit += quantum
 		}
-		n, full := 0, false
-		for ; n < len(q.items) && q.credit > 0; n++ {
-			size := q.items[n].room
-			if full = total > 0 && total+size > limit; full {
+		for ; q.head < len(q.items) && q.credit > 0; q.head++ {
+			it := q.items[q.head]
+			if full = total > 0 && total+it.room > limit; full {
 				break
 			}
-			dst = append(dst, q.items[n])
-			total += size
-			l.waiting -= size
-			q.bytes -= size
-			q.credit -= size
+			dst = append(dst, it)
+			q.items[q.head] = nil
+			total += it.room
+			l.waiting -= it.room
+			q.bytes -= it.room
+			q.credit -= it.room
 		}
-		q.drop(n)
 		if full {
 			l.signal()
-			break
-		}
-		l.active = slices.Delete(l.active, 0, 1)
-		if len(q.items) > 0 {
+		} else if turns++; q.compact() {
 			l.active = append(l.active, q)
-		} else {
-			q.credit = 0
 		}
 	}
+	l.active = slices.Delete(l.active, 0, turns)
 	l.unblock()
 	return dst
 }
 
-// drop forgets the first n items.
-func (q *queue) drop(n int) {
-	q.items = slices.Delete(q.items, 0, n)
-	if len(q.items) == 0 && cap(q.items) > 64 {
-		q.items = nil
+// compact gives the places of items that have left back, and tells whether there are others.
+func (q *queue) compact() bool {
+	switch rest := q.items[q.head:]; {
+	case len(rest) == 0:
+		q.items, q.credit = q.items[:0], 0
+		if cap(q.items) > 64 {
+			q.items = nil
+		}
+	case q.head > len(rest):
+		q.items = slices.Delete(q.items, 0, q.head)
+	default:
+		return true
 	}
+	q.head = 0
+	return len(q.items) > 0
 }
 
 // wait waits until the event is as durable as the log promises. It then keeps the item's memory for others.
@@ -276,28 +280,4 @@ func (l *Log) release(it *item) {
 	}
 	it.line, it.tenant, it.queue = it.line[:0], nil, nil
 	l.items.Put(it)
-}
-
-// Stats are what a service watches of a log, beside [Log.Err].
-type Stats struct {
-	Waiting      int   // tenants with events that wait for the disk
-	WaitingBytes int   // of those events
-	Tenants      int   // whose events the log numbers and proves complete
-	Refused      int64 // events refused since the log was opened, because their tenant's share of the queue was full
-	TimedOut     int64 // events given up after Options.Timeout; they may be in the log
-	Unnumbered   int64 // events of tenants that the log does not number: see [Options.Tenants]
-	HeadsDue     int64 // tenants that wait for a head leaf
-}
-
-// Stats returns what the log counts. It does not touch the disk.
-func (l *Log) Stats() Stats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.stats
-	s.Waiting, s.WaitingBytes, s.HeadsDue = len(l.active), l.waiting, l.headsDue.Load()
-	s.Tenants = len(l.tenants)
-	if l.tenants[tenant.ID{}] != nil {
-		s.Tenants--
-	}
-	return s
 }

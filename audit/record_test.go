@@ -141,7 +141,7 @@ func TestGroupCommit(t *testing.T) {
 	for queued := 0; queued < 50; { // all of them wait behind the first
 		l.mu.Lock()
 		if queued = 0; len(l.active) > 0 {
-			queued = len(l.active[0].items)
+			queued = len(l.active[0].items) - l.active[0].head
 		}
 		l.mu.Unlock()
 	}

@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -177,128 +174,6 @@ func (r *replay) signed(c *checkpoint) error {
 	return nil
 }
 
-func (r *replay) segmentFiles() ([]fs.DirEntry, error) {
-	if err := r.ctx.Err(); err != nil {
-		return nil, err
-	}
-	if info, err := r.fs.Lstat(filepath.Join(r.dir, segmentsName)); err == nil && !info.IsDir() {
-		return nil, r.tampered(segmentsName, -1, "it is not a directory; put the directory itself there")
-	}
-	entries, err := r.fs.ReadDir(filepath.Join(r.dir, segmentsName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, r.tampered(segmentsName, -1, "the directory is missing")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("audit: listing the segments: %w", err)
-	}
-	return entries, nil
-}
-
-// segmentOf returns the index of the first event in the segment that a file belongs to.
-func (r *replay) segmentOf(e fs.DirEntry) (int64, error) {
-	base, ext, _ := strings.Cut(e.Name(), ".")
-	first, err := strconv.ParseInt(base, 10, 64)
-	if err != nil || len(base) != 20 || first < 0 || ext != "jsonl" && ext != "leaves" || !e.Type().IsRegular() {
-		return 0, r.tampered(segmentsName+"/"+e.Name(), -1, "it is neither a segment nor its leaves; move it elsewhere if you put it there")
-	}
-	return first, nil
-}
-
-// list finds the segments. A file that is no segment is refused, for nobody would look at what is in it.
-//
-// A listing may miss a file that is made while it is taken, and have one that is made after that. So it is taken twice,
-// and of the second what goes as far as the first: all of that was there when the second began.
-func (r *replay) list() error {
-	entries, err := r.segmentFiles()
-	if err != nil {
-		return err
-	}
-	newest := int64(-1)
-	for _, e := range entries {
-		first, err := r.segmentOf(e)
-		if err != nil {
-			return err
-		}
-		newest = max(newest, first)
-	}
-	if entries, err = r.segmentFiles(); err != nil {
-		return err
-	}
-	leaves := map[int64]bool{}
-	for _, e := range entries {
-		first, err := r.segmentOf(e)
-		if err != nil {
-			return err
-		}
-		switch {
-		case first > newest:
-			continue // made meanwhile
-		case strings.HasSuffix(e.Name(), ".leaves"):
-			leaves[first] = true
-			continue
-		}
-		r.segments = append(r.segments, first)
-		if info, err := e.Info(); err == nil {
-			r.total += info.Size()
-		}
-	}
-	slices.Sort(r.segments)
-	if len(r.segments) == 0 {
-		return r.tampered(segmentsName, -1, "there is no segment")
-	}
-	for _, first := range r.segments {
-		delete(leaves, first)
-	}
-	return r.measure(leaves)
-}
-
-// measure notes how long the last segment's files are; the leaves first, for the lines are always ahead of them. A new
-// segment's two names are synced together before anything is in its files, so power may have left one of them or both,
-// empty: then the one before is the last. Alone are leaves without a segment.
-func (r *replay) measure(alone map[int64]bool) error {
-	for {
-		last := r.segments[len(r.segments)-1]
-		leaves, err := r.size(leavesPath(r.dir, last))
-		if err != nil {
-			return err
-		}
-		lines, err := r.size(segmentPath(r.dir, last))
-		if err != nil {
-			return err
-		}
-		r.tail.limit, r.tail.leafLimit = lines, leaves
-		if lines+leaves > 0 || len(r.segments) == 1 {
-			break
-		}
-		r.segments = r.segments[:len(r.segments)-1]
-		r.unused = append(r.unused, segmentPath(r.dir, last), leavesPath(r.dir, last))
-	}
-	for first := range alone {
-		name := leavesPath(r.dir, first)
-		if size, err := r.size(name); err != nil || size > 0 || first < r.segments[len(r.segments)-1] {
-			return errors.Join(err, r.alone(name))
-		}
-		r.unused = append(r.unused, name)
-	}
-	return nil
-}
-
-func (r *replay) alone(name string) error {
-	return r.tampered(r.rel(name), -1, "its segment is missing, and no event could be in it")
-}
-
-// size returns the length of a file, 0 for one that is missing.
-func (r *replay) size(name string) (int64, error) {
-	info, err := r.fs.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("audit: %w", err)
-	}
-	return info.Size(), nil
-}
-
 // line takes in one event that a checkpoint seals. Leaf is its recorded hash, or as much of it as there is.
 func (r *replay) line(file string, line []byte, leaf []byte) error {
 	hash := r.hasher.leaf(line)
@@ -403,29 +278,4 @@ func (r *replay) milestones(file string, line []byte) error {
 		r.pins = r.pins[1:]
 	}
 	return nil
-}
-
-// open opens a file for reading and returns its size.
-func (r *replay) open(name string) (vfs.File, int64, error) {
-	f, err := r.fs.OpenFile(name, os.O_RDONLY, 0)
-	if errors.Is(err, vfs.ErrNotRegular) {
-		return nil, 0, r.tampered(r.rel(name), -1, "%v; put the file itself there", vfs.ErrNotRegular)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, errors.Join(err, f.Close())
-	}
-	return f, info.Size(), nil
-}
-
-// rel returns a path in the log's directory as reports show it.
-func (r *replay) rel(name string) string {
-	rel, err := filepath.Rel(r.dir, name)
-	if err != nil {
-		return name
-	}
-	return filepath.ToSlash(rel)
 }

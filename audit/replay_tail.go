@@ -48,6 +48,9 @@ type batchReader struct {
 
 func (b *batchReader) reset() { b.lines, b.hashes, b.size = b.lines[:0], b.hashes[:0], 0 }
 
+// maxTail bounds what is kept of an incomplete batch: more than any has, and an opening's events behind it.
+const maxTail = maxBatch + 2*maxLine
+
 // tailLine takes in one event behind the checkpoints. It counts once its batch is complete and authentic.
 func (r *replay) tailLine(file string, line, leaf []byte) error {
 	b := &r.batches
@@ -68,6 +71,9 @@ func (r *replay) tailLine(file string, line, leaf []byte) error {
 		return r.tampered(file, index, "it stands behind the end of a log that was closed: somebody who has not its key put it there")
 	}
 	b.lines, b.hashes, b.size = append(b.lines, bytes.Clone(line)), append(b.hashes, hash), b.size+int64(len(line))+1
+	if b.size > maxTail {
+		return r.tampered(file, r.tree.size, "%d bytes of events behind it are no whole batch, and no write of the log is that long", b.size)
+	}
 	if r.next != nil && r.next.tree.N == index+1 {
 		return r.acceptBatch(file) // and compare it with that checkpoint
 	}

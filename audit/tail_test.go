@@ -214,6 +214,21 @@ func TestTailOfEachSession(t *testing.T) {
 	}
 }
 
+// TestEndlessTail: more lines without a tag than any write has are neither kept in memory nor cut off.
+func TestEndlessTail(t *testing.T) {
+	dir, live := crashed(t, quiet())
+	name := segmentPath(dir, 0)
+	grow(t, name, bytes.Repeat(forge(lines(readFile(t, name))[5], 4, false), 6<<10))
+	if r, err := Verify(t.Context(), dir, nil); !errors.Is(err, ErrTampered) {
+		t.Errorf("Verify: %v\n%s", err, r)
+	}
+	if l, err := OpenLog(dir, quiet()); !errors.Is(err, ErrTampered) {
+		t.Errorf("OpenLog: %v", err)
+		l.Close()
+	}
+	mustClose(t, live)
+}
+
 // hedged stands for a signer whose signatures differ each time, and so make no key for a chain.
 type hedged struct{ note.Signer }
 
