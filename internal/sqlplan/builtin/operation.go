@@ -38,10 +38,14 @@ func soleType(left, right Type) Type {
 	return ""
 }
 
-// elementsCompare tells whether what @>, <@ and && do with arrays, comparing each element with each, is total. For citext,
-// which folds the case of both at each comparison, it takes too long.
+// elementsCompare tells whether an operator of arrays or ranges is total for the elements that these have. @>, <@ and && compare
+// each element of an array with each, which takes too long for citext, whose case is folded at each comparison. For ranges of
+// numeric the planner makes a float8 of a bound, which may be out of range.
 func elementsCompare(name string, left, right Type) bool {
 	for _, t := range []Type{left, right} {
+		if among("numrange nummultirange", t) {
+			return false
+		}
 		if isArray(t) && contains("@> <@ &&", name) && (Element(t) == "citext" || !comparable(t, t)) {
 			return false
 		}

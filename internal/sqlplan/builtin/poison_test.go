@@ -85,7 +85,7 @@ var poison17 = map[Type][]string{
 
 var textValues = []string{`''`, `' '`, `'a'`, `'A'`, `'a '`, `'ß'`, `'İ'`, `'ﬁ'`, `'é'`, `'é'`, `'🙂'`, `'\'`, `'a\'`, `'%'`, `'_'`, `'{'`, `'[]'`, `'"'`,
 	`'{a,b}'`, `chr(1)`, `chr(1114111)`, `chr(65535)`, `chr(65279)`, `'(('`, `'1'`, `'-5'`, `'true'`, `'\u0000'`, `'it''s'`, whitespace,
-	`repeat('a', 1048576)`, `repeat('é', 524288)`, `repeat('ab%_\', 200000)`, `repeat(' ', 1048576)`, `repeat('İ', 100000)`, `'secret('`}
+	`repeat('a', 1048576)`, `repeat('é', 20000)`, `repeat('ab%_\', 10000)`, `repeat(' ', 50000)`, `repeat('İ', 10000)`, `'secret('`}
 
 // whitespace is a text of white space.
 const whitespace = `E'\n\t \r'`
