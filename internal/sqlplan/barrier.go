@@ -22,6 +22,10 @@ import (
 // PostgreSQL joins FULL only by conditions that it knows how to merge or hash by, which a guard is not. SQLite may replace a
 // column by the constant that it is compared with, also inside of CASE, so that the guard would say of every row that it is
 // the tenant's. There, and for subqueries, which need not show the tenant, the relation gets a barrier.
+//
+// A condition that reads no relation of its own query, but one around it, is evaluated for each row of a scan if it is
+// volatile. SQLite evaluates conditions of ON for each row of the joined table that an index finds, before the tenant
+// predicate, whatever they read.
 
 // barrier has a relation's rows filtered before any condition from outside meets them.
 func (p *planner) barrier(r *relation) {
@@ -50,8 +54,8 @@ func (p *planner) released(c expr, in ctx) *pg.Node {
 		return c.node
 	}
 	rels := c.rels
-	if len(rels) == 0 && (c.volatile || p.lite) {
-		rels = in.scope.relations // it is evaluated for each row of whatever is scanned
+	if p.lite && in.clause == clauseOn || (c.volatile || p.lite) && !rels.at(in.scope.level.depth) {
+		rels = rels.plus(in.scope.relations) // it is evaluated for each row of whatever is scanned
 	}
 	var foreign []*pg.Node
 	for _, r := range rels {

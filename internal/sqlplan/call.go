@@ -63,7 +63,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 			counted := p.use(v) // counts what is not NULL, sealed or not
 			f.Args[0] = counted.node
 			e.typ, e.total = "int8", counted.total && f.AggFilter == nil && f.Over == nil
-			return e.with(counted).with(p.callParts(f, in)...)
+			e = e.with(counted).with(p.callParts(f, in)...)
+			p.ownAggregate(e, f, in)
+			return e
 		}
 	}
 	args := make([]expr, len(f.Args))
@@ -85,6 +87,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		f.Args[i] = args[i].node
 	}
 	e = e.with(args...).with(p.callParts(f, in)...)
+	if facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered {
+		p.ownAggregate(e, f, in)
+	}
 	e.volatile = e.volatile || declared
 	if !known {
 		return e
@@ -111,6 +116,15 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		e.near = nowIsNear
 	}
 	return e
+}
+
+// ownAggregate refuses an aggregate that reads rows of the queries around it alone, since it is theirs. The query that it stands
+// in is none with an aggregate then: it has as many rows as its FROM, and its HAVING is a condition on rows.
+func (p *planner) ownAggregate(e expr, f *pg.FuncCall, in ctx) {
+	if f.Over == nil && len(e.rels) > 0 && !e.rels.at(in.scope.level.depth) {
+		fields, _ := names(f.Funcname)
+		refuse("aggregate of a query around this one", fields[len(fields)-1], f.Location, "compute it in a subquery in FROM, or in WITH, and name its column here")
+	}
 }
 
 // callParts plans what only aggregates and window functions have.

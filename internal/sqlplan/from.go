@@ -289,6 +289,9 @@ func (f *from) rows(call *pg.FuncCall, left fragment) []column {
 	}
 	facts := p.rowsFunction(call)
 	e := p.expr(&pg.Node{Node: &pg.Node_FuncCall{FuncCall: call}}, in)
+	if facts.Kind == 0 {
+		p.declaredRows(e)
+	}
 	if len(facts.Columns) == 0 {
 		return []column{{typ: e.typ, total: true}}
 	}
@@ -300,6 +303,17 @@ func (f *from) rows(call *pg.FuncCall, left fragment) []column {
 		columns[0].typ = e.typ
 	}
 	return columns
+}
+
+// declaredRows keeps the rows that a declared function in FROM is called with from being other tenants'. PostgreSQL puts the
+// query of a function in SQL in its place and pulls it up, so that what it computes and tests stands among the conditions of the
+// relations that its arguments read.
+func (p *planner) declaredRows(call expr) {
+	for _, r := range call.rels {
+		if !r.target { // which PostgreSQL does not let a function in FROM see
+			p.barrier(r)
+		}
+	}
 }
 
 // rowsFunction refuses a function that may not stand in FROM.

@@ -48,6 +48,16 @@ func (s relset) has(r *relation) bool {
 	return false
 }
 
+// at tells whether one of them stands in a query of that depth.
+func (s relset) at(depth int) bool {
+	for _, r := range s {
+		if r.depth == depth {
+			return true
+		}
+	}
+	return false
+}
+
 func (s relset) plus(t relset) relset {
 	for _, r := range t {
 		if !s.has(r) {

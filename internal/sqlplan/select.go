@@ -51,7 +51,7 @@ func (p *planner) selectStmt(s *pg.SelectStmt, outer *scope, ctes *cte, kind wit
 	unused(q.scope.relations, used)
 	q.clauses()
 	p.limits(s, l, ctes)
-	p.locking(s, q.scope.fragment)
+	p.locking(s, q.scope.fragment, l)
 	if l.pre == own {
 		s.FromClause = own.before(s.FromClause)
 	}
@@ -182,10 +182,11 @@ func (p *planner) count(n *pg.Node, in ctx) *pg.Node {
 }
 
 // locking plans FOR UPDATE and the like. PostgreSQL carries the lock into a derived table, to the rows of the table
-// inside, after the tenant predicate.
-func (p *planner) locking(s *pg.SelectStmt, f fragment) {
+// inside, after the tenant predicate. A lock that is taken, or cannot be (NOWAIT), tells that the query was evaluated.
+func (p *planner) locking(s *pg.SelectStmt, f fragment, of *level) {
 	for _, n := range s.LockingClause {
 		l := n.GetLockingClause()
+		of.fails, of.volatile = true, true
 		if p.lite {
 			refuse("unsupported in SQLite", "FOR UPDATE", -1, "leave it out; a write transaction locks the database")
 		}

@@ -1,7 +1,10 @@
 package sqlplan
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
@@ -94,7 +97,7 @@ func (p *planner) oneRow(s *pg.SelectStmt, in ctx) func() bool {
 	if c, ok := isConst(s.LimitCount); ok && c.GetIval() != nil && c.GetIval().Ival <= 1 && s.LimitOption != pg.LimitOption_LIMIT_OPTION_WITH_TIES {
 		return yes
 	}
-	if s.Op != pg.SetOperation_SETOP_NONE || len(s.GroupClause) > 0 || len(s.TargetList) != 1 {
+	if s.Op != pg.SetOperation_SETOP_NONE || len(s.GroupClause) > 0 || len(s.TargetList) != 1 || p.returnsRows(s.TargetList[0]) {
 		return no
 	}
 	if p.aggregates(s.TargetList[0].GetResTarget().GetVal()) {
@@ -102,9 +105,7 @@ func (p *planner) oneRow(s *pg.SelectStmt, in ctx) func() bool {
 	}
 	if len(s.FromClause) == 1 && len(s.ValuesLists) == 0 {
 		if rv := s.FromClause[0].GetRangeVar(); rv != nil && (rv.Schemaname != "" || p.findCTE(in.scope.ctes, rv.Relname) == nil) && s.WithClause == nil {
-			if one := p.wholeKey(rv, s.WhereClause); one {
-				return yes
-			}
+			return p.wholeKey(rv, s.WhereClause, in)
 		}
 	}
 	return no
@@ -124,20 +125,34 @@ func (p *planner) aggregates(n *pg.Node) bool {
 	return known && facts.Kind == builtin.Aggregate && (len(fields) == 1 || fields[0] == "pg_catalog")
 }
 
-// wholeKey tells whether a condition compares every column of a key of the table with what is one value for all rows of the
-// table: a literal or a parameter. The tenant column is always compared.
-func (p *planner) wholeKey(rv *pg.RangeVar, where *pg.Node) bool {
+// returnsRows tells whether a function that may return several rows is called somewhere in a select list.
+func (p *planner) returnsRows(n *pg.Node) bool {
+	found := false
+	visit(n.ProtoReflect(), func(m protoreflect.Message) {
+		if call, ok := m.Interface().(*pg.FuncCall); ok {
+			fields, _ := names(call.Funcname)
+			facts, known := builtin.Function(p.engine, fields[len(fields)-1], nil)
+			found = found || !known || facts.Kind == builtin.SetReturning
+		}
+	})
+	return found
+}
+
+// wholeKey returns whether a condition compares every column of a key of the table with what is one value for all rows of
+// the table: a literal, a parameter or a column of another table. The tenant column is always compared. It is to be asked once
+// the types of parameters are found: two keys may be equal to one value of another type, as bigints are to a float.
+func (p *planner) wholeKey(rv *pg.RangeVar, where *pg.Node, in ctx) func() bool {
 	t := p.cat.Tables[rv.Relname]
 	if t == nil || where == nil {
-		return false
+		return func() bool { return false }
 	}
 	name := rv.Relname
 	if rv.Alias != nil {
 		if name = rv.Alias.Aliasname; len(rv.Alias.Colnames) > 0 {
-			return false
+			return func() bool { return false }
 		}
 	}
-	given := map[string]bool{t.TenantColumn: !t.Shared}
+	given := map[string][]func() builtin.Type{}
 	for _, part := range conjuncts(where) {
 		e := part.GetAExpr()
 		if op, _ := names(e.GetName()); e == nil || e.Kind != pg.A_Expr_Kind_AEXPR_OP || len(op) != 1 || op[0] != "=" {
@@ -145,31 +160,48 @@ func (p *planner) wholeKey(rv *pg.RangeVar, where *pg.Node) bool {
 		}
 		for _, sides := range [][2]*pg.Node{{e.Lexpr, e.Rexpr}, {e.Rexpr, e.Lexpr}} {
 			fields, ok := names(sides[0].GetColumnRef().GetFields())
-			if !ok || len(fields) == 0 || len(fields) == 2 && fields[0] != name || len(fields) > 2 || !oneValue(sides[1], name) {
+			if !ok || len(fields) == 0 || len(fields) == 2 && fields[0] != name || len(fields) > 2 {
 				continue
 			}
-			given[fields[len(fields)-1]] = true
+			if typ := p.oneValue(sides[1], name, in); typ != nil {
+				given[fields[len(fields)-1]] = append(given[fields[len(fields)-1]], typ)
+			}
 		}
 	}
-	for _, key := range append([][]string{t.PrimaryKey}, t.UniqueKeys...) {
-		whole := len(key) > 0
-		for _, column := range key {
-			c := t.column(column)
-			whole = whole && given[column] && c != nil && !c.Sealed && !c.Index
-		}
-		if whole {
-			return true
-		}
+	return func() bool {
+		return slices.ContainsFunc(append([][]string{t.PrimaryKey}, t.UniqueKeys...), func(key []string) bool {
+			return len(key) > 0 && !slices.ContainsFunc(key, func(column string) bool { return !p.oneKey(t, column, given[column]) })
+		})
 	}
-	return false
 }
 
-// oneValue tells whether an expression is the same for all rows of the relation of that name: a literal, a parameter, or a
-// column that is said to be another's.
-func oneValue(n *pg.Node, name string) bool {
-	if _, literal := isConst(n); literal || n.GetParamRef() != nil {
+// oneKey tells whether a column of a key is equal to one value alone, of one of the types.
+func (p *planner) oneKey(t *Table, column string, types []func() builtin.Type) bool {
+	c := t.column(column)
+	switch {
+	case c == nil || c.Sealed || c.Index:
+		return false
+	case column == t.TenantColumn && !t.Shared:
 		return true
 	}
+	own := p.typeOfColumn(*c)
+	return slices.ContainsFunc(types, func(typ func() builtin.Type) bool { return builtin.Injective(own, typ()) })
+}
+
+// oneValue returns the type of an expression that is the same for all rows of the relation of that name: a literal, a
+// parameter, or a column that is said to be another's. It is nil for any other.
+func (p *planner) oneValue(n *pg.Node, name string, in ctx) func() builtin.Type {
+	if c, literal := isConst(n); literal {
+		return func() builtin.Type { return typeOfLiteral(c) }
+	}
+	if ref := n.GetParamRef(); ref != nil {
+		number := int(ref.Number)
+		return func() builtin.Type { return p.types[number] }
+	}
 	fields, ok := names(n.GetColumnRef().GetFields())
-	return ok && len(fields) == 2 && fields[0] != name
+	if !ok || len(fields) != 2 || fields[0] == name {
+		return nil
+	}
+	typ := p.resolve(n.GetColumnRef(), in.scope).typ
+	return func() builtin.Type { return typ }
 }

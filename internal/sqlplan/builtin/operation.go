@@ -124,6 +124,20 @@ func comparable(left, right Type) bool {
 	return among(characters, left, right) || among(instants, left, right) || among(addresses, left, right)
 }
 
+// Injective tells whether a value of one type is equal to one value of another at most: 2^53 and 2^53+1 are equal to one
+// float8, two local times to one instant, and a text and its upper case to one citext.
+func Injective(of, to Type) bool {
+	switch {
+	case to == Adapts:
+		return true
+	case of == to:
+		return of != Unknown
+	case among(integers+" numeric", of):
+		return among(integers+" numeric", to)
+	}
+	return among("text varchar", of, to)
+}
+
 // ordered are the types that are compared without fail. The comparison of tsquery recurses into both.
 var ordered = set("bool int2 int4 int8 numeric float4 float8 text varchar bpchar citext date time timetz timestamp timestamptz" +
 	" interval uuid jsonb bytea tsvector inet cidr macaddr macaddr8 bit varbit" +
