@@ -11,9 +11,9 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// deaf does not listen to its context, as calls to a file system that hangs cannot. While it is on, calls do not return
+// deafBackends does not listen to its context, as calls to a file system that hangs cannot. While it is on, calls do not return
 // before they are released.
-type deaf struct {
+type deafBackends struct {
 	keys.KEK
 	keys.Store
 	store, kek atomic.Bool
@@ -21,7 +21,7 @@ type deaf struct {
 	calls      atomic.Int64
 }
 
-func (d *deaf) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
+func (d *deafBackends) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
 	if d.store.Load() {
 		d.calls.Add(1)
 		<-d.release
@@ -29,7 +29,7 @@ func (d *deaf) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
 	return d.Store.Get(ctx, id)
 }
 
-func (d *deaf) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
+func (d *deafBackends) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
 	if d.kek.Load() {
 		d.calls.Add(1)
 		<-d.release
@@ -43,7 +43,7 @@ func TestACallThatDoesNotReturnHoldsNobodyUp(t *testing.T) {
 	for _, what := range []string{"store", "KEK provider"} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLocal(t)
-			d := &deaf{KEK: l.kek, Store: l.store, release: make(chan struct{})}
+			d := &deafBackends{KEK: l.kek, Store: l.store, release: make(chan struct{})}
 			provision(t, openRing(t, d, d, nil), idA)
 			r := openRing(t, d, d, &keys.Options{Timeout: time.Second, MaxStoreReads: 8, MaxKEKCalls: 8})
 			d.store.Store(what == "store")

@@ -37,8 +37,8 @@ const (
 	modelMemory   = time.Second // how long a failure is remembered
 )
 
-// operation is one call of the keyring's, and what came of it.
-type operation struct {
+// worldOperation is one call of the keyring's, and what came of it.
+type worldOperation struct {
 	name       string
 	begun, end time.Time
 	seq        int // when it began
@@ -65,30 +65,30 @@ func TestTheModel(t *testing.T) {
 	rec, err := l.store.Get(t.Context(), idA)
 	must(t, err)
 	for n := first; n < worlds && !t.Failed(); n++ {
-		synctest.Test(t, func(t *testing.T) { play(t, n, l, rec.Data) })
+		synctest.Test(t, func(t *testing.T) { playWorld(t, n, l, rec.Data) })
 	}
 }
 
-type game struct {
-	*world
+type modelGame struct {
+	*modelWorld
 	n     int
 	ring  *keys.Keyring
 	stale bool // the policy
 
 	mu      sync.Mutex
-	done    []operation
+	done    []worldOperation
 	running sync.WaitGroup
 	live    int
 }
 
-func play(t *testing.T, n int, l *local, record []byte) {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(uint64(n), 1)), kek: l.kek, truth: []epoch{{}}}
-	g := &game{world: w, n: n, stale: n%2 == 1}
+func playWorld(t *testing.T, n int, l *local, record []byte) {
+	w := &modelWorld{t: t, rng: rand.New(rand.NewPCG(uint64(n), 1)), kek: l.kek, truth: []worldEpoch{{}}}
+	g := &modelGame{modelWorld: w, n: n, stale: n%2 == 1}
 	o := &keys.Options{SuspendWithin: modelSuspend, ReopenAfter: modelReopen, Timeout: modelTimeout}
 	if g.stale {
 		o.WhenUnavailable = keys.ServeStale
 	}
-	g.ring = openRing(t, provider{l.kek, w}, w, o)
+	g.ring = openRing(t, worldKEK{l.kek, w}, w, o)
 	if n%5 != 0 {
 		w.become(record)
 	}
@@ -110,9 +110,9 @@ func play(t *testing.T, n int, l *local, record []byte) {
 }
 
 // step does one thing at random.
-func (g *game) step() {
-	g.world.mu.Lock()
-	defer g.world.mu.Unlock()
+func (g *modelGame) step() {
+	g.modelWorld.mu.Lock()
+	defer g.modelWorld.mu.Unlock()
 	switch p := g.rng.IntN(100); {
 	case p < 30:
 		if g.live < 6 {
@@ -140,16 +140,16 @@ func (g *game) step() {
 	}
 }
 
-func (g *game) sleep(d time.Duration) {
-	g.world.mu.Unlock()
-	defer g.world.mu.Lock()
+func (g *modelGame) sleep(d time.Duration) {
+	g.modelWorld.mu.Unlock()
+	defer g.modelWorld.mu.Lock()
 	time.Sleep(d)
 }
 
 // begin starts an operation.
-func (g *game) begin(name string) {
+func (g *modelGame) begin(name string) {
 	g.notef("begins: %s", name)
-	op := operation{name: name, begun: time.Now(), seq: g.seq}
+	op := worldOperation{name: name, begun: time.Now(), seq: g.seq}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.live++
@@ -170,7 +170,7 @@ func (g *game) begin(name string) {
 	})
 }
 
-func (g *game) do(op *operation) {
+func (g *modelGame) do(op *worldOperation) {
 	ctx := context.Background()
 	switch op.name {
 	case "tenant":
@@ -189,11 +189,11 @@ func (g *game) do(op *operation) {
 }
 
 // judge judges what has ended.
-func (g *game) judge() bool {
+func (g *modelGame) judge() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.world.mu.Lock()
-	defer g.world.mu.Unlock()
+	g.modelWorld.mu.Lock()
+	defer g.modelWorld.mu.Unlock()
 	g.overtime()
 	reads := 0
 	for _, c := range g.calls {
@@ -215,7 +215,7 @@ func (g *game) judge() bool {
 }
 
 // complain says what is wrong with how an operation went, or nothing.
-func (g *game) complain(op *operation) string {
+func (g *modelGame) complain(op *worldOperation) string {
 	recent := op.end.Add(-modelSuspend)
 	switch {
 	case op.name == "tenant" && op.err == nil:
@@ -249,7 +249,7 @@ func (g *game) complain(op *operation) string {
 }
 
 // told returns the newest version of which the keyring was told before seq.
-func (g *game) told(seq int) (version int64) {
+func (g *modelGame) told(seq int) (version int64) {
 	for _, s := range g.said {
 		if s.seq < seq {
 			version = max(version, s.version)
@@ -260,7 +260,7 @@ func (g *game) told(seq int) (version int64) {
 
 // was reports whether the tenant was in a state at some moment after the given one or, but for keys, since the operation
 // began; and not before what the keyring knew then.
-func (g *game) was(op *operation, state envelope.State, after time.Time) bool {
+func (g *modelGame) was(op *worldOperation, state envelope.State, after time.Time) bool {
 	told := g.told(op.seq)
 	for _, e := range g.truth {
 		since := e.endTime.IsZero() || e.endTime.After(after) || e.end > op.seq && (op.name != "tenant" || op.err != nil)
@@ -273,7 +273,7 @@ func (g *game) was(op *operation, state envelope.State, after time.Time) bool {
 
 // excused reports whether the policy serves what cannot be confirmed, and a question had no answer in time. A refusal is
 // an answer.
-func (g *game) excused(op *operation) bool {
+func (g *modelGame) excused(op *worldOperation) bool {
 	if !g.stale {
 		return false
 	}
@@ -286,22 +286,22 @@ func (g *game) excused(op *operation) bool {
 }
 
 // settle has everything answered, and waits for what is under way.
-func (g *game) settle() {
-	g.world.mu.Lock()
+func (g *modelGame) settle() {
+	g.modelWorld.mu.Lock()
 	g.calm = true
 	for len(g.calls) > 0 {
 		g.answer(0, "now")
-		g.world.mu.Unlock()
+		g.modelWorld.mu.Unlock()
 		synctest.Wait()
-		g.world.mu.Lock()
+		g.modelWorld.mu.Lock()
 	}
-	g.world.mu.Unlock()
+	g.modelWorld.mu.Unlock()
 	g.running.Wait()
 	g.judge()
 }
 
 // wellAgain is what must be true once all answers come at once again.
-func (g *game) wellAgain() {
+func (g *modelGame) wellAgain() {
 	time.Sleep(modelSuspend + modelMemory)
 	if g.now().rec.Version == 0 {
 		g.expect("tenant", "", keys.ErrNotProvisioned)
@@ -330,22 +330,22 @@ func (g *game) wellAgain() {
 }
 
 // flip changes the state elsewhere, and waits for as long as that may take to be seen.
-func (g *game) flip() {
-	g.world.mu.Lock()
+func (g *modelGame) flip() {
+	g.modelWorld.mu.Lock()
 	g.elsewhere()
-	g.world.mu.Unlock()
+	g.modelWorld.mu.Unlock()
 	time.Sleep(modelSuspend)
 }
 
 // hang has the KEK provider hang, once what is under way has ended.
-func (g *game) hang(on bool) {
+func (g *modelGame) hang(on bool) {
 	synctest.Wait()
-	g.world.mu.Lock()
-	defer g.world.mu.Unlock()
+	g.modelWorld.mu.Lock()
+	defer g.modelWorld.mu.Unlock()
 	g.mute = on
 }
 
-func (g *game) expectTruth() {
+func (g *modelGame) expectTruth() {
 	g.t.Helper()
 	if g.now().state == envelope.StateActive {
 		g.expect("status", keys.StatusActive, nil)
@@ -357,12 +357,12 @@ func (g *game) expectTruth() {
 	g.expect("sealer", "", nil)
 }
 
-func (g *game) expect(name string, status keys.Status, err error) {
+func (g *modelGame) expect(name string, status keys.Status, err error) {
 	g.t.Helper()
-	op := operation{name: name, begun: time.Now()}
+	op := worldOperation{name: name, begun: time.Now()}
 	g.do(&op)
-	g.world.mu.Lock()
-	defer g.world.mu.Unlock()
+	g.modelWorld.mu.Lock()
+	defer g.modelWorld.mu.Unlock()
 	g.notef("when all is well: %s: %q %v", name, op.status, op.err)
 	if op.status != status || !errors.Is(op.err, err) {
 		g.t.Errorf("when all is well: %s: %q, %v; want %q, %v", name, op.status, op.err, status, err)

@@ -16,10 +16,10 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// world is a store and a KEK provider whose every answer the test chooses: which call is answered next, whether by what
+// modelWorld is a store and a KEK provider whose every answer the test chooses: which call is answered next, whether by what
 // was true when it was asked or by what is true now, with a failure, or not before it is too late. It keeps the history
 // of what was true and of what was said, by which the model judges.
-type world struct {
+type modelWorld struct {
 	t   *testing.T
 	kek keys.KEK
 
@@ -30,37 +30,37 @@ type world struct {
 	calm bool
 	mute bool // the KEK provider hangs, though the world is calm
 
-	truth    []epoch
-	calls    []*call
-	said     []said
-	failures []failed
+	truth    []worldEpoch
+	calls    []*worldCall
+	said     []worldNews
+	failures []worldFailure
 	changing int // life-cycle operations under way
 }
 
-// epoch is a time during which one record, or none, was the tenant's.
-type epoch struct {
+// worldEpoch is a time during which one record, or none, was the tenant's.
+type worldEpoch struct {
 	rec        keys.Record // of version 0: none
 	state      envelope.State
 	begun, end int
 	endTime    time.Time // zero: it goes on
 }
 
-// said is a version of the record of which the keyring was told.
-type said struct {
+// worldNews is a version of the record of which the keyring was told.
+type worldNews struct {
 	version int64
 	seq     int
 }
 
-// failed is a question that had no answer.
-type failed struct {
+// worldFailure is a question that had no answer.
+type worldFailure struct {
 	kind     string
 	asked    time.Time
 	answered time.Time
 	refusal  bool
 }
 
-// call is a question to the store or the KEK provider that waits for its answer.
-type call struct {
+// worldCall is a question to the store or the KEK provider that waits for its answer.
+type worldCall struct {
 	kind     string
 	asked    time.Time
 	snapshot keys.Record // what was true when it was asked
@@ -70,26 +70,26 @@ type call struct {
 	overdue  bool // nobody can be asked to wait for it any more
 	applied  bool // a put took place, with result
 	result   error
-	reply    chan reply
+	reply    chan worldReply
 }
 
-type reply struct {
+type worldReply struct {
 	rec   keys.Record
 	plain []byte
 	err   error
 }
 
-func (w *world) notef(format string, args ...any) {
+func (w *modelWorld) notef(format string, args ...any) {
 	w.seq++
 	w.log = append(w.log, fmt.Sprintf("%4d %8v ", w.seq, time.Since(epochStart).Round(time.Millisecond))+fmt.Sprintf(format, args...))
 }
 
 var epochStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // where synctest's clock begins
 
-func (w *world) now() *epoch { return &w.truth[len(w.truth)-1] }
+func (w *modelWorld) now() *worldEpoch { return &w.truth[len(w.truth)-1] }
 
 // become makes a record the true one.
-func (w *world) become(data []byte) keys.Record {
+func (w *modelWorld) become(data []byte) keys.Record {
 	rec := keys.Record{Data: bytes.Clone(data), Version: w.now().rec.Version + 1}
 	parsed, err := envelope.ParseRecord(data)
 	if err != nil {
@@ -97,12 +97,12 @@ func (w *world) become(data []byte) keys.Record {
 	}
 	w.notef("true: version %d, state %d", rec.Version, parsed.State)
 	w.now().end, w.now().endTime = w.seq, time.Now()
-	w.truth = append(w.truth, epoch{rec: rec, state: parsed.State, begun: w.seq})
+	w.truth = append(w.truth, worldEpoch{rec: rec, state: parsed.State, begun: w.seq})
 	return rec
 }
 
 // elsewhere changes the state as another process would.
-func (w *world) elsewhere() {
+func (w *modelWorld) elsewhere() {
 	cur := w.now()
 	if cur.rec.Version == 0 {
 		return
@@ -116,9 +116,9 @@ func (w *world) elsewhere() {
 }
 
 // ask parks a call until it is answered. Half of the calls do not listen to their context, as some drivers do.
-func (w *world) ask(ctx context.Context, c *call) reply {
+func (w *modelWorld) ask(ctx context.Context, c *worldCall) worldReply {
 	w.mu.Lock()
-	c.asked, c.reply = time.Now(), make(chan reply, 1)
+	c.asked, c.reply = time.Now(), make(chan worldReply, 1)
 	c.snapshot = w.now().rec
 	w.notef("asked: %s", c.kind)
 	w.calls = append(w.calls, c)
@@ -137,23 +137,23 @@ func (w *world) ask(ctx context.Context, c *call) reply {
 	case <-done:
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.calls = slices.DeleteFunc(w.calls, func(o *call) bool { return o == c })
+		w.calls = slices.DeleteFunc(w.calls, func(o *worldCall) bool { return o == c })
 		w.fail(c, ctx.Err(), false)
-		return reply{err: ctx.Err()}
+		return worldReply{err: ctx.Err()}
 	}
 }
 
-func (w *world) fail(c *call, err error, refusal bool) {
-	w.failures = append(w.failures, failed{c.kind, c.asked, time.Now(), refusal})
+func (w *modelWorld) fail(c *worldCall, err error, refusal bool) {
+	w.failures = append(w.failures, worldFailure{c.kind, c.asked, time.Now(), refusal})
 	w.notef("failed: %s asked at %v: %v", c.kind, c.asked.Sub(epochStart), err)
 }
 
 // overtime notes the calls that the keyring may have given up by now.
-func (w *world) overtime() {
+func (w *modelWorld) overtime() {
 	for _, c := range w.calls {
 		if !c.overdue && c.kind != "put" && time.Since(c.asked) >= modelPatience {
 			c.overdue = true
-			w.failures = append(w.failures, failed{c.kind, c.asked, c.asked.Add(modelPatience), false})
+			w.failures = append(w.failures, worldFailure{c.kind, c.asked, c.asked.Add(modelPatience), false})
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (w *world) overtime() {
 var errRefusal = errors.New("permission denied for table strongroom_keys")
 
 // answer answers a call: by what is true "now", or was "then", or with a failure.
-func (w *world) answer(i int, how string) {
+func (w *modelWorld) answer(i int, how string) {
 	w.overtime()
 	c := w.calls[i]
 	w.calls = append(w.calls[:i:i], w.calls[i+1:]...)
@@ -175,20 +175,20 @@ func (w *world) answer(i int, how string) {
 			err = errRefusal
 		}
 		w.fail(c, err, err == errRefusal)
-		c.reply <- reply{err: err}
+		c.reply <- worldReply{err: err}
 		return
 	}
 	switch c.kind {
 	case "unwrap":
 		plain, err := w.kek.Unwrap(context.Background(), idA, c.wrapped)
 		w.notef("answered: unwrap, %v", err)
-		c.reply <- reply{plain: plain, err: err}
+		c.reply <- worldReply{plain: plain, err: err}
 	case "put":
 		w.notef("answered: put of version %d: %v", c.version+1, c.result)
 		if c.result == nil {
-			w.said = append(w.said, said{c.version + 1, w.seq})
+			w.said = append(w.said, worldNews{c.version + 1, w.seq})
 		}
-		c.reply <- reply{rec: keys.Record{Version: c.version + 1}, err: c.result}
+		c.reply <- worldReply{rec: keys.Record{Version: c.version + 1}, err: c.result}
 	case "get":
 		rec := c.snapshot
 		if how == "now" {
@@ -196,16 +196,16 @@ func (w *world) answer(i int, how string) {
 		}
 		w.notef("answered: get asked at %v: version %d", c.asked.Sub(epochStart), rec.Version)
 		if rec.Version == 0 {
-			c.reply <- reply{err: fmt.Errorf("nothing there: %w", keys.ErrNotFound)}
+			c.reply <- worldReply{err: fmt.Errorf("nothing there: %w", keys.ErrNotFound)}
 			return
 		}
-		w.said = append(w.said, said{rec.Version, w.seq})
-		c.reply <- reply{rec: keys.Record{Data: bytes.Clone(rec.Data), Version: rec.Version}}
+		w.said = append(w.said, worldNews{rec.Version, w.seq})
+		c.reply <- worldReply{rec: keys.Record{Data: bytes.Clone(rec.Data), Version: rec.Version}}
 	}
 }
 
 // apply lets a put take place, without an answer yet.
-func (w *world) apply(c *call) {
+func (w *modelWorld) apply(c *worldCall) {
 	c.applied = true
 	if w.now().rec.Version != c.version {
 		c.result = keys.ErrConflict
@@ -214,29 +214,29 @@ func (w *world) apply(c *call) {
 	w.become(c.data)
 }
 
-func (w *world) Get(ctx context.Context, _ tenant.ID) (keys.Record, error) {
-	r := w.ask(ctx, &call{kind: "get"})
+func (w *modelWorld) Get(ctx context.Context, _ tenant.ID) (keys.Record, error) {
+	r := w.ask(ctx, &worldCall{kind: "get"})
 	return r.rec, r.err
 }
 
-func (w *world) Put(ctx context.Context, _ tenant.ID, data []byte, version int64) (int64, error) {
-	r := w.ask(ctx, &call{kind: "put", data: bytes.Clone(data), version: version})
+func (w *modelWorld) Put(ctx context.Context, _ tenant.ID, data []byte, version int64) (int64, error) {
+	r := w.ask(ctx, &worldCall{kind: "put", data: bytes.Clone(data), version: version})
 	return r.rec.Version, r.err
 }
 
-func (w *world) Delete(context.Context, tenant.ID, int64) error { return errors.ErrUnsupported }
+func (w *modelWorld) Delete(context.Context, tenant.ID, int64) error { return errors.ErrUnsupported }
 
-func (w *world) List(context.Context, tenant.ID, int) ([]tenant.ID, error) {
+func (w *modelWorld) List(context.Context, tenant.ID, int) ([]tenant.ID, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// provider is the world's KEK provider.
-type provider struct {
+// worldKEK is the world's KEK provider.
+type worldKEK struct {
 	keys.KEK
-	w *world
+	w *modelWorld
 }
 
-func (p provider) Unwrap(ctx context.Context, _ tenant.ID, wrapped []byte) ([]byte, error) {
-	r := p.w.ask(ctx, &call{kind: "unwrap", wrapped: bytes.Clone(wrapped)})
+func (p worldKEK) Unwrap(ctx context.Context, _ tenant.ID, wrapped []byte) ([]byte, error) {
+	r := p.w.ask(ctx, &worldCall{kind: "unwrap", wrapped: bytes.Clone(wrapped)})
 	return r.plain, r.err
 }

@@ -9,25 +9,25 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// delayed is a store whose next answers can be held back after what they say was decided.
-type delayed struct {
+// delayedStore is a store whose next answers can be held back after what they say was decided.
+type delayedStore struct {
 	keys.Store
 	gets, puts chan chan struct{} // each call that is held sends what lets it go; nil: none is held
 }
 
-func (s *delayed) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
+func (s *delayedStore) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
 	rec, err := s.Store.Get(ctx, id)
-	hold(s.gets)
+	holdBack(s.gets)
 	return rec, err
 }
 
-func (s *delayed) Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error) {
+func (s *delayedStore) Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error) {
 	v, err := s.Store.Put(ctx, id, data, version)
-	hold(s.puts)
+	holdBack(s.puts)
 	return v, err
 }
 
-func hold(calls chan chan struct{}) {
+func holdBack(calls chan chan struct{}) {
 	if calls != nil {
 		release := make(chan struct{})
 		calls <- release
@@ -35,8 +35,8 @@ func hold(calls chan chan struct{}) {
 	}
 }
 
-// begun runs do in the background and returns when its call is held, with what lets it go and waits for do's end.
-func begun(calls *chan chan struct{}, do func()) (finish func()) {
+// whileHeld runs do in the background and returns when its call is held, with what lets it go and waits for do's end.
+func whileHeld(calls *chan chan struct{}, do func()) (finish func()) {
 	*calls = make(chan chan struct{})
 	held := *calls
 	done := make(chan struct{})
@@ -46,10 +46,10 @@ func begun(calls *chan chan struct{}, do func()) (finish func()) {
 	return func() { close(release); <-done }
 }
 
-func delayedRing(t *testing.T) (*keys.Keyring, *delayed, *local, *keys.Clock) {
+func delayedRing(t *testing.T) (*keys.Keyring, *delayedStore, *local, *keys.Clock) {
 	l, clock, o := newLocal(t), new(keys.Clock), keys.Options{}
 	clock.Set(&o)
-	s := &delayed{Store: l.store}
+	s := &delayedStore{Store: l.store}
 	return openRing(t, l.kek, s, &o), s, l, clock
 }
 
@@ -59,7 +59,7 @@ func TestALateAnswerToAChangeStretchesNothing(t *testing.T) {
 	r, s, l, clock := delayedRing(t)
 	provision(t, r, idA)
 	must(t, r.Suspend(t.Context(), idA, "x"))
-	finish := begun(&s.puts, func() { _ = r.Resume(context.Background(), idA, "x") })
+	finish := whileHeld(&s.puts, func() { _ = r.Resume(context.Background(), idA, "x") })
 	must(t, openRing(t, l.kek, l.store, nil).Suspend(t.Context(), idA, "x"))
 	clock.Add(20 * time.Second) // the answer to Resume is slow
 	finish()
@@ -73,7 +73,7 @@ func TestALateAnswerToAReadHandsNothingOut(t *testing.T) {
 		r, s, l, clock := delayedRing(t)
 		provision(t, openRing(t, l.kek, l.store, nil), idA)
 		var err error
-		finish := begun(&s.gets, func() { _, err = r.Tenant(context.Background(), idA) })
+		finish := whileHeld(&s.gets, func() { _, err = r.Tenant(context.Background(), idA) })
 		must(t, openRing(t, l.kek, l.store, nil).Suspend(t.Context(), idA, "x"))
 		clock.Add(after)
 		finish()
@@ -96,7 +96,7 @@ func TestALateNotFoundUndoesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s, l, _ := delayedRing(t)
-			finish := begun(&s.gets, func() { late(r) })
+			finish := whileHeld(&s.gets, func() { late(r) })
 			provision(t, r, idA)
 			open(t, r, idA)
 			finish()
@@ -118,10 +118,10 @@ func TestALateRecordUndoesNothing(t *testing.T) {
 	for _, change := range []string{"suspend", "shred", "delete"} {
 		for _, evicted := range []bool{false, true} {
 			l, o := newLocal(t), keys.Options{CacheSize: 1}
-			s := &delayed{Store: l.store}
+			s := &delayedStore{Store: l.store}
 			r := openRing(t, l.kek, s, &o)
 			provision(t, openRing(t, l.kek, l.store, nil), idA, idB)
-			finish := begun(&s.gets, func() { _, _ = r.Tenant(context.Background(), idA) })
+			finish := whileHeld(&s.gets, func() { _, _ = r.Tenant(context.Background(), idA) })
 			var want error
 			switch change {
 			case "suspend":
@@ -152,12 +152,12 @@ func TestALateFailureUndoesNothing(t *testing.T) {
 	l, o, clock := newLocal(t), keys.Options{}, new(keys.Clock)
 	clock.Set(&o)
 	f := newFaulty(l)
-	s := &delayed{Store: f}
+	s := &delayedStore{Store: f}
 	r := openRing(t, l.kek, s, &o)
 	provision(t, r, idA)
 	clock.Add(4 * time.Second)
 	f.set(nil, errAway)
-	finish := begun(&s.gets, func() { open(t, r, idA); r.AwaitRefresh(idA) })
+	finish := whileHeld(&s.gets, func() { open(t, r, idA); r.AwaitRefresh(idA) })
 	f.set(nil, nil)
 	clock.Add(500 * time.Millisecond)
 	must(t, r.Resume(t.Context(), idA, "")) // confirms the record

@@ -120,8 +120,8 @@ func TestTheStoreIsAskedAgainAfterEveryOutage(t *testing.T) {
 	}
 }
 
-// hangs is a KEK that hangs, once told to, for some tenants.
-type hangs struct {
+// hangingKEK is a KEK that hangs, once told to, for some tenants.
+type hangingKEK struct {
 	keys.KEK
 	on    atomic.Bool
 	whom  func(tenant.ID) bool
@@ -129,7 +129,7 @@ type hangs struct {
 	most  atomic.Int64
 }
 
-func (h *hangs) Unwrap(ctx context.Context, id tenant.ID, w []byte) ([]byte, error) {
+func (h *hangingKEK) Unwrap(ctx context.Context, id tenant.ID, w []byte) ([]byte, error) {
 	n := h.calls.Add(1)
 	defer h.calls.Add(-1)
 	for most := h.most.Load(); n > most && !h.most.CompareAndSwap(most, n); most = h.most.Load() {
@@ -141,7 +141,7 @@ func (h *hangs) Unwrap(ctx context.Context, id tenant.ID, w []byte) ([]byte, err
 	return h.KEK.Unwrap(ctx, id, w)
 }
 
-func anybody(tenant.ID) bool { return true }
+func anyTenant(tenant.ID) bool { return true }
 
 // TestAHangingKEKTakesNobodyDownEarly: until ReopenAfter the store's word is enough, and a change of state that leaves
 // the keys alone does not need the KEK provider either.
@@ -149,7 +149,7 @@ func TestAHangingKEKTakesNobodyDownEarly(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Second, 5 * time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLocal(t)
-			h := &hangs{KEK: l.kek, whom: anybody}
+			h := &hangingKEK{KEK: l.kek, whom: anyTenant}
 			r := openRing(t, h, l.store, &keys.Options{ReopenAfter: 2 * time.Minute, Timeout: timeout})
 			provision(t, r, idA)
 			other := openRing(t, h, l.store, nil)
@@ -178,7 +178,7 @@ func TestAHangingKEKTakesNobodyDownEarly(t *testing.T) {
 func TestHangingProvidersDoNotStarveTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLocal(t)
-		h := &hangs{KEK: l.kek, whom: func(id tenant.ID) bool { return id.String()[0] == 's' }}
+		h := &hangingKEK{KEK: l.kek, whom: func(id tenant.ID) bool { return id.String()[0] == 's' }}
 		setup := openRing(t, h, l.store, nil)
 		ids := func(prefix string, n int) (ids []tenant.ID) {
 			for i := range n {

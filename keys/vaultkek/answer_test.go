@@ -1,6 +1,7 @@
 package vaultkek_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -107,6 +108,10 @@ func TestAnAnswerWithoutEndFillsNoMemory(t *testing.T) {
 			}
 		}
 	}
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	io.WriteString(z, `{"data":{"plaintext":"`+strings.Repeat("A", 4<<20))
+	z.Close()
 	for name, answer := range map[string]http.HandlerFunc{
 		"success": func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, `{"data":{"plaintext":"`)
@@ -132,9 +137,9 @@ func TestAnAnswerWithoutEndFillsNoMemory(t *testing.T) {
 		},
 		"compressed": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
-			z := gzip.NewWriter(w)
-			io.WriteString(z, `{"data":{"plaintext":"`)
-			endless(z, r)
+			w.Write(bomb.Bytes())
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
 		},
 		"header": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Filler", strings.Repeat("A", 1<<20))
