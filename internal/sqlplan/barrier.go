@@ -91,8 +91,10 @@ func (p *planner) unfolded(r *relation) *pg.Node {
 // conditions plans the parts of a condition that are joined by AND, each by itself.
 func (p *planner) conditions(n *pg.Node, in ctx) []*pg.Node {
 	var out []*pg.Node
+	inside := in.inside()
+	inside.whole = true
 	for _, part := range conjuncts(n) {
-		out = append(out, p.released(p.expr(part, in.inside()), in))
+		out = append(out, p.released(p.expr(part, inside), in))
 	}
 	return out
 }

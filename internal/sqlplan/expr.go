@@ -53,7 +53,7 @@ func (p *planner) expression(n *pg.Node, in ctx) expr {
 		e.BooleanTest.Arg = arg.node
 		return p.strict(n, "bool", p.totalBool(arg), arg)
 	case *pg.Node_SubLink:
-		return p.subLink(n, e.SubLink, in)
+		return p.subLink(n, e.SubLink, in, whole.whole)
 	case *pg.Node_FuncCall:
 		return p.call(n, e.FuncCall, in)
 	case *pg.Node_TypeCast:

@@ -1,6 +1,7 @@
 package sqlplan
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
@@ -113,6 +114,26 @@ func TestConditionsOnOtherRowsRevealNoForeignRowSQLite(t *testing.T) {
 	}
 }
 
+// A query that reads the prelude stays out of it.
+func TestPreludeDoesNotReadItself(t *testing.T) {
+	db := openPostgres(t, testenv.Postgres(t), oracleSchema)
+	for _, text := range []string{
+		"SELECT id FROM patients WHERE EXISTS (SELECT FROM visits v WHERE v.cost > $1::bigint - 1)",
+		"SELECT id FROM patients WHERE EXISTS (SELECT FROM visits v WHERE v.cost > $1::bigint - 1 AND v.cost / 2 = 0)",
+		"SELECT id FROM patients WHERE (age = 1) = EXISTS (SELECT FROM visits v WHERE v.cost > $1::bigint - 1)",
+		"DELETE FROM patients WHERE NOT EXISTS (SELECT FROM visits v WHERE v.cost > $1::bigint - 1 AND v.cost / 2 = 0)",
+	} {
+		plan, err := New(text, testCatalog(PostgreSQL))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := outcome(t, db, plan.SQL, bindPlan(plan, "attacker", []any{1}), plan.ReturnsRows); strings.Contains(got, "ERROR") {
+			t.Errorf("%s: %s", plan.SQL, got)
+		}
+	}
+}
+
 // A declared function in SQL that returns rows is pulled up like a subquery.
 func TestDeclaredFunctionsInFromRevealNoForeignRow(t *testing.T) {
 	server := testenv.Postgres(t)
@@ -144,6 +165,37 @@ func TestDeclaredFunctionsInFromRevealNoForeignRow(t *testing.T) {
 			if got != want {
 				t.Errorf("%s\nwithout the victim: %.200s\nwith the victim: %.200s", plan.SQL, want, got)
 			}
+		}
+	}
+}
+
+// How long a query takes that is run when the first row asks for it would tell that one did. Whether it is run must not depend on
+// a foreign row.
+func TestLazyQueriesRevealNoForeignRowByTheirTime(t *testing.T) {
+	server := testenv.Postgres(t)
+	alone, together := openPostgres(t, server, oracleSchema), openPostgres(t, server, oracleSchema)
+	if _, err := together.Exec(`INSERT INTO patients (id, tenant_id, note, age) VALUES (1, 'victim', 'secret', 0)`); err != nil {
+		t.Fatal(err)
+	}
+	for _, attack := range []string{
+		"SELECT id FROM patients WHERE note LIKE 'secret%' AND age > (SELECT count(*) FROM visits a, visits b)",
+		"SELECT id FROM patients WHERE note LIKE 'secret%' AND age = ANY (ARRAY(SELECT b.id FROM visits a, visits b))",
+		"SELECT id FROM patients WHERE note LIKE 'secret%' AND (age > 5) = EXISTS (SELECT FROM visits a, visits b WHERE a.id + 0 = -1 OR b.id = -1)",
+		"SELECT id FROM patients WHERE note LIKE 'secret%' AND (age > 5) = EXISTS (SELECT FROM visits a, visits b WHERE a.id = -1 OR b.id = -1)",
+		"SELECT id FROM patients WHERE note LIKE 'secret%' AND random() IN (SELECT 1.5::float8 FROM visits a, visits b)",
+		"SELECT p.id FROM patients p WHERE EXISTS (SELECT FROM patients q WHERE q.note LIKE 'secret%' AND q.age > (SELECT count(*) FROM visits a, visits b WHERE a.id > p.id))",
+		"WITH h AS MATERIALIZED (SELECT count(*) AS n FROM visits a, visits b) SELECT id FROM patients WHERE note LIKE 'secret%' AND age > (SELECT n FROM h)",
+		"UPDATE patients SET age = 1 WHERE note LIKE 'secret%' AND age > (SELECT count(*) FROM visits a, visits b)",
+	} {
+		plan, err := New(attack, testCatalog(PostgreSQL))
+		if err != nil {
+			t.Errorf("%s: %v", attack, err)
+			continue
+		}
+		args, explain := bindPlan(plan, "attacker", nil), "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) "+plan.SQL
+		want, got := outcome(t, alone, explain, args, true), outcome(t, together, explain, args, true)
+		if strings.Count(got, "never executed") != strings.Count(want, "never executed") {
+			t.Errorf("%s\nwithout the victim: %s\nwith the victim: %s", plan.SQL, want, got)
 		}
 	}
 }

@@ -140,13 +140,15 @@ type ctx struct {
 	operand bool
 	// full tells the condition of a FULL JOIN, which PostgreSQL must recognise as comparisons.
 	full bool
+	// whole tells that the expression is a part of a condition that AND joins to others, of which a join can be made.
+	whole bool
 	// pre takes what depends on no row, in places that are evaluated whenever their condition is.
 	pre *prelude
 }
 
 // inside is the place of a part of the expression at in that is evaluated whenever the expression is.
 func (in ctx) inside() ctx {
-	in.part, in.operand = true, false
+	in.part, in.operand, in.whole = true, false, false
 	return in
 }
 

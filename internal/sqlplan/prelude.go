@@ -40,6 +40,9 @@ func (pre *prelude) takes(e expr) bool {
 			inside[n.Number]++
 		case *pg.CollateClause: // the choice of a collation does not come out of a subquery
 			fits = false
+		case *pg.ColumnRef: // a query that reads the prelude cannot stand in it
+			fields, _ := names(n.Fields)
+			fits = fits && (pre.rel == nil || len(fields) == 0 || fields[0] != pre.rel.alias)
 		}
 	})
 	for id, count := range inside {

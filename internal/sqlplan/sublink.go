@@ -10,10 +10,40 @@ import (
 )
 
 // subLink plans a query inside an expression. It may be evaluated for any row that reaches it, so it is total only if
-// nothing in it can fail, behind whatever guards.
-func (p *planner) subLink(n *pg.Node, l *pg.SubLink, in ctx) expr {
+// nothing in it can fail, behind whatever guards. One that reads no row of the query that it stands in is run when the first row
+// asks for it, as a whole: how long that takes, which the caller can make long, would tell that a row did. So it counts as one
+// that may fail, unless it is quick, or a join is made of it.
+func (p *planner) subLink(n *pg.Node, l *pg.SubLink, in ctx, whole bool) expr {
 	p.mark(l)
 	p.interrupted()
+	quick := p.quick(l.Subselect.GetSelectStmt(), in)
+	e, q := p.subQuery(n, l, in)
+	depth := in.scope.level.depth
+	joined := whole && l.SubLinkType == pg.SubLinkType_ANY_SUBLINK && e.rels.at(depth) && !e.volatile
+	if !joined && !q.level.rels.at(depth) && !quick() {
+		e.total = false
+	}
+	return e
+}
+
+// quick returns whether a query surely takes no time to speak of, to be asked once it is planned: it has no FROM, or finds one
+// row by a key, and holds no other query.
+func (p *planner) quick(s *pg.SelectStmt, in ctx) func() bool {
+	nested := false
+	visit(s.ProtoReflect(), func(m protoreflect.Message) {
+		q, ok := m.Interface().(*pg.SelectStmt)
+		nested = nested || ok && q != s
+	})
+	switch {
+	case s == nil || nested || s.WithClause != nil || len(s.ValuesLists) > 0 || p.returnsRows(selectNode(s)):
+		return func() bool { return false }
+	case len(s.FromClause) == 0:
+		return func() bool { return true }
+	}
+	return p.byKey(s, in)
+}
+
+func (p *planner) subQuery(n *pg.Node, l *pg.SubLink, in ctx) (expr, planned) {
 	if l.SubLinkType == pg.SubLinkType_EXISTS_SUBLINK {
 		return p.exists(n, l, in)
 	}
@@ -59,7 +89,7 @@ func (p *planner) subLink(n *pg.Node, l *pg.SubLink, in ctx) expr {
 			total = total && t
 		}
 		e.typ, e.total = "bool", total && allTotal(test)
-		return e.with(test...)
+		return e.with(test...), q
 	case l.SubLinkType == pg.SubLinkType_ARRAY_SUBLINK:
 		e.typ, e.total = q.columns[0].typ+"[]", p.totalQuery(q)
 		if q.columns[0].typ == builtin.Unknown || elementOf(q.columns[0].typ) != builtin.Unknown {
@@ -68,18 +98,18 @@ func (p *planner) subLink(n *pg.Node, l *pg.SubLink, in ctx) expr {
 	default:
 		e.typ, e.total = q.columns[0].typ, p.totalQuery(q) && (one() || p.lite)
 	}
-	return e
+	return e, q
 }
 
 // exists plans EXISTS. PostgreSQL makes a join of it, so that its conditions may read the prelude of the query around it.
-func (p *planner) exists(n *pg.Node, l *pg.SubLink, in ctx) expr {
+func (p *planner) exists(n *pg.Node, l *pg.SubLink, in ctx) (expr, planned) {
 	if s := l.Subselect.GetSelectStmt(); s != nil && s.Op == pg.SetOperation_SETOP_NONE && len(s.TargetList) == 0 && len(s.ValuesLists) == 0 {
 		s.TargetList = []*pg.Node{target("", intConst(1))} // EXISTS (SELECT FROM t)
 	}
 	q := p.query(l.Subselect, in.scope, in.scope.ctes, in.pre)
 	e := p.fromQuery(n, q, in)
 	e.typ, e.total = "bool", p.totalQuery(q)
-	return e
+	return e, q
 }
 
 // fromQuery is an expression that evaluates a query.
@@ -103,12 +133,17 @@ func (p *planner) oneRow(s *pg.SelectStmt, in ctx) func() bool {
 	if p.aggregates(s.TargetList[0].GetResTarget().GetVal()) {
 		return yes
 	}
-	if len(s.FromClause) == 1 && len(s.ValuesLists) == 0 {
-		if rv := s.FromClause[0].GetRangeVar(); rv != nil && (rv.Schemaname != "" || p.findCTE(in.scope.ctes, rv.Relname) == nil) && s.WithClause == nil {
+	return p.byKey(s, in)
+}
+
+// byKey returns whether a query reads one table of which WHERE names a whole key.
+func (p *planner) byKey(s *pg.SelectStmt, in ctx) func() bool {
+	if len(s.FromClause) == 1 && len(s.ValuesLists) == 0 && s.WithClause == nil {
+		if rv := s.FromClause[0].GetRangeVar(); rv != nil && (rv.Schemaname != "" || p.findCTE(in.scope.ctes, rv.Relname) == nil) {
 			return p.wholeKey(rv, s.WhereClause, in)
 		}
 	}
-	return no
+	return func() bool { return false }
 }
 
 // aggregates tells whether an expression is an aggregate.
