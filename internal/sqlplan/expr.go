@@ -151,7 +151,9 @@ func (p *planner) nullTest(n *pg.Node, t *pg.NullTest, in ctx) expr {
 		arg = p.expr(t.Arg, in)
 	}
 	t.Arg = arg.node
-	return p.strict(n, "bool", true, arg)
+	// A test of a column is all that costs no more than the tenant predicate. What is computed first, such as lower(note), may
+	// fail for a text of hundreds of megabytes, and is evaluated behind the predicate only while it costs more.
+	return p.strict(n, "bool", p.lite || arg.column != nil || len(arg.rels) == 0, arg)
 }
 
 // caseOf plans CASE in the order in which PostgreSQL analyses it.

@@ -2,6 +2,7 @@ package sqlplan
 
 import (
 	"slices"
+	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -46,8 +47,10 @@ func (p *planner) likeAny(n *pg.Node, e *pg.A_Expr, in ctx) expr {
 	value := p.expr(e.Lexpr, in)
 	e.Lexpr = value.node
 	made := expr{node: n, typ: "bool", total: true}
+	operator, _ := names(e.Name)
+	folding := strings.HasSuffix(operator[0], "*")
 	for i, pattern := range array.Elements {
-		l := &likePattern{p: p, in: in, escape: `\`, position: e.Location}
+		l := &likePattern{p: p, in: in, escape: `\`, position: e.Location, folding: folding}
 		array.Elements[i] = l.tail(pattern)
 		m := l.matched(n, value)
 		total := made.total && m.total
@@ -83,6 +86,7 @@ type likePattern struct {
 	escape   string // one character, or none
 	position int32
 	parts    int
+	folding  bool // the case of letters is ignored
 	unknown  bool // it is not known to be bounded
 	made     expr // what is known of its parts
 }
@@ -92,6 +96,9 @@ func (l *likePattern) matched(n *pg.Node, value expr) expr {
 	_, total, _ := builtin.Operator(l.p.engine, "~~", value.typ, "text")
 	if l.p.lite {
 		total = true // but for patterns over 50,000 bytes
+	}
+	if n.GetAExpr().GetKind() == pg.A_Expr_Kind_AEXPR_ILIKE || l.folding {
+		total = false // folding the case of a text over 256 MB fails
 	}
 	return expr{node: n, typ: "bool", total: total && value.total && !l.unknown && l.parts <= maxPatternParts}.with(value, l.made)
 }
