@@ -108,22 +108,29 @@ var clinicSchema = sqldb.Schema{
 }
 
 var clinicTables = map[sqldb.Dialect][]string{
-	sqldb.SQLite: {
+	sqldb.SQLite: allWithChecks(sqldb.SQLite,
 		`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, name_index BLOB, ssn BLOB, ssn_index BLOB, born BLOB, ward TEXT, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
 		`CREATE TABLE visits (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, patient_id INTEGER NOT NULL, note BLOB, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id))`,
 		`CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT NOT NULL)`,
 		`CREATE TABLE secrets (id INTEGER PRIMARY KEY, what TEXT)`,
 		`INSERT INTO countries VALUES ('is', 'Iceland')`,
 		`INSERT INTO secrets VALUES (1, 'undeclared')`,
-	},
-	sqldb.PostgreSQL: {
+	),
+	sqldb.PostgreSQL: allWithChecks(sqldb.PostgreSQL,
 		`CREATE TABLE patients (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, name bytea, name_index bytea, ssn bytea, ssn_index bytea, born bytea, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
 		`CREATE TABLE visits (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, patient_id bigint NOT NULL, note bytea, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id))`,
 		`CREATE TABLE countries (code text PRIMARY KEY, name text NOT NULL)`,
 		`CREATE TABLE secrets (id bigint PRIMARY KEY, what text)`,
 		`INSERT INTO countries VALUES ('is', 'Iceland')`,
 		`INSERT INTO secrets VALUES (1, 'undeclared')`,
-	},
+	),
+}
+
+func allWithChecks(dialect sqldb.Dialect, ddl ...string) []string {
+	for i, create := range ddl {
+		ddl[i] = withChecks(dialect, clinicSchema, create)
+	}
+	return ddl
 }
 
 // onBoth runs a test on SQLite, and on PostgreSQL where containers can be had.
@@ -137,7 +144,7 @@ func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
 	e := &env{dialect: dialect, log: &recorder{}}
 	e.raw, e.dsn, e.super = newRaw(t, dialect)
 	for _, ddl := range clinicTables[dialect] {
-		mustExec(t, e.raw, withChecks(dialect, clinicSchema, ddl))
+		mustExec(t, e.raw, ddl)
 	}
 	if dialect == sqldb.PostgreSQL {
 		ddl, err := clinicSchema.DDL(dialect, opts)
