@@ -43,7 +43,6 @@ type worldOperation struct {
 	begun, end time.Time
 	seq        int // when it began
 	status     keys.Status
-	stale      bool
 	err        error
 }
 

@@ -286,13 +286,6 @@ func (p *planner) collate(n *pg.Node, c *pg.CollateClause, in ctx) expr {
 	return expr{node: n, typ: settledOutput(arg.typ)}.with(arg) // how long it takes depends on the texts
 }
 
-func rowWidth(n *pg.Node) int {
-	if row := n.GetRowExpr(); row != nil {
-		return len(row.Args)
-	}
-	return 1
-}
-
 // operands plans an operand of a comparison, which may be a row, and returns what stands there and the parts.
 func (p *planner) operands(n *pg.Node, in ctx) (*pg.Node, []expr) {
 	row := n.GetRowExpr()
