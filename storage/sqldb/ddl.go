@@ -3,6 +3,8 @@ package sqldb
 import (
 	"fmt"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
 // PolicyName is the row-level security policy that [Schema.DDL] creates on every tenant's table.
@@ -26,10 +28,19 @@ func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 	if err := s.validate(o); err != nil {
 		return "", err
 	}
+	if !castsTenant(o.TenantType) && o.TenantType != DefaultTenantType {
+		return "", fmt.Errorf("sqldb: a tenant column cannot be of type %q; use text, uuid, bigint or integer", o.TenantType)
+	}
 	var b strings.Builder
 	for _, name := range sortedKeys(s) {
 		if table := s[name]; !table.Shared {
 			table.ddl(&b, name, dialect, o)
+		}
+	}
+	if o.Leakproof && dialect == PostgreSQL {
+		b.WriteString("-- by a superuser, for this database\n")
+		for _, function := range builtin.Leakproof() {
+			fmt.Fprintf(&b, "ALTER FUNCTION %s LEAKPROOF;\n", function)
 		}
 	}
 	return b.String(), nil
@@ -40,6 +51,9 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 	if dialect == SQLite {
 		// SQLite has no ADD COLUMN IF NOT EXISTS; a migration tool runs each once.
 		table, tenantType, blob, exists = quote(name), "TEXT", "BLOB", ""
+	}
+	if dialect == PostgreSQL && o.TenantType != DefaultTenantType {
+		tenantType = o.TenantType
 	}
 	tenant := quote(o.TenantColumn)
 	fmt.Fprintf(b, "-- %s\n", strings.ReplaceAll(name, "\n", " "))
@@ -64,12 +78,21 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 		return
 	}
 	fmt.Fprintf(b, "ALTER TABLE %s ENABLE ROW LEVEL SECURITY;\nALTER TABLE %s FORCE ROW LEVEL SECURITY;\n", table, table)
-	fmt.Fprintf(b, "DROP POLICY IF EXISTS %s ON %s;\n%s;\n", PolicyName, table, createPolicy(table, o.TenantColumn))
+	fmt.Fprintf(b, "DROP POLICY IF EXISTS %s ON %s;\n%s;\n", PolicyName, table, createPolicy(table, o.TenantColumn, o.TenantType))
 }
 
-func policyExpression(tenantColumn string) string {
-	return fmt.Sprintf("%s = NULLIF(current_setting('%s', true), '')", quote(tenantColumn), tenantSetting)
+// policyExpression compares the tenant column with the session's setting, which is a text.
+func policyExpression(tenantColumn, typ string) string {
+	setting := fmt.Sprintf("NULLIF(current_setting('%s', true), '')", tenantSetting)
+	if castsTenant(typ) {
+		setting += "::" + typ
+	}
+	return quote(tenantColumn) + " = " + setting
 }
+
+// castsTenant tells whether a tenant column's type, as PostgreSQL prints it, is no text. Of a UUID or an integer a tenant's id
+// must be the canonical text, which is checked before it is bound.
+func castsTenant(typ string) bool { return typ == "uuid" || typ == "bigint" || typ == "integer" }
 
 // indexName keeps within PostgreSQL's limit; two tables that share a long beginning would collide, and then the
 // database says so.

@@ -36,7 +36,7 @@ func (c *tableCheck) retypeTenantColumn() string {
 		return c.rebuild(column + " TEXT NOT NULL, without COLLATE")
 	}
 	return fmt.Sprintf(`DROP POLICY IF EXISTS %[3]s ON %[1]s; ALTER TABLE %[1]s ALTER COLUMN %[2]s TYPE text COLLATE "C"; %[4]s /* and likewise what foreign keys tie to it */`,
-		table, column, PolicyName, createPolicy(table, c.options.TenantColumn))
+		table, column, PolicyName, createPolicy(table, c.options.TenantColumn, DefaultTenantType))
 }
 
 // replaceColumn is how a column of plaintexts makes room for one of ciphertexts.
@@ -113,7 +113,7 @@ func quoteAll(names []string) string {
 }
 
 // createPolicy is the statement that makes the guard's policy.
-func createPolicy(table, tenantColumn string) string {
-	check := policyExpression(tenantColumn)
+func createPolicy(table, tenantColumn, typ string) string {
+	check := policyExpression(tenantColumn, typ)
 	return fmt.Sprintf("CREATE POLICY %s ON %s USING (%s) WITH CHECK (%s)", PolicyName, table, check, check)
 }

@@ -3,6 +3,7 @@ package sqldb
 // Defaults of [Options].
 const (
 	DefaultTenantColumn  = "tenant_id"
+	DefaultTenantType    = "text"
 	DefaultSchema        = "public"
 	DefaultPlanCacheSize = 1000
 )
@@ -12,6 +13,14 @@ type Options struct {
 	// TenantColumn is the column with the tenant's id in every table that is not shared. Default
 	// [DefaultTenantColumn].
 	TenantColumn string
+	// TenantType is the type of the tenant columns that [Schema.DDL] makes and compares with: [DefaultTenantType], uuid, bigint or
+	// integer. [Open] takes the type that it finds. Tenants' ids must then be UUIDs in their canonical form (lower case, with
+	// hyphens) or decimal integers without leading zeros: another id is refused with every statement. PostgreSQL only.
+	TenantType string
+	// Leakproof has [Schema.DDL] end with the statements by which a superuser marks functions LEAKPROOF. With row-level security
+	// PostgreSQL uses no index for their operators otherwise. They are those that fail for no value, established by testing, where
+	// an operand is a literal or parameter within the bounds of the package's documentation. PostgreSQL only.
+	Leakproof bool
 	// Schema is the PostgreSQL schema of all declared tables. Default [DefaultSchema]. SQLite has none.
 	Schema string
 	// Functions are the lower-case names of further functions that statements may call, beyond the built-in allowlist, as
@@ -46,6 +55,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if c.TenantColumn == "" {
 		c.TenantColumn = DefaultTenantColumn
+	}
+	if c.TenantType == "" {
+		c.TenantType = DefaultTenantType
 	}
 	if c.Schema == "" {
 		c.Schema = DefaultSchema

@@ -184,7 +184,7 @@ func (r *pgReader) readColumns() error {
 			if c.Name != r.options.TenantColumn || t.Shared {
 				return nil
 			}
-			if c.Type != "text" && c.Type != "character varying" {
+			if c.Type != "text" && c.Type != "character varying" && !castsTenant(c.Type) {
 				r.problem(table, c.Name, fmt.Sprintf("the tenant column has type %s, which may compare different ids as equal", c.Type), r.check(table).retypeTenantColumn())
 			}
 			if !deterministic {
@@ -377,7 +377,7 @@ func (r *pgReader) readPolicies() error {
 			}
 			switch {
 			case r.tables[table].plan.Shared:
-			case policy == PolicyName && everything && permissive && r.isPolicy(using) && r.isPolicy(check):
+			case policy == PolicyName && everything && permissive && r.isPolicy(table, using) && r.isPolicy(table, check):
 				found[table] = true
 			case permissive:
 				r.problem(table, "", fmt.Sprintf("the policy %s is not the guard's and lets rows through by itself", policy), fmt.Sprintf("drop it, or make it AS RESTRICTIVE; the guard's own is made by Schema.DDL as %s", PolicyName))
@@ -400,16 +400,32 @@ func (r *pgReader) readPolicies() error {
 		}
 		if !found[name] {
 			r.problem(name, "", "the policy "+PolicyName+" is missing or not as the guard needs it",
-				fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s; %s", PolicyName, table, createPolicy(table, r.options.TenantColumn)))
+				fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s; %s", PolicyName, table, createPolicy(table, r.options.TenantColumn, r.tenantType(name))))
 		}
 	}
 	return nil
 }
 
+// tenantType is the type of a table's tenant column as PostgreSQL prints it.
+func (r *pgReader) tenantType(table string) string {
+	for _, c := range r.tables[table].plan.Columns {
+		if c.Name == r.options.TenantColumn {
+			return c.Type
+		}
+	}
+	return DefaultTenantType
+}
+
 // isPolicy tells whether expr, as PostgreSQL prints it, is the guard's policy expression.
-func (r *pgReader) isPolicy(expr string) bool {
+func (r *pgReader) isPolicy(table, expr string) bool {
 	column := r.options.TenantColumn
 	for _, spelled := range []string{column, quote(column)} {
+		if typ := r.tenantType(table); castsTenant(typ) {
+			if expr == fmt.Sprintf("(%s = (NULLIF(current_setting('%s'::text, true), ''::text))::%s)", spelled, tenantSetting, typ) {
+				return true
+			}
+			continue
+		}
 		for _, cast := range []string{spelled, "(" + spelled + ")::text"} {
 			want := fmt.Sprintf("(%s = NULLIF(current_setting('%s'::text, true), ''::text))", cast, tenantSetting)
 			if expr == want {
