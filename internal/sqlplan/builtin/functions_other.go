@@ -13,7 +13,6 @@ plainto_tsquery(...) tsquery
 phraseto_tsquery(...) tsquery
 websearch_to_tsquery(...) tsquery
 tsquery_phrase(...) tsquery
-ts_rewrite(tsquery,tsquery,tsquery) tsquery
 ts_rank(...) float4
 ts_rank_cd(...) float4
 ts_headline(json,...) json
