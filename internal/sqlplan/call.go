@@ -40,6 +40,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		return p.advisoryLock(n, f, name, in)
 	}
 	facts, known := builtin.Function(p.engine, name, nil)
+	if !p.lite && name == "current_setting" && ownSetting(f.Args) {
+		facts, known = builtin.Facts{Kind: builtin.Scalar, Returns: "text"}, true
+	}
 	if !p.lite && name == "row_to_json" {
 		facts, known = builtin.Facts{Kind: builtin.Scalar, Returns: "json"}, true
 	}
@@ -145,6 +148,21 @@ func (p *planner) callParts(f *pg.FuncCall, in ctx) []expr {
 	return parts
 }
 
+// ownSetting tells whether the arguments of current_setting name a setting of the application's own, which has a prefix, as a
+// literal: not one of the server's, nor the guard's.
+func ownSetting(args []*pg.Node) bool {
+	if len(args) < 1 || len(args) > 2 {
+		return false
+	}
+	c, ok := isConst(args[0])
+	prefix, _, prefixed := strings.Cut(c.GetSval().GetSval(), ".")
+	return ok && prefixed && prefix != "" && !strings.EqualFold(prefix, "strongroom") && strings.IndexFunc(prefix, notLetter) < 0
+}
+
+func notLetter(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_')
+}
+
 func (p *planner) refuseFunction(fields []string, position int32) {
 	name := fields[len(fields)-1]
 	hint := "compute it in the application, or declare the function if it reads no tables"
@@ -153,8 +171,10 @@ func (p *planner) refuseFunction(fields []string, position int32) {
 		hint = "a lock of the session would stay with the pooled connection; take pg_advisory_xact_lock, which ends with the transaction"
 	case contains("pg_notify", name):
 		hint = "a channel is shared by all tenants; send the message through a table of the tenant's, or on a connection that is not guarded"
-	case strings.HasPrefix(name, "current_setting") || strings.HasPrefix(name, "set_config"):
-		hint = "make settings in the connection's parameters, and bind what depends on them"
+	case name == "current_setting":
+		hint = "name a setting of the application's own as a literal, such as 'app.region'"
+	case name == "set_config":
+		hint = "make settings in the connection's parameters"
 	}
 	if like := closest(name, builtin.Names(p.engine)); like != "" {
 		hint = "did you mean " + like + "? otherwise " + hint
