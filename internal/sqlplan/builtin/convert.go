@@ -26,8 +26,8 @@ var implicit = map[conversion]struct {
 	{"varchar", "bpchar"}: {other, true}, {"bpchar", "varchar"}: {other, true}, {"text", "varchar"}: {other, true}, {"text", "bpchar"}: {other, true},
 	{"citext", "varchar"}: {other, true},
 	{"date", "timestamp"}: {other, false}, {"date", "timestamptz"}: {preferred, false}, {"timestamp", "timestamptz"}: {preferred, false},
-	{"time", "timetz"}: {other, false}, {"time", "interval"}: {preferred, true},
-	{"cidr", "inet"}: {binary, true}, {"macaddr", "macaddr8"}: {other, true}, {"macaddr8", "macaddr"}: {other, false},
+	{"time", "timetz"}: {other, false},
+	{"cidr", "inet"}:   {binary, true}, {"macaddr", "macaddr8"}: {other, true}, {"macaddr8", "macaddr"}: {other, false},
 	{"bit", "varbit"}: {binary, true}, {"varbit", "bit"}: {other, false},
 }
 

@@ -9,8 +9,8 @@
 // So whatever is not listed is not total and has an unknown type. Signatures are judged one by one:
 // ceil(float8) is total, ceil(numeric) overflows.
 //
-// Each entry that says "total" is established by testing. The tests ask a server of each version for
-// every combination of poisonous values of the types (poison_test.go), as rows, parameters and literals,
+// Each entry that says "total" is to be established by testing. The tests ask a server, on demand
+// (go test ./internal/sqlplan/builtin -catalogue -timeout 0), for every combination of poisonous values of the types (poison_test.go), as rows, parameters and literals,
 // and in several time zones.
 //
 // # What total does not cover
