@@ -89,7 +89,7 @@ func TestOpenChecksTheTables(t *testing.T) {
 		{"a view", `CREATE VIEW t AS SELECT 'x' AS tenant_id, 1 AS id`, "view"},
 		{"no tenant column", `CREATE TABLE t (id bigint NOT NULL, secret BLOBTYPE)`, "tenant column is missing"},
 		{"nullable tenant", `CREATE TABLE t (tenant_id text, id bigint, secret BLOBTYPE)`, "can be NULL"},
-		{"numeric tenant", `CREATE TABLE t (tenant_id bigint NOT NULL, secret BLOBTYPE)`, "different ids as equal"},
+		{"numeric tenant", `CREATE TABLE t (tenant_id numeric NOT NULL, secret BLOBTYPE)`, "different ids as equal"},
 		{"primary key", `CREATE TABLE t (tenant_id text NOT NULL, id bigint PRIMARY KEY, secret BLOBTYPE)`, "lacks the tenant column"},
 		{"unique index", `CREATE TABLE t (` + good + `secret BLOBTYPE, UNIQUE (id))`, "lacks the tenant column"},
 		{"partial unique index", `CREATE TABLE t (` + good + `secret BLOBTYPE); CREATE UNIQUE INDEX u ON t (id) WHERE id > 3`, "lacks the tenant column"},
