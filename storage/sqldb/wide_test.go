@@ -171,7 +171,7 @@ func TestValuesAsPgxHasThem(t *testing.T) {
 		"1.50::numeric", "'NaN'::numeric", "ARRAY[2.0::numeric, NULL]", "ARRAY[1, NULL, 3]", `ARRAY['a b', NULL, 'c"d']`, "ARRAY[true]",
 		"ARRAY[[1, 2], [3, 4]]", "ARRAY[timestamptz '2024-01-02 03:04:05+00']", `ARRAY['\x00ff'::bytea]`, "ARRAY[1.5::float8]", "int8range(1, 5)", "numrange(1.0, 2.50)",
 		"'{a,b}'::text[]", "interval '1 day 2 hours'", "'10.0.0.1/8'::inet", "'10.0.0.0/8'::cidr", "'b1a5c6d0-0000-4000-8000-000000000001'::uuid",
-		"date '2024-02-29'", "time '12:30'", "timestamp '2024-02-29 01:02:03.5'", "1::int2", "1.5::float4", "true", `'\x01'::bytea`, "'a'::varchar(3)", "'a'::bpchar",
+		"date '2024-02-29'", "time '12:30'", "timestamp '2024-02-29 01:02:03.5'", "1::int2", "1.5::float4", "true", `'\x01'::bytea`, "'a'::varchar(3)", "'a'::char(1)",
 		"to_tsvector('simple', 'a b')", "NULL::int8range", "'{}'::text[]",
 	} {
 		got := e.rows(t, tenantA, "SELECT "+value)[0][0]
