@@ -145,6 +145,7 @@ func TestUpserts(t *testing.T) {
 		key := []clause.Column{{Name: "id"}}
 		fixture.OK(t, db.Clauses(clause.OnConflict{Columns: key, DoNothing: true}).Create(&Patient{ID: 1, Name: own("Nobody")}).Error)
 		fixture.OK(t, db.Clauses(clause.OnConflict{DoNothing: true}).Create(&Patient{ID: 1, Name: own("Nobody")}).Error)
+		fixture.OK(t, db.Clauses(clause.OnConflict{OnConstraint: "patients_pkey", DoNothing: true}).Create(&Patient{ID: 1, Name: own("Nobody")}).Error)
 		var p Patient
 		fixture.OK(t, db.First(&p, 1).Error)
 		fixture.Equal(t, "do nothing", p.Name, own("Anna"))

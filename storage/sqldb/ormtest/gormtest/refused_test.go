@@ -10,7 +10,7 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// tenantPatient is what not to write: the guard owns the tenant column.
+// tenantPatient is a model of an application that scopes by hand.
 type tenantPatient struct {
 	TenantID string
 	ID       int64
@@ -53,8 +53,8 @@ func TestRefused(t *testing.T) {
 		{"compare with NULL", "sealed column compared with NULL", func(db *gorm.DB) error {
 			return db.Where("name = NULL").Find(&[]Patient{}).Error
 		}},
-		{"tenant column in the model", "write to the tenant column", func(db *gorm.DB) error {
-			return db.Create(&tenantPatient{TenantID: "Clinic", ID: 99, Name: "x"}).Error
+		{"tenant column in the model", fixture.OtherTenant, func(db *gorm.DB) error {
+			return db.Create(&tenantPatient{TenantID: "elsewhere", ID: 99, Name: "x"}).Error
 		}},
 		{"tenant column in an update", "write to the tenant column", func(db *gorm.DB) error {
 			return db.Model(&Patient{ID: 1}).Update("tenant_id", "Clinic").Error
@@ -68,8 +68,8 @@ func TestRefused(t *testing.T) {
 		{"undeclared table", "unknown table", func(db *gorm.DB) error {
 			return db.Table("pg_catalog.pg_authid").Find(&[]map[string]any{}).Error
 		}},
-		{"ON CONFLICT by constraint's name", "unsupported clause", func(db *gorm.DB) error {
-			return db.Clauses(clause.OnConflict{OnConstraint: "patients_pkey", DoNothing: true}).Create(&Patient{ID: 1}).Error
+		{"ON CONFLICT by an unknown constraint's name", "ON CONFLICT on an unknown constraint", func(db *gorm.DB) error {
+			return db.Clauses(clause.OnConflict{OnConstraint: "patients_key", DoNothing: true}).Create(&Patient{ID: 1}).Error
 		}},
 		{"ON CONFLICT on no key", "ON CONFLICT on columns that are no key", func(db *gorm.DB) error {
 			return db.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "ward"}}, DoNothing: true}).Create(&Patient{ID: 1}).Error

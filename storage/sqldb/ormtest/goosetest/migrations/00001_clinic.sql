@@ -12,6 +12,12 @@ CREATE TABLE patients (
     UNIQUE (tenant_id, ssn_index)
 );
 -- What the library's Schema.DDL prints besides the columns.
+ALTER TABLE patients
+    ADD CONSTRAINT strongroom_sealed_name CHECK (octet_length(name) >= 34 AND get_byte(name, 0) = 1),
+    ADD CONSTRAINT strongroom_index_name_index CHECK (octet_length(name_index) = 16),
+    ADD CONSTRAINT strongroom_sealed_ssn CHECK (octet_length(ssn) >= 34 AND get_byte(ssn, 0) = 1),
+    ADD CONSTRAINT strongroom_index_ssn_index CHECK (octet_length(ssn_index) = 16),
+    ADD CONSTRAINT strongroom_sealed_born CHECK (octet_length(born) = 38 AND get_byte(born, 0) = 1);
 CREATE INDEX patients_name_index_blind ON patients (tenant_id, name_index);
 ALTER TABLE patients ENABLE ROW LEVEL SECURITY;
 ALTER TABLE patients FORCE ROW LEVEL SECURITY;
