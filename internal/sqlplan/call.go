@@ -67,7 +67,7 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 			f.Args[0] = counted.node
 			e.typ, e.total = "int8", counted.total && f.AggFilter == nil && f.Over == nil
 			e = e.with(counted).with(p.callParts(f, in)...)
-			p.ownAggregate(e, f, in)
+			p.ownAggregate(e, f.Over, name, f.Location, in)
 			return e
 		}
 	}
@@ -91,7 +91,7 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	}
 	e = e.with(args...).with(p.callParts(f, in)...)
 	if facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered {
-		p.ownAggregate(e, f, in)
+		p.ownAggregate(e, f.Over, name, f.Location, in)
 	}
 	e.volatile = e.volatile || declared
 	if !known {
@@ -123,10 +123,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 
 // ownAggregate refuses an aggregate that reads rows of the queries around it alone, since it is theirs. The query that it stands
 // in is none with an aggregate then: it has as many rows as its FROM, and its HAVING is a condition on rows.
-func (p *planner) ownAggregate(e expr, f *pg.FuncCall, in ctx) {
-	if f.Over == nil && len(e.rels) > 0 && !e.rels.at(in.scope.level.depth) {
-		fields, _ := names(f.Funcname)
-		refuse("aggregate of a query around this one", fields[len(fields)-1], f.Location, "compute it in a subquery in FROM, or in WITH, and name its column here")
+func (p *planner) ownAggregate(e expr, over *pg.WindowDef, name string, position int32, in ctx) {
+	if over == nil && len(e.rels) > 0 && !e.rels.at(in.scope.level.depth) {
+		refuse("aggregate of a query around this one", name, position, "compute it in a subquery in FROM, or in WITH, and name its column here")
 	}
 }
 

@@ -95,6 +95,9 @@ func (p *planner) expression(n *pg.Node, in ctx) expr {
 	case *pg.Node_SetToDefault:
 		refuse("DEFAULT inside an expression", "DEFAULT", e.SetToDefault.Location, "write DEFAULT as a whole value")
 	}
+	if e := p.json(n, in); e != nil {
+		return *e
+	}
 	refuse("unsupported expression", kindOf(n), -1, "use another form; the documentation of package sqldb lists what is supported")
 	return expr{}
 }

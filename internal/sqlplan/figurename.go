@@ -68,5 +68,8 @@ func figureName(n *pg.Node) (string, int) {
 	case *pg.Node_SqlvalueFunction:
 		return strings.TrimSuffix(strings.ToLower(strings.TrimPrefix(e.SqlvalueFunction.Op.String(), "SVFOP_")), "_n"), 2
 	}
+	if name := jsonName(n); name != "" {
+		return name, 2
+	}
 	return "?column?", 0
 }

@@ -229,12 +229,20 @@ func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
 	}
 	r := &relation{behind: true}
 	for _, n := range rf.Functions {
-		items := n.GetList().GetItems() // the function and a list of columns, which only records need
+		items := n.GetList().GetItems() // the function and a list of columns, which records need
 		call := items[0].GetFuncCall()
 		if call == nil {
 			refuse("unsupported item in FROM", kindOf(items[0]), -1, "use tables, subqueries, functions and joins")
 		}
-		columns := f.rows(call, left)
+		definition := rf.Coldeflist
+		if len(items) > 1 && items[1].GetList() != nil {
+			definition = items[1].GetList().Items
+		}
+		if len(definition) == 0 && len(rf.Functions) == 1 {
+			rf.Coldeflist = p.populated(call)
+			definition = rf.Coldeflist
+		}
+		columns := f.rows(call, definition, left)
 		fields, _ := names(call.Funcname)
 		if r.name == "" {
 			r.name = fields[len(fields)-1]
@@ -244,7 +252,7 @@ func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
 		}
 		r.columns = append(r.columns, columns...)
 	}
-	r.scalar = len(r.columns) == 1 && !rf.Ordinality
+	r.scalar = len(r.columns) == 1 && !rf.Ordinality && len(rf.Coldeflist) == 0
 	if rf.Ordinality {
 		r.columns = append(r.columns, column{name: "ordinality", typ: "int8", total: true})
 	}
@@ -260,9 +268,12 @@ func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
 			r.columns[i].name = r.name
 		}
 	}
-	p.distinct(r.columns)
 	r.alias = p.unique(r.name)
 	rf.Alias = &pg.Alias{Aliasname: r.alias}
+	if len(rf.Coldeflist) > 0 { // which gives the names, of which PostgreSQL takes none twice
+		return r
+	}
+	p.distinct(r.columns)
 	for _, c := range r.columns {
 		rf.Alias.Colnames = append(rf.Alias.Colnames, str(cmp.Or(c.as, c.name)))
 	}
@@ -270,12 +281,12 @@ func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
 }
 
 // rows plans one function and returns its columns; one that has no name of its own gets the relation's.
-func (f *from) rows(call *pg.FuncCall, left fragment) []column {
+func (f *from) rows(call *pg.FuncCall, definition []*pg.Node, left fragment) []column {
 	p := f.p
 	fields, _ := names(call.Funcname)
 	in := ctx{scope: f.lateral(left), clause: clauseFrom}
 	several := len(call.Args) > 1 && (len(fields) == 1 && fields[0] == "unnest" || len(fields) == 2 && fields[0] == "pg_catalog" && fields[1] == "unnest")
-	if several {
+	if several && len(definition) == 0 {
 		// Several arrays are a syntax of their own, of which no other function comes in the way.
 		p.mark(call)
 		call.Funcname = strs("unnest")
@@ -292,6 +303,12 @@ func (f *from) rows(call *pg.FuncCall, left fragment) []column {
 	if facts.Kind == 0 {
 		p.declaredRows(e)
 	}
+	if facts.Definition != (len(definition) > 0) {
+		refuse("list of columns", fields[len(fields)-1], call.Location, "name columns and types after json_to_recordset and its like, such as AS r(id bigint, name text), and only there")
+	}
+	if facts.Definition {
+		return p.definition(definition)
+	}
 	if len(facts.Columns) == 0 {
 		return []column{{typ: e.typ, total: true}}
 	}
@@ -301,6 +318,16 @@ func (f *from) rows(call *pg.FuncCall, left fragment) []column {
 	}
 	if len(columns) == 1 {
 		columns[0].typ = e.typ
+	}
+	return columns
+}
+
+// definition returns the columns that a list of names and types says a record has.
+func (p *planner) definition(list []*pg.Node) []column {
+	columns := make([]column, len(list))
+	for i, n := range list {
+		def := n.GetColumnDef()
+		columns[i] = column{name: def.Colname, typ: p.typeOf(def.TypeName, p.typeName(def.TypeName)), total: true}
 	}
 	return columns
 }

@@ -69,4 +69,20 @@ var wideShapes = []shape{
 	{only: PostgreSQL, sql: "INSERT INTO visits (id, ward) SELECT id + 80, note FROM patients EXCEPT SELECT id + 80, ward FROM visits ORDER BY 1 LIMIT 3 RETURNING id"},
 	{only: PostgreSQL, sql: "SELECT id, age FROM patients ORDER BY age FETCH FIRST 2 ROWS WITH TIES"},
 	{only: PostgreSQL, sql: "SELECT (patients.created, patients.created) OVERLAPS (timestamptz '2024-01-01', timestamptz '2024-01-04'), int8range(id, id + 2) @> 3 FROM patients WHERE id >= 0"},
+
+	// Records from JSON, and SQL's own syntax for JSON.
+	{only: PostgreSQL, sql: `SELECT r.a, r.b FROM jsonb_to_recordset('[{"a": 1, "b": ["x"]}, {"a": 2}]') AS r(a bigint, b text[]) JOIN patients p ON p.id = r.a`},
+	{only: PostgreSQL, sql: `INSERT INTO visits (id, ward) SELECT x.id, x.ward FROM json_to_recordset('[{"id": 61, "ward": "w1"}, {"id": 62}]') AS x(id bigint, ward text)`},
+	{only: PostgreSQL, sql: `SELECT p.id, r.* FROM patients p, jsonb_to_record(jsonb_build_object('age', p.age, 'n', p.note)) AS r(age numeric(10, 2), n varchar(20))`},
+	{only: PostgreSQL, sql: `SELECT x.q, x.r, x.u FROM ROWS FROM (jsonb_to_recordset('[{"a": 1}]') AS (a int, b text), unnest(ARRAY[1, 2])) AS x(q, r, u)`},
+	{only: PostgreSQL, sql: `SELECT to_jsonb(r) FROM jsonb_to_recordset('[{"a": 1}]') AS r(a int)`},
+	{only: PostgreSQL, sql: `SELECT c.code, c.title FROM jsonb_populate_recordset(NULL::countries, '[{"code": "xx"}]') c`},
+	{only: PostgreSQL, sql: `SELECT o."Key", o."we""ird" FROM json_populate_record(NULL::public."Odd Table", '{"Key": 4}') AS o`},
+	{only: PostgreSQL, since: 17, sql: `SELECT JSON_OBJECT('a': id, 'n' VALUE note ABSENT ON NULL RETURNING text), JSON_ARRAY(id, note, age NULL ON NULL RETURNING text) FROM patients`},
+	{only: PostgreSQL, since: 17, sql: `SELECT ward, JSON_ARRAYAGG(id ORDER BY id RETURNING text), JSON_OBJECTAGG(id: cost RETURNING text), JSON_ARRAYAGG(cost ORDER BY id RETURNING text) FILTER (WHERE cost > $1) FROM visits GROUP BY ward`, args: args{age}},
+	{only: PostgreSQL, since: 17, sql: `SELECT id, JSON_ARRAY(SELECT v.id FROM visits v WHERE v.patient_id = p.id ORDER BY 1 RETURNING text) FROM patients p`},
+	{only: PostgreSQL, since: 17, sql: `SELECT JSON('{"a": 1}' WITH UNIQUE KEYS)::text, JSON_SCALAR(age)::text, JSON_SERIALIZE(to_json(note) RETURNING text), note IS JSON, note IS NOT JSON OBJECT FROM patients`},
+	{only: PostgreSQL, since: 17, sql: `SELECT id FROM patients WHERE JSON_EXISTS(jsonb_build_object('a', age), '$.a ? (@ > $n)' PASSING $1::int AS n)`, args: args{age}},
+	{only: PostgreSQL, since: 17, sql: `SELECT JSON_VALUE(jsonb_build_object('a', age), '$.a' RETURNING int DEFAULT id ON EMPTY ERROR ON ERROR), JSON_QUERY(jsonb_build_array(note), '$[*]' WITH WRAPPER)::text FROM patients`},
+	{only: PostgreSQL, since: 17, sql: `UPDATE visits SET ward = JSON_OBJECT('w': ward RETURNING text) WHERE JSON_VALUE(JSON_OBJECT('c': cost RETURNING jsonb), '$.c' RETURNING bigint) > $1`, args: args{age}},
 }

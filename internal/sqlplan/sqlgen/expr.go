@@ -10,6 +10,11 @@ func (g *gen) expr(k Kind, sc *scope, depth int) string {
 	if g.s.Failing && g.chance(1, 2) {
 		return g.failing(k, sc, depth-1)
 	}
+	if g.chance(1, 10) {
+		if sql := g.json(k, sc, depth); sql != "" {
+			return sql
+		}
+	}
 	sub := func() string { return g.expr(k, sc, depth-1) }
 	switch g.IntN(6) {
 	case 0:

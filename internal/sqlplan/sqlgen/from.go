@@ -206,7 +206,10 @@ func (g *gen) item(sc, around *scope) (rel, string) {
 func (g *gen) rows(sc *scope) (rel, string) {
 	r := rel{alias: g.fresh(g.taken(sc)), cols: []col{{name: "v", kind: Int}}}
 	as := Quote(r.alias) + ` ("v"`
-	switch g.IntN(4) {
+	switch g.IntN(5) {
+	case 4:
+		r.cols = append(r.cols, col{name: "w", kind: Text})
+		return r, fmt.Sprintf(`jsonb_to_recordset('[{"v": 1, "w": "a"}, {"v": 2}, {}]') AS %s bigint, "w" text)`, as)
 	case 0:
 		return r, fmt.Sprintf("generate_series(1, %d) AS %s)", g.IntN(3)+1, as)
 	case 1:

@@ -76,7 +76,11 @@ func (g *gen) aggregate(sc *scope) (string, Kind) {
 	if g.s.Lite {
 		total = Int
 	}
-	switch g.IntN(9) {
+	switch g.IntN(10) {
+	case 9:
+		if sql, _, ok := pick(func(c col) bool { return (c.kind == Int || c.kind == Text) && !c.sealed }); ok && !g.s.Lite && !g.s.Before17 {
+			return fmt.Sprintf("JSON_ARRAYAGG(%s ORDER BY %s RETURNING text)", sql, sql) + filter, Text
+		}
 	case 0:
 		if sql, _, ok := pick(func(c col) bool { return c.sealed }); ok {
 			return "count(" + sql + ")" + filter, Int
