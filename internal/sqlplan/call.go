@@ -39,6 +39,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	if !p.lite && slices.Contains(advisoryLocks, name) {
 		return p.advisoryLock(n, f, name, in)
 	}
+	if !p.lite && name == "nextval" {
+		return p.nextval(n, f)
+	}
 	facts, known := builtin.Function(p.engine, name, nil)
 	if !p.lite && name == "current_setting" && ownSetting(f.Args) {
 		facts, known = builtin.Facts{Kind: builtin.Scalar, Returns: "text"}, true
@@ -172,6 +175,8 @@ func (p *planner) refuseFunction(fields []string, position int32) {
 		hint = "a channel is shared by all tenants; send the message through a table of the tenant's, or on a connection that is not guarded"
 	case name == "current_setting":
 		hint = "name a setting of the application's own as a literal, such as 'app.region'"
+	case contains("currval lastval setval", name):
+		hint = "a pooled connection has other tenants' last numbers; read the column with RETURNING"
 	case name == "set_config":
 		hint = "make settings in the connection's parameters"
 	}

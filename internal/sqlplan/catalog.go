@@ -43,6 +43,8 @@ type Table struct {
 	UniqueKeys [][]string
 	// Constraints are the columns of primary keys and unique constraints by the constraint's name. PostgreSQL only.
 	Constraints map[string][]string
+	// Sequences are those that belong to a column of the table. PostgreSQL only.
+	Sequences []Sequence
 	// Cascades are the foreign keys with actions that refer to the table.
 	Cascades []Cascade
 }

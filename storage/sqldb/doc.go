@@ -41,7 +41,8 @@
 //
 // Expressions are columns, constants, parameters, function calls, CAST and ::, CASE, COALESCE, NULLIF, GREATEST and LEAST, ROW,
 // ARRAY, subscripts, COLLATE, subqueries (EXISTS, IN, ANY, ALL, scalar, ARRAY), AND, OR, NOT, IS NULL, IS TRUE and the
-// like, IS DISTINCT FROM, IN, BETWEEN, LIKE, ILIKE, OVERLAPS, AT TIME ZONE.
+// like, IS DISTINCT FROM, IN, BETWEEN, LIKE, ILIKE, OVERLAPS, AT TIME ZONE, and SQL's own syntax for JSON (JSON_OBJECT, JSON_ARRAY,
+// JSON_OBJECTAGG, JSON_ARRAYAGG, JSON, JSON_SCALAR, JSON_SERIALIZE, IS JSON, JSON_VALUE, JSON_QUERY, JSON_EXISTS) where the server has it.
 //
 // Operators, written without a schema, are
 //
@@ -56,7 +57,9 @@
 //
 // Functions are PostgreSQL's immutable and stable ones for these types that read no table, setting or file: text, numbers, times,
 // arrays, ranges, JSON, full text, aggregates and window functions; in FROM also generate_series, unnest and those that take JSON or
-// text apart; and what [Options].Functions names. On SQLite they are those that it has under the same name and meaning.
+// text apart, jsonb_to_recordset(…) AS r(id bigint, name text) and jsonb_populate_recordset(NULL::t, …) of a declared table t without
+// sealed columns among them; nextval of a declared table's own sequence, whose numbers all tenants draw, as they draw those of
+// identity columns; and what [Options].Functions names. On SQLite they are those that it has under the same name and meaning.
 //
 // # Indexes
 //

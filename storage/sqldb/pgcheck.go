@@ -27,7 +27,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		run  func() error
 	}{
 		{"the server", r.readServer}, {"tables", r.readTables}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
-		{"foreign keys", r.readForeignKeys}, {"cascades", r.readCascades}, {"enumerations", r.readEnums}, {"triggers", r.readTriggers},
+		{"foreign keys", r.readForeignKeys}, {"cascades", r.readCascades}, {"enumerations", r.readEnums}, {"sequences", r.readSequences}, {"triggers", r.readTriggers},
 		{"rules", r.readRules}, {"constraints", r.readMarks}, {"policies", r.readPolicies},
 	}
 	for _, step := range steps {
