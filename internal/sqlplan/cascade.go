@@ -7,6 +7,7 @@ func (p *planner) deleting(t *Table) {
 		return
 	}
 	p.deleted[t.Name] = true
+	p.fires(t)
 	for _, c := range t.Cascades {
 		p.act(c, c.OnDelete)
 	}
@@ -14,6 +15,7 @@ func (p *planner) deleting(t *Table) {
 
 // changing notes that columns of a table are changed, and what foreign keys that refer to them do.
 func (p *planner) changing(t *Table, columns map[string]bool) {
+	p.fires(t)
 	for _, c := range t.Cascades {
 		if p.changed[c.Table] {
 			continue
@@ -26,6 +28,37 @@ func (p *planner) changing(t *Table, columns map[string]bool) {
 			}
 		}
 	}
+}
+
+// fires notes what a table's triggers do to other tables when a row of it is written.
+func (p *planner) fires(t *Table) {
+	if p.fired[t.Name] {
+		return
+	}
+	p.fired[t.Name] = true
+	for _, trigger := range t.Triggers {
+		for _, name := range trigger.Writes {
+			if other := p.cat.Tables[name]; other != nil {
+				p.tables[other.Name] = true
+				p.writes = true
+				p.changing(other, allColumns(other))
+			}
+		}
+		for _, name := range trigger.Deletes {
+			if other := p.cat.Tables[name]; other != nil {
+				p.tables[other.Name] = true
+				p.deleting(other)
+			}
+		}
+	}
+}
+
+func allColumns(t *Table) map[string]bool {
+	all := map[string]bool{}
+	for _, column := range t.Columns {
+		all[column.Name] = true
+	}
+	return all
 }
 
 // act notes what a foreign key does to its table's rows.
@@ -41,9 +74,5 @@ func (p *planner) act(c Cascade, action Action) {
 	}
 	// Which columns are set is the foreign key's to say; others may refer to any of them.
 	p.writes = true
-	all := map[string]bool{}
-	for _, column := range child.Columns {
-		all[column.Name] = true
-	}
-	p.changing(child, all)
+	p.changing(child, allColumns(child))
 }

@@ -47,7 +47,12 @@ type Table struct {
 	Sequences []Sequence
 	// Cascades are the foreign keys with actions that refer to the table.
 	Cascades []Cascade
+	// Triggers are the table's triggers that change other tables.
+	Triggers []Trigger
 }
+
+// Trigger names the tables whose rows a trigger inserts or updates, and deletes, when a row of its table is written.
+type Trigger struct{ Writes, Deletes []string }
 
 // Cascade is a foreign key whose action deletes or changes rows of its table when a row of the table that it refers to is
 // deleted, or a column of its key changed.

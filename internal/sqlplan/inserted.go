@@ -20,6 +20,7 @@ type inserted struct {
 
 // insertTargets returns what a list of columns names.
 func (p *planner) insertTargets(t *Table, items []*pg.Node) *inserted {
+	p.fires(t)
 	into := &inserted{p: p, table: t, tenantAt: -1, named: map[string]bool{}}
 	for i, n := range items {
 		res := n.GetResTarget()

@@ -39,6 +39,7 @@ type planner struct {
 	tenants   []TenantValue
 	deleted   map[string]bool // tables of which rows are deleted
 	changed   map[string]bool // tables whose rows a foreign key changes
+	fired     map[string]bool // tables whose triggers were noted
 	locks     bool
 	writes    bool // something inserts or updates
 	deletes   bool
@@ -52,7 +53,7 @@ func newPlanner(ctx context.Context, cat *Catalog) *planner {
 	}
 	return &planner{
 		cat: cat, lite: cat.Dialect == SQLite, ctx: ctx, engine: engine,
-		suffixes: map[string]int{}, deleted: map[string]bool{}, changed: map[string]bool{}, types: map[int]builtin.Type{}, casts: map[int]string{},
+		suffixes: map[string]int{}, deleted: map[string]bool{}, changed: map[string]bool{}, fired: map[string]bool{}, types: map[int]builtin.Type{}, casts: map[int]string{},
 		paramIDs: map[paramKey]int32{}, callers: map[int]int32{},
 		tables: map[string]bool{}, columns: map[string]bool{}, sealed: map[string]bool{},
 		names: map[string]bool{"excluded": true}, marks: map[any]bool{},

@@ -115,6 +115,7 @@ func TestOpenChecksTheTables(t *testing.T) {
 		sqldb.PostgreSQL: {
 			{"folding key", `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (` + good + `secret bytea); CREATE UNIQUE INDEX k ON t (tenant_id COLLATE ci, id)`, "different ids may be equal"},
 			{"partition's key", `CREATE TABLE t (` + good + `secret bytea, PRIMARY KEY (tenant_id, id)) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9); CREATE UNIQUE INDEX ON t1 (id)`, "lacks the tenant column"},
+			{"undeclared trigger", `CREATE TABLE t (` + good + `secret bytea); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'begin return new; end'; CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()`, "the trigger g, which is not declared"},
 			{"partition's trigger", `CREATE TABLE t (` + good + `secret bytea) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'begin return new; end'; CREATE TRIGGER g BEFORE INSERT ON t1 FOR EACH ROW EXECUTE FUNCTION f()`, "owner's rights"},
 			{"child's rule", `CREATE TABLE t (` + good + `secret bytea); CREATE TABLE t1 () INHERITS (t); CREATE RULE r AS ON INSERT TO t1 DO ALSO DELETE FROM t1`, "rules"},
 			{"citext-like collation", `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (tenant_id text COLLATE ci NOT NULL, secret bytea)`, "nondeterministic"},

@@ -282,23 +282,6 @@ func (r *pgReader) readForeignKeys() error {
 		}, r.options.Schema, r.options.TenantColumn)
 }
 
-func (r *pgReader) readTriggers() error {
-	return r.each(family+`
-		SELECT DISTINCT f.declared, t.tgname, p.proname
-		FROM family f
-		JOIN pg_catalog.pg_trigger t ON t.tgrelid = f.oid
-		JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-		WHERE NOT t.tgisinternal AND p.prosecdef AND t.tgenabled <> 'D'`,
-		func(rows pgx.Rows) error {
-			var table, trigger, function string
-			if err := rows.Scan(&table, &trigger, &function); err != nil {
-				return err
-			}
-			r.problem(table, "", fmt.Sprintf("the trigger %s runs %s with its owner's rights, past row-level security", trigger, function), "ALTER FUNCTION "+function+" SECURITY INVOKER")
-			return nil
-		})
-}
-
 func (r *pgReader) readRules() error {
 	return r.each(family+`
 		SELECT DISTINCT f.declared FROM family f JOIN pg_catalog.pg_rewrite w ON w.ev_class = f.oid`,

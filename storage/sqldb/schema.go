@@ -30,6 +30,9 @@ type Table struct {
 	// Shared marks reference data without a tenant column, which every tenant reads and none writes through the
 	// guard. A shared table has no sealed columns.
 	Shared bool
+	// Triggers are the table's triggers by name. One that is not named here is a problem, and on SQLite, which has nothing that
+	// would scope what it does, any is.
+	Triggers map[string]Trigger
 }
 
 // Columns are sealed columns by name.
@@ -40,6 +43,10 @@ func (s Schema) clone() Schema {
 	c := make(Schema, len(s))
 	for name, t := range s {
 		t.Sealed = maps.Clone(t.Sealed)
+		t.Triggers = maps.Clone(t.Triggers)
+		for name, trigger := range t.Triggers {
+			t.Triggers[name] = trigger.clone()
+		}
 		c[name] = t
 	}
 	return c
@@ -59,6 +66,7 @@ func (s Schema) validate(opts *Options) error {
 		if table.Shared && len(table.Sealed) > 0 {
 			problems = append(problems, Problem{Table: name, What: "a shared table has sealed columns, but no tenant whose keys would seal them", Fix: "drop Shared or Sealed"})
 		}
+		problems = append(problems, s.validateTriggers(name)...)
 		used := map[string]string{opts.TenantColumn: "the tenant column"}
 		for _, column := range sortedKeys(table.Sealed) {
 			c := table.Sealed[column]
