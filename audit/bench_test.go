@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -116,7 +117,7 @@ func BenchmarkEncode(b *testing.B) {
 
 // BenchmarkVerify verifies a log of 100,000 events; BenchmarkVerifyPeer hashes the same bytes.
 func BenchmarkVerify(b *testing.B) {
-	dir, _ := benchLog(b)
+	dir := benchLog(b)
 	b.ResetTimer()
 	for range b.N {
 		if _, err := Verify(context.Background(), dir, nil); err != nil {
@@ -127,7 +128,7 @@ func BenchmarkVerify(b *testing.B) {
 }
 
 func BenchmarkVerifyPeer(b *testing.B) {
-	dir, _ := benchLog(b)
+	dir := benchLog(b)
 	b.ResetTimer()
 	for range b.N {
 		names, err := filepath.Glob(filepath.Join(dir, segmentsName, "*.jsonl"))
@@ -145,19 +146,53 @@ func BenchmarkVerifyPeer(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchEvents, "ns/event")
 }
 
+// BenchmarkOpen opens a log of -audit.events events, of 64 or 10,000 tenants, that was closed; BenchmarkOpenPeer opens it
+// without its state, which reads everything.
+func BenchmarkOpen(b *testing.B)     { benchOpen(b, false) }
+func BenchmarkOpenPeer(b *testing.B) { benchOpen(b, true) }
+
+var openEvents = flag.Int("audit.events", benchEvents, "events of the log that BenchmarkOpen opens")
+
+func benchOpen(b *testing.B, all bool) {
+	for _, tenants := range []int{64, 10_000} {
+		b.Run(strconv.Itoa(tenants), func(b *testing.B) {
+			dir := benchLogOf(b, *openEvents, tenants)
+			b.ResetTimer()
+			for range b.N {
+				b.StopTimer()
+				if all {
+					if err := os.Remove(filepath.Join(dir, stateName)); ignoreMissing(err) != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StartTimer()
+				l, err := OpenLog(dir, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				mustClose(b, l)
+				b.StartTimer()
+			}
+		})
+	}
+}
+
 const benchEvents = 100_000
 
-func benchLog(b *testing.B) (dir string, size int64) {
+func benchLog(b *testing.B) (dir string) { return benchLogOf(b, benchEvents, 64) }
+
+func benchLogOf(b *testing.B, events, tenants int) (dir string) {
 	dir = filepath.Join(b.TempDir(), "log")
 	l := mustOpen(b, dir, &Options{Durability: Written, CheckpointEvery: 100 * time.Millisecond})
 	var wg sync.WaitGroup
 	for g := range 64 {
 		e := benchEvent(b)
-		if err := e.Tenant.UnmarshalText(fmt.Appendf(nil, "tenant-%d", g)); err != nil {
-			b.Fatal(err)
-		}
 		wg.Go(func() {
-			for range benchEvents / 64 {
+			for i := range events / 64 {
+				if err := e.Tenant.UnmarshalText(fmt.Appendf(nil, "tenant-%d", (i*64+g)%tenants)); err != nil {
+					b.Error(err)
+				}
 				if err := l.Record(context.Background(), e); err != nil {
 					b.Error(err)
 				}
@@ -166,5 +201,5 @@ func benchLog(b *testing.B) (dir string, size int64) {
 	}
 	wg.Wait()
 	mustClose(b, l)
-	return dir, size
+	return dir
 }

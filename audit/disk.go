@@ -16,7 +16,8 @@ type disk struct {
 	fs  vfs.FS
 	dir string
 
-	first       int64 // index of the segment's first event
+	first       int64   // index of the segment's first event
+	segments    []int64 // those of all segments
 	lines       appender
 	leaves      appender
 	checkpoints appender
@@ -66,7 +67,7 @@ func (e *writeError) Unwrap() error { return e.err }
 // open opens the files of the segment that begins with event first, with the given sizes, for appending.
 func openDisk(fsys vfs.FS, dir string, first, lines, leaves, checkpoints int64, flag int) (*disk, error) {
 	d := &disk{
-		fs: fsys, dir: dir, first: first,
+		fs: fsys, dir: dir, first: first, segments: []int64{first},
 		lines:       appender{name: segmentPath(dir, first), size: lines},
 		leaves:      appender{name: leavesPath(dir, first), size: leaves},
 		checkpoints: appender{name: filepath.Join(dir, checkpointsName), size: checkpoints},
@@ -105,6 +106,7 @@ func (d *disk) roll(first int64) error {
 	}
 	old := []*appender{{f: d.lines.f}, {f: d.leaves.f}}
 	d.lines, d.leaves, d.first, d.rolling = lines, leaves, first, nil
+	d.segments = append(d.segments[:len(d.segments):len(d.segments)], first)
 	return errors.Join(old[0].close(), old[1].close())
 }
 

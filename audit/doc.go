@@ -78,6 +78,7 @@
 //	pseudonym.key              a Tink PRF keyset, 0600; locked as well while the log is open, in case LOCK is removed
 //	reserve                    space for a full disk
 //	checkpoints                C2SP signed notes, a blank line after each
+//	state                      what opening needs of the events under a checkpoint, signed; without it everything is read
 //	seg/<first index>.jsonl    events, one JSON line each; at most 64 MiB
 //	seg/<first index>.leaves   32 bytes an event: SHA-256 of a zero byte and the line without its newline
 //
@@ -108,6 +109,11 @@
 // position behind it follows that of the last line it seals.
 //
 // In audit.recovered, unmapped.unauthenticated is the range of events, first and count, that nothing authenticates.
+//
+// The file state is a C2SP signed note of three lines, "strongroom/audit-state/v1", the origin, and the length and SHA-256
+// (base64) of what follows the note and a blank line: the checkpoint, a blank line, a JSON object, and a line for each
+// tenant: the size of its tree, how much of it head leaves cover, the nodes of its frontier in base64, and its id. It is
+// written every 100,000 events (with many tenants, every four for each) and when the log is closed.
 //
 // A checkpoint has one extension line, "strongroom", its number from 1 and the SHA-256 of the note before, in base64;
 // for the first, of nothing.

@@ -17,8 +17,8 @@ import (
 
 // OpenLog opens the log in dir, or creates one where dir is missing or empty; opts may be nil. Close it when done.
 //
-// Opening reads and checks the whole log, which takes some 3 s for a million events: begin a new directory when that is
-// too long. Behind the end of a log that was closed nothing may stand. Of a log that was not closed, every batch behind
+// Opening reads and checks what was recorded since the log's state was last written, which is every 100,000 events and when
+// it is closed; [Verify] reads all. Behind the end of a log that was closed nothing may stand. Of a log that was not closed, every batch behind
 // the last checkpoint must authenticate itself; what a write cut short left behind them, which nobody was ever told was
 // recorded, is cut off, and an audit.recovered event says how much. Events of a log without such authentication, which
 // an earlier release or a signer that cannot have it left, are kept, and that event says for ever that nothing
@@ -77,11 +77,15 @@ func (l *Log) reopen(c config) error {
 	if err != nil {
 		return err
 	}
+	own, err := verifierList(c.Verifiers[len(c.Verifiers)-1:], c.Origin)
+	if err != nil {
+		return err
+	}
 	w, err := l.writer(c)
 	if err != nil {
 		return err
 	}
-	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: verifiers, chained: true,
+	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: verifiers, chained: true, fromState: own,
 		chain: func(nonce string) (*chain, error) { return openChain(w.signer, nonce) }}
 	if err := r.run(context.Background()); err != nil {
 		if errors.Is(err, ErrTampered) {
@@ -92,11 +96,13 @@ func (l *Log) reopen(c config) error {
 	if err := ensureReserve(fsys, l.dir, l.opts.ReserveBytes); err != nil {
 		return err
 	}
+	w.stated = r.stated
 	w.tree, w.last = r.tree, r.sealed
 	w.disk, err = openDisk(fsys, l.dir, r.tail.first, r.tail.size, r.sealedLeaves()*tlog.HashSize, r.cpEnd, os.O_CREATE)
 	if err != nil {
 		return fmt.Errorf("audit: cannot open the log in %s for writing: %w", l.dir, err)
 	}
+	w.disk.segments = r.segments
 	for _, t := range r.tenants {
 		t.assigned = t.tree.size
 		l.tenants[t.id] = t
@@ -222,9 +228,9 @@ func (w *writer) missingLeaves(r *replay) ([]byte, error) {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	defer f.Close()
-	lines := newLineReader(io.LimitReader(f, r.tail.size))
+	lines := newLineReader(io.NewSectionReader(f, r.tail.sealed, r.tail.size-r.tail.sealed))
 	var leaves []byte
-	for n := int64(0); ; n++ {
+	for {
 		line, err := lines.next()
 		if err == io.EOF {
 			return leaves, nil
@@ -232,10 +238,8 @@ func (w *writer) missingLeaves(r *replay) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("audit: reading %s: %w", w.disk.lines.name, err)
 		}
-		if n >= r.sealedLeaves() {
-			hash := w.hasher.leaf(line[:len(line)-1])
-			leaves = append(leaves, hash[:]...)
-		}
+		hash := w.hasher.leaf(line[:len(line)-1])
+		leaves = append(leaves, hash[:]...)
 	}
 }
 

@@ -74,8 +74,9 @@ type Options struct {
 	Signer   note.Signer
 	Verifier string
 
-	fs  vfs.FS
-	now func() time.Time
+	fs          vfs.FS
+	now         func() time.Time
+	stateEvents int64
 }
 
 // withDefaults returns a complete copy, or all that is wrong with o.
@@ -92,6 +93,7 @@ func (o *Options) withDefaults() (Options, error) {
 	set(&c.HeadEvery, 1024)
 	set(&c.HeadAfter, 10*time.Minute)
 	set(&c.Tenants, 1<<20)
+	set(&c.stateEvents, stateEvents)
 	if c.fs == nil {
 		c.fs = vfs.OS{}
 	}

@@ -39,6 +39,10 @@ type replay struct {
 	chained bool
 	// chain opens the chain of the session that ended in a crash; nil for those who have not the log's key.
 	chain func(nonce string) (*chain, error)
+	// fromState goes on from the log's state, where there is one that fits and is signed by this key; nil reads everything.
+	fromState note.Verifiers
+	resumed   *resumed
+	stated    int64 // the size of the tree under the state; 0 without
 
 	tree       frontier
 	tenants    map[string]*tenantState
@@ -111,18 +115,39 @@ func (r *replay) run(ctx context.Context) error {
 	}
 	r.required = size
 	r.checkpoints = newCheckpointReader(io.LimitReader(ctxReader{ctx, f}, info.Size()), r.origin)
+	if s := r.state(f); s != nil {
+		r.resume(s)
+		r.checkpoints = newCheckpointReader(ctxReader{ctx, io.NewSectionReader(f, s.Checkpoints, info.Size()-s.Checkpoints)}, r.origin)
+		r.checkpoints.last, r.checkpoints.end = s.checkpoint, s.Checkpoints
+	}
 	if err := r.advance(); err != nil {
 		return err
 	}
-	if r.next == nil {
+	if r.next == nil && r.resumed == nil {
 		return r.tampered(checkpointsName, -1, "the file has no whole checkpoint; a log has one from its beginning")
 	}
 	for i, first := range r.segments {
+		if r.resumed != nil && first < r.resumed.first {
+			continue
+		}
 		if err := r.segment(ctx, first, i == len(r.segments)-1); err != nil {
 			return err
 		}
 	}
 	return r.finish()
+}
+
+// state returns the log's state, or nil where there is none to go on from: then everything is read.
+func (r *replay) state(checkpoints io.ReaderAt) *state {
+	if r.fromState == nil {
+		return nil
+	}
+	s, err := readState(r.fs, r.dir, r.origin, r.fromState)
+	if err != nil || !s.fits(checkpoints, r.segments) {
+		return nil
+	}
+	r.stated = s.checkpoint.tree.N
+	return s
 }
 
 // finish checks what must have been reached by the end.

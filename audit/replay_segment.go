@@ -16,25 +16,31 @@ import (
 // segment reads one segment beside its leaves.
 func (r *replay) segment(ctx context.Context, first int64, last bool) (err error) {
 	name := r.rel(segmentPath(r.dir, first))
-	if first != r.tree.size {
+	from := resumed{first: first}
+	if r.resumed != nil && r.resumed.first == first {
+		from = *r.resumed
+	} else if first != r.tree.size {
 		return r.tampered(name, r.tree.size, "the segment begins with event %d: a segment before it is missing, was cut or has too much", first)
 	}
-	r.tail = tail{first: first, limit: r.tail.limit, leafLimit: r.tail.leafLimit}
+	r.tail = tail{first: first, size: from.lines, sealed: from.lines, limit: r.tail.limit, leafLimit: r.tail.leafLimit}
 	limit, leafLimit := int64(math.MaxInt64), int64(math.MaxInt64)
 	if last {
 		limit, leafLimit = r.tail.limit, r.tail.leafLimit
 	}
-	leaves, closeLeaves, err := r.openLeaves(first, leafLimit)
+	leaves, closeLeaves, err := r.openLeaves(first, from.leaves, leafLimit)
 	if err != nil {
 		return err
 	}
 	defer closeLeaves()
-	f, _, err := r.open(segmentPath(r.dir, first))
+	f, size, err := r.open(segmentPath(r.dir, first))
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	defer f.Close()
-	lines := newLineReader(io.LimitReader(&countingReader{r: f, replay: r}, limit))
+	if size = min(size, limit); size < from.lines {
+		return r.tampered(name, -1, "it has %d bytes, and %d are under a checkpoint: the log was cut", size, from.lines)
+	}
+	lines := newLineReader(&countingReader{r: io.NewSectionReader(f, from.lines, size-from.lines), replay: r})
 	for {
 		line, err := lines.next()
 		if err != nil && ctx.Err() != nil {
@@ -154,7 +160,7 @@ type leafReader struct {
 	buf     tlog.Hash
 }
 
-func (r *replay) openLeaves(first, limit int64) (*leafReader, func() error, error) {
+func (r *replay) openLeaves(first, skip, limit int64) (*leafReader, func() error, error) {
 	path := leavesPath(r.dir, first)
 	l := &leafReader{name: r.rel(path)}
 	f, size, err := r.open(path)
@@ -164,7 +170,11 @@ func (r *replay) openLeaves(first, limit int64) (*leafReader, func() error, erro
 	case err != nil:
 		return nil, nil, fmt.Errorf("audit: %w", err)
 	}
-	l.r = bufio.NewReaderSize(io.LimitReader(ctxReader{r.ctx, f}, min(size, limit)), 64<<10)
+	if size = min(size, limit); size < skip*tlog.HashSize {
+		return l, f.Close, nil // as one that is missing: a checkpoint seals more
+	}
+	l.read, l.hashes, l.matched = skip*tlog.HashSize, skip, skip
+	l.r = bufio.NewReaderSize(ctxReader{r.ctx, io.NewSectionReader(f, l.read, size-l.read)}, 64<<10)
 	return l, f.Close, nil
 }
 

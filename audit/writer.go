@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +34,10 @@ type writer struct {
 	open  []*tenantState // have had events since the last sweep
 	swept time.Time      // when all tenants with uncovered events last got a head leaf
 
+	stated int64          // the size of the tree under the newest state
+	saving sync.WaitGroup // for a state that is being written
+	busy   atomic.Bool
+
 	sync   *time.Timer // bounds how long a Written event is unsynced
 	failed bool
 }
@@ -41,6 +47,7 @@ func (w *writer) run() {
 	l := w.log
 	defer close(l.stopped)
 	defer func() { w.disk.close() }() // everything that matters has been synced
+	defer w.saving.Wait()             // its file is in the directory that Close releases
 	tick := time.NewTicker(l.opts.CheckpointEvery)
 	defer tick.Stop()
 	for !w.failed {
@@ -104,6 +111,9 @@ func (w *writer) maintain() {
 	if !w.failed {
 		w.check(w.seal(), nil)
 	}
+	if !w.failed {
+		w.saveState(false)
+	}
 }
 
 // shutdown brings everything to a proper end.
@@ -119,6 +129,9 @@ func (w *writer) shutdown() {
 		return
 	}
 	w.check(w.stop(Success, "closed"), nil)
+	if !w.failed {
+		w.saveState(true)
+	}
 }
 
 // stop ends the log: an audit.stopping event, under a checkpoint behind which nothing may stand.

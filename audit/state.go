@@ -1,0 +1,242 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// The file state has what an opening needs to know of the events under a checkpoint, so that it reads those behind it
+// alone: the frontiers of the log's tree and of each tenant's. It is written now and then, and when the log is closed. The
+// log's key signs it, so it is as good as having read the events once more; what was done to them since, [Verify] finds.
+// Without the file, or with one that is not as it was written or does not fit the log, an opening reads everything.
+//
+// It is a C2SP signed note, a blank line, the checkpoint, a blank line, a line of JSON, and a line for each tenant: the
+// size of its tree, how much of it head leaves cover, the tree's frontier in base64, and the id (none for the log itself).
+// The note's text is three lines, of which the third has the length and the SHA-256 of what follows the blank line:
+//
+//	strongroom/audit-state/v1
+//	<origin>
+//	<length> <hash, base64>
+//
+// Its second line is no number, so that no checkpoint reads like it.
+const (
+	stateName = "state"
+	stateText = "strongroom/audit-state/v1"
+	// stateEvents is how many events are recorded before the state is written anew, and closingEvents how many behind the
+	// last one are worth another when the log is closed. With many tenants it is four events for each: writing the state
+	// costs some 300 bytes to 1 KiB a tenant.
+	stateEvents   = 100_000
+	closingEvents = 1_000
+	maxStateNote  = 8 << 10
+)
+
+// state is what stands in the file beside the tenants.
+type state struct {
+	checkpoint checkpoint
+	tree       frontier
+	tenants    map[string]*tenantState
+	stateHead
+}
+
+type stateHead struct {
+	Tree        []byte  `json:"tree"`        // the frontier of the log's tree
+	Segments    []int64 `json:"segments"`    // the first index of each
+	Lines       int64   `json:"lines"`       // bytes of the last one under the checkpoint
+	Checkpoints int64   `json:"checkpoints"` // bytes of the checkpoints file, this one included
+	Closed      bool    `json:"closed"`      // the log was closed there
+	Chain       string  `json:"chain"`       // the nonce of the session's chain; "" for none
+	Position    int64   `json:"position"`    // of the next batch in it
+}
+
+// pack returns a frontier's nodes as bytes.
+func (f *frontier) pack() []byte {
+	b := make([]byte, 0, len(f.nodes)*tlog.HashSize)
+	for i := range f.nodes {
+		b = append(b, f.nodes[i][:]...)
+	}
+	return b
+}
+
+// unpack makes the frontier of a tree of that size, which has a node for each one bit of the size.
+func unpack(size int64, b []byte) (f frontier, ok bool) {
+	if size < 0 || len(b) != bits.OnesCount64(uint64(size))*tlog.HashSize {
+		return f, false
+	}
+	f.size, f.nodes = size, make([]tlog.Hash, len(b)/tlog.HashSize)
+	for i := range f.nodes {
+		copy(f.nodes[i][:], b[i*tlog.HashSize:])
+	}
+	return f, true
+}
+
+// encode returns the signed file.
+func (s *state) encode(signer note.Signer, tenants []*tenantState) ([]byte, error) {
+	s.Tree = s.tree.pack()
+	head, err := json.Marshal(s.stateHead)
+	if err != nil {
+		return nil, err
+	}
+	body := append(slices.Concat(s.checkpoint.note, []byte("\n"), head), '\n')
+	for _, t := range tenants {
+		body = strconv.AppendInt(body, t.tree.size, 10)
+		body = strconv.AppendInt(append(body, ' '), t.covered, 10)
+		body = base64.StdEncoding.AppendEncode(append(body, ' '), t.tree.pack())
+		body = append(append(append(body, ' '), t.id.String()...), '\n')
+	}
+	sum := sha256.Sum256(body)
+	msg, err := note.Sign(&note.Note{Text: stateNote(signer.Name(), int64(len(body)), sum[:])}, signer)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(msg, []byte("\n"), body), nil
+}
+
+func stateNote(origin string, length int64, sum []byte) string {
+	return fmt.Sprintf("%s\n%s\n%d %s\n", stateText, origin, length, base64.StdEncoding.EncodeToString(sum))
+}
+
+var errState = errors.New("it is not a state of this log")
+
+// readState reads the state. The error wraps [fs.ErrNotExist] where there is none.
+func readState(fsys vfs.FS, dir, origin string, verifiers note.Verifiers) (*state, error) {
+	f, err := fsys.OpenFile(filepath.Join(dir, stateName), os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	front := make([]byte, min(maxStateNote, info.Size()))
+	if _, err := io.ReadFull(io.NewSectionReader(f, 0, int64(len(front))), front); err != nil {
+		return nil, err
+	}
+	text := bytes.Index(front, []byte("\n\n")) // between the note's text and its signatures
+	if text < 0 {
+		return nil, errState
+	}
+	end := bytes.Index(front[text+2:], []byte("\n\n"))
+	if end < 0 {
+		return nil, errState
+	}
+	at := int64(text + 2 + end + 2)
+	n, err := note.Open(front[:at-1], verifiers)
+	if err != nil {
+		return nil, errors.Join(errState, err)
+	}
+	// Hashed before anything is made of it: nobody without the log's key decides how much memory it takes.
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, at, info.Size()-at)); err != nil {
+		return nil, err
+	}
+	if n.Text != stateNote(origin, info.Size()-at, sum.Sum(nil)) {
+		return nil, errState
+	}
+	again := sha256.New()
+	s, err := parseState(io.TeeReader(io.NewSectionReader(f, at, info.Size()-at), again), origin)
+	if err == nil && !equalSum(sum, again) {
+		err = errState
+	}
+	return s, err
+}
+
+func equalSum(a, b hash.Hash) bool { return bytes.Equal(a.Sum(nil), b.Sum(nil)) }
+
+func parseState(r io.Reader, origin string) (*state, error) {
+	lines := bufio.NewReaderSize(r, 64<<10)
+	s := &state{tenants: map[string]*tenantState{}}
+	var msg []byte
+	for range checkpointLines + 1 {
+		line, err := lines.ReadSlice('\n')
+		if err != nil {
+			return nil, errState
+		}
+		msg = append(msg, line...)
+	}
+	var err error
+	if s.checkpoint, err = parseCheckpoint(msg[:len(msg)-1], origin); err != nil || msg[len(msg)-1] != '\n' {
+		return nil, errState
+	}
+	head, err := lines.ReadBytes('\n')
+	if err != nil || json.Unmarshal(head, &s.stateHead) != nil {
+		return nil, errState
+	}
+	var ok bool
+	if s.tree, ok = unpack(s.checkpoint.tree.N, s.Tree); !ok || s.tree.root() != s.checkpoint.tree.Hash || len(s.Segments) == 0 {
+		return nil, errState
+	}
+	for {
+		line, err := lines.ReadString('\n')
+		if err == io.EOF && line == "" {
+			return s, nil
+		}
+		if err != nil || !s.tenant(strings.TrimSuffix(line, "\n")) {
+			return nil, errState
+		}
+	}
+}
+
+// tenant takes in one tenant's line.
+func (s *state) tenant(line string) bool {
+	parts := strings.Split(line, " ")
+	if len(parts) != 4 {
+		return false
+	}
+	size, err1 := strconv.ParseInt(parts[0], 10, 64)
+	covered, err2 := strconv.ParseInt(parts[1], 10, 64)
+	nodes, err3 := base64.StdEncoding.Strict().DecodeString(parts[2])
+	if errors.Join(err1, err2, err3) != nil || covered < 0 || covered > size {
+		return false
+	}
+	t := &tenantState{covered: covered}
+	var ok bool
+	if t.tree, ok = unpack(size, nodes); !ok {
+		return false
+	}
+	if id := parts[3]; id != "" {
+		var err error
+		if t.id, err = tenant.Parse(id); err != nil {
+			return false
+		}
+	}
+	if s.tenants[parts[3]] != nil {
+		return false
+	}
+	s.tenants[parts[3]] = t
+	return true
+}
+
+// fits tells whether the log is one that goes on from the state: its checkpoint stands where it says, and the segments
+// before are there.
+func (s *state) fits(checkpoints io.ReaderAt, segments []int64) bool {
+	n := len(s.checkpoint.note) + 1
+	stands := make([]byte, n)
+	if s.Checkpoints < int64(n) {
+		return false
+	}
+	if _, err := checkpoints.ReadAt(stands, s.Checkpoints-int64(n)); err != nil {
+		return false
+	}
+	return bytes.Equal(stands[:n-1], s.checkpoint.note) && stands[n-1] == '\n' &&
+		len(segments) >= len(s.Segments) && slices.Equal(segments[:len(s.Segments)], s.Segments)
+}

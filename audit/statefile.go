@@ -1,0 +1,79 @@
+package audit
+
+import (
+	"path/filepath"
+	"slices"
+
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+)
+
+// saveState writes the state under the newest checkpoint, if enough has been recorded since the last one. It signs on the
+// writer's goroutine, and writes beside it. A state that cannot be written is no failure of the log: opening reads more.
+func (w *writer) saveState(closed bool) {
+	l := w.log
+	l.mu.Lock()
+	every := max(l.opts.stateEvents, 4*int64(len(l.tenants)))
+	if closed {
+		every = min(every, closingEvents)
+	}
+	if w.tree.size-w.stated < every || w.last.tree.N != w.tree.size {
+		l.mu.Unlock()
+		return
+	}
+	tenants := make([]*tenantState, 0, len(l.tenants))
+	for _, t := range l.tenants {
+		tenants = append(tenants, t)
+	}
+	l.mu.Unlock()
+	if closed {
+		w.saving.Wait()
+	} else if !w.busy.CompareAndSwap(false, true) {
+		return // the disk is slower than the events
+	}
+	tenants = slices.DeleteFunc(tenants, func(t *tenantState) bool { return t.tree.size == 0 }) // nothing of theirs is written yet
+	s := &state{checkpoint: w.last, tree: w.tree, stateHead: stateHead{
+		Segments: w.disk.segments, Lines: w.disk.lines.size, Checkpoints: w.disk.checkpoints.size, Closed: closed,
+	}}
+	if w.chain != nil {
+		s.Chain, s.Position = w.chain.nonce, w.chain.position
+	}
+	content, err := s.encode(w.signer, tenants)
+	if err != nil {
+		w.busy.Store(false)
+		return
+	}
+	w.stated = w.tree.size
+	w.saving.Go(func() {
+		defer w.busy.Store(false)
+		writeState(l.opts.fs, l.dir, content)
+	})
+	if closed {
+		w.saving.Wait()
+	}
+}
+
+func writeState(fsys vfs.FS, dir string, content []byte) error {
+	if err := writeAtomic(fsys, filepath.Join(dir, stateName), content); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+// resume makes replay go on from a state.
+func (r *replay) resume(s *state) {
+	n := s.checkpoint.tree.N
+	first := s.Segments[len(s.Segments)-1]
+	r.tree, r.tenants = s.tree, s.tenants
+	r.sealed, r.requiredN = s.checkpoint, n
+	if r.nonce = s.Chain; s.Closed {
+		r.lastCode = CodeLogStopping
+	}
+	r.end = sealedEnd{r.lastCode, s.Chain, s.Position}
+	r.batches = batchReader{position: s.Position}
+	r.tail.first, r.tail.size, r.tail.sealed = first, s.Lines, s.Lines
+	r.resumed = &resumed{first: first, lines: s.Lines, leaves: n - first}
+}
+
+// resumed is where reading begins that goes on from a state: in the segment that begins with first, behind so many bytes
+// and leaf hashes.
+type resumed struct{ first, lines, leaves int64 }
