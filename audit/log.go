@@ -68,28 +68,11 @@ func newLog(dir string, opts Options) *Log {
 // the events of one do not keep those of another waiting, and where more wait than the disk takes, it is the tenant with
 // the most that is refused ([Log.Stats] counts).
 func (l *Log) Record(ctx context.Context, e *Event) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("audit: the event was not recorded: %w", err)
-	}
-	if k, ok := kindOf(e.Code); ok && k.class.uid == 1008 {
-		return fmt.Errorf("%w: only the log itself records %s", ErrUnavailable, e.Code)
-	}
-	timer := l.timers.Get().(*time.Timer)
-	timer.Reset(l.opts.Timeout)
-	defer func() {
-		timer.Stop()
-		l.timers.Put(timer)
-	}()
-	it := l.items.Get().(*item)
-	err := l.reserve(ctx, timer.C, e, it)
-	if err == nil {
-		err = l.write(it, e)
-	}
+	p, err := l.queue(ctx, e)
 	if err != nil {
-		l.release(it)
 		return err
 	}
-	return l.wait(ctx, timer.C, it)
+	return p.Wait(ctx)
 }
 
 // write hands an event to the writer. A Sealer that panics keeps no room reserved.

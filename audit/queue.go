@@ -249,28 +249,29 @@ func (q *queue) compact() bool {
 	return len(q.items) > 0
 }
 
-// wait waits until the event is as durable as the log promises. It then keeps the item's memory for others.
-func (l *Log) wait(ctx context.Context, timeout <-chan time.Time, it *item) error {
+// wait waits until the event is as durable as the log promises. It then keeps the item's memory for others. Known is false
+// where it is not decided yet.
+func (l *Log) wait(ctx context.Context, timeout <-chan time.Time, it *item) (known bool, err error) {
 	select {
 	case err := <-it.done:
 		l.release(it)
-		return err
+		return true, err
 	case <-ctx.Done():
 	case <-timeout:
 	}
 	select {
 	case err := <-it.done: // it came true at the same moment
 		l.release(it)
-		return err
+		return true, err
 	default: // the writer has the item still
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("audit: the caller gave up before the event was known to be on the disk; it may get there yet: %w", err)
+		return false, fmt.Errorf("audit: the caller gave up before the event was known to be on the disk; it may get there yet: %w", err)
 	}
 	l.mu.Lock()
 	l.stats.TimedOut++
 	l.mu.Unlock()
-	return fmt.Errorf("%w: the disk that holds %s did not confirm the event within %v; it may get there yet", ErrUnavailable, l.dir, l.opts.Timeout)
+	return false, fmt.Errorf("%w: the disk that holds %s did not confirm the event within %v; it may get there yet", ErrUnavailable, l.dir, l.opts.Timeout)
 }
 
 // release keeps an item that nobody else holds for later events.

@@ -56,34 +56,65 @@ type Pass struct {
 	access      tenant.Access
 	keys        *keys.Tenant
 	correlation string
+	queue       audit.Queuer  // set where the operation does not wait for its events, see Begin
+	intent      audit.Pending // nil once it is recorded
+	outcome     audit.Pending // nil before Leave
 }
 
 // Enter admits op or refuses it, in this order: the access in ctx, the tenant's state, the authorizer, the tenant's
 // keys, and the intent in the audit log. A refusal before the log is recorded as a denial, and stays a refusal
 // whatever the log does. An intent that cannot be recorded refuses the operation with [audit.ErrUnavailable].
 func (g *Gate) Enter(ctx context.Context, op *Op) (*Pass, error) {
-	access, err := tenant.FromContext(ctx)
+	p, e, err := g.open(ctx, op)
 	if err != nil {
-		return nil, g.deny(ctx, access, op, err)
+		return nil, err
 	}
-	if err := g.admit(ctx, access, op); err != nil {
-		return nil, g.deny(ctx, access, op, err)
-	}
-	opened, err := g.ring.Tenant(ctx, access.Tenant)
-	if err != nil {
-		return nil, g.deny(ctx, access, op, err)
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
-	}
-	p := &Pass{gate: g, op: *op, access: access, keys: opened, correlation: id.String()}
-	e := p.event(audit.Intent, audit.Success)
-	e.Rows, e.Bytes = -1, -1
 	if err := g.log.Record(ctx, e); err != nil {
 		return nil, unavailable(err)
 	}
 	return p, nil
+}
+
+// Begin admits op as Enter does, and does not wait for its intent to be recorded where the log can queue it: the caller
+// may ask the store meanwhile, but must release nothing that the store says, and make nothing permanent, before
+// [Pass.Wait] returns nil. Nor does [Pass.Leave] wait for the outcome then; [Pass.Settle] does.
+func (g *Gate) Begin(ctx context.Context, op *Op) (*Pass, error) {
+	q, ok := g.log.(audit.Queuer)
+	if !ok {
+		return g.Enter(ctx, op)
+	}
+	p, e, err := g.open(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	p.queue = q
+	if p.intent, err = q.Queue(ctx, e); err != nil {
+		return nil, unavailable(err)
+	}
+	return p, nil
+}
+
+// open does what Enter does short of recording the intent, which it returns.
+func (g *Gate) open(ctx context.Context, op *Op) (*Pass, *audit.Event, error) {
+	access, err := tenant.FromContext(ctx)
+	if err != nil {
+		return nil, nil, g.deny(ctx, access, op, err)
+	}
+	if err := g.admit(ctx, access, op); err != nil {
+		return nil, nil, g.deny(ctx, access, op, err)
+	}
+	opened, err := g.ring.Tenant(ctx, access.Tenant)
+	if err != nil {
+		return nil, nil, g.deny(ctx, access, op, err)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
+	}
+	p := &Pass{gate: g, op: *op, access: access, keys: opened, correlation: id.String()}
+	e := p.event(audit.Intent, audit.Success)
+	e.Rows, e.Bytes = -1, -1
+	return p, e, nil
 }
 
 // Check does what Enter does short of opening keys and recording an intent: it tells whether the access in ctx may

@@ -39,12 +39,42 @@ func (r Result) describe(e *audit.Event) {
 	}
 }
 
+// Wait returns nil once the intent is recorded. Where ctx ended first, it may be called again; after any other error the
+// operation is not admitted.
+func (p *Pass) Wait(ctx context.Context) error {
+	if p.intent == nil {
+		return nil
+	}
+	if err := p.intent.Wait(ctx); err != nil {
+		return unavailable(err)
+	}
+	p.intent = nil
+	return nil
+}
+
+// Settle returns nil once the intent is recorded, and the outcome if the operation has left.
+func (p *Pass) Settle(ctx context.Context) error {
+	if err := p.Wait(ctx); err != nil || p.outcome == nil {
+		return err
+	}
+	if err := p.outcome.Wait(ctx); err != nil {
+		return unavailable(err)
+	}
+	p.outcome = nil
+	return nil
+}
+
 // Leave records how the operation went. It does not end when ctx does: an access that happened is recorded although
 // its caller has gone. Call it once.
-func (p *Pass) Leave(ctx context.Context, r Result) error {
+func (p *Pass) Leave(ctx context.Context, r Result) (err error) {
 	e := p.event(audit.Outcome, audit.Success)
 	r.describe(e)
-	if err := p.gate.log.Record(context.WithoutCancel(ctx), e); err != nil {
+	if ctx = context.WithoutCancel(ctx); p.queue != nil {
+		p.outcome, err = p.queue.Queue(ctx, e)
+	} else {
+		err = p.gate.log.Record(ctx, e)
+	}
+	if err != nil {
 		return fmt.Errorf("the operation took place but its outcome could not be recorded: %w", unavailable(err))
 	}
 	return nil

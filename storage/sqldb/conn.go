@@ -46,6 +46,10 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err != nil {
 		return nil, c.failed(ctx, a, err)
 	}
+	if err := c.admitted(ctx, a); err != nil {
+		c.abandon(a, cur)
+		return nil, err
+	}
 	r, err := newRows(ctx, c, a, cur)
 	if err != nil {
 		c.abandon(a, cur)
@@ -97,6 +101,11 @@ func (c *conn) run(ctx context.Context, a *access) (int64, error) {
 	n, err := c.exec(ctx, a)
 	if err != nil {
 		return 0, c.failed(ctx, a, err)
+	}
+	if !a.inTx || !a.writes() { // what a statement of a transaction writes, COMMIT waits for
+		if err := c.admitted(ctx, a); err != nil {
+			return 0, err
+		}
 	}
 	return n, a.pass.Leave(ctx, gate.Result{Rows: a.recorded(n), Bytes: -1})
 }
@@ -179,7 +188,7 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 		}
 		return &access{plan: plan, id: acc.Tenant}, nil
 	}
-	pass, err := c.db.gate.Enter(ctx, c.db.op(plan, c.tx))
+	pass, err := c.pass(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +208,36 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 	return a, nil
 }
 
+// pass passes the gate. A read, and a statement of a transaction, is sent while its intent is on its way to the trail: what
+// waits for it is what the database answers, and COMMIT. A write by itself waits, for the database makes it permanent.
+func (c *conn) pass(ctx context.Context, plan *sqlplan.Plan) (*gate.Pass, error) {
+	op := c.db.op(plan, c.tx)
+	if c.tx == nil && plan.Verb != sqlplan.Read {
+		return c.db.gate.Enter(ctx, op)
+	}
+	pass, err := c.db.gate.Begin(ctx, op)
+	if err == nil && c.tx != nil {
+		err = c.tx.owes(ctx, pass)
+	}
+	return pass, err
+}
+
+// admitted waits until the statement's intent is in the trail. Where it does not get there, nothing of what the database
+// said is to be released.
+func (c *conn) admitted(ctx context.Context, a *access) error {
+	err := a.pass.Wait(ctx)
+	if err == nil {
+		return nil
+	}
+	if c.tx != nil {
+		c.tx.lacks(ctx, err)
+	}
+	if lerr := a.pass.Leave(ctx, a.result(-1, err)); lerr != nil {
+		return errors.Join(err, lerr)
+	}
+	return err
+}
+
 // checkTx refuses another tenant's statement in a transaction.
 func (c *conn) checkTx(ctx context.Context) error {
 	if c.tx == nil {
@@ -214,7 +253,7 @@ func (c *conn) checkTx(ctx context.Context) error {
 	if c.tx.unknown {
 		return errTxUnknown
 	}
-	return nil
+	return c.tx.unrecorded
 }
 
 // refuse records a refusal made before the gate.
@@ -229,6 +268,11 @@ func (c *conn) refuse(ctx context.Context, why error) error {
 func (c *conn) failed(ctx context.Context, a *access, why error) error {
 	if a.sent && (a.done || unanswered(why)) {
 		c.doubt(a)
+	}
+	if a.sent {
+		if err := c.admitted(ctx, a); err != nil {
+			return err // and nothing of what the database said
+		}
 	}
 	r := a.result(-1, why)
 	if err := a.pass.Leave(ctx, r); err != nil {

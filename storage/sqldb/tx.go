@@ -23,6 +23,44 @@ type transaction struct {
 	wrote bool
 	// unknown tells that it is not known what a statement did: the transaction is not committed any more.
 	unknown bool
+	// unsettled are the statements whose events may not be in the trail yet, and unrecorded says why one's cannot be: then
+	// the transaction is not committed.
+	unsettled  []*gate.Pass
+	unrecorded error
+}
+
+// maxUnsettled bounds what a transaction keeps of its statements. Those in the first half of them are long in the trail.
+const maxUnsettled = 128
+
+// owes takes a statement in for whose events COMMIT waits.
+func (t *transaction) owes(ctx context.Context, pass *gate.Pass) error {
+	if len(t.unsettled) >= maxUnsettled {
+		if err := t.settle(ctx, maxUnsettled/2); err != nil {
+			return err
+		}
+	}
+	t.unsettled = append(t.unsettled, pass)
+	return nil
+}
+
+// lacks notes that an event is not in the trail, unless who waited for it gave up: then COMMIT waits for it once more.
+func (t *transaction) lacks(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		t.unrecorded = err
+	}
+	return err
+}
+
+// settle waits until the events of the oldest n statements are in the trail.
+func (t *transaction) settle(ctx context.Context, n int) error {
+	for len(t.unsettled) > 0 && n > 0 {
+		if err := t.unsettled[0].Settle(ctx); err != nil {
+			return t.lacks(ctx, err)
+		}
+		t.unsettled = t.unsettled[1:]
+		n--
+	}
+	return nil
 }
 
 // BeginTx implements driver.ConnBeginTx.
@@ -60,6 +98,9 @@ func (t *transaction) Commit() error {
 			return errors.Join(err, t.Rollback())
 		}
 	}
+	if t.unrecorded == nil {
+		t.settle(t.ctx, len(t.unsettled))
+	}
 	if err := t.mustNotCommit(); err != nil {
 		t.conn.tx = nil
 		err = errors.Join(err, t.conn.session.rollback(context.WithoutCancel(t.ctx)))
@@ -78,6 +119,9 @@ func (t *transaction) Commit() error {
 func (t *transaction) mustNotCommit() error {
 	if t.unknown {
 		return fmt.Errorf("%w (%w)", errCommitRolledBack, errTxUnknown)
+	}
+	if t.unrecorded != nil {
+		return fmt.Errorf("%w (%w)", errCommitRolledBack, t.unrecorded)
 	}
 	return t.ctx.Err()
 }
