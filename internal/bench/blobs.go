@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/cipher"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
+	"os"
+	"path/filepath"
 
 	"filippo.io/age"
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -53,7 +56,9 @@ func blobRows() []Row {
 		add("blob.write.4k", smallObject, (*blobBench).write, (*blobBench).peerWrite)
 		add("blob.read.4k", smallObject, (*blobBench).read, (*blobBench).peerRead)
 	}
-	return rows
+	return append(rows, Row{"blob.read.4k.durable", raw + ", no trail", func() (*Pair, error) {
+		return durableBlobs(newPlainSealer, smallObject, (*blobBench).read, (*blobBench).peerRead)
+	}})
 }
 
 // sealer is an alternative: what an application would put between itself and its bucket.
@@ -77,6 +82,29 @@ type noRecorder struct{}
 func (noRecorder) Record(context.Context, *audit.Event) error { return nil }
 
 func blobPair(newPeer func() (sealer, error), size int, ours, theirs func(*blobBench) func(n int) error) (*Pair, error) {
+	return recordedBlobs(noRecorder{}, newPeer, size, ours, theirs)
+}
+
+// durableBlobs records ours in a log on the disk.
+func durableBlobs(newPeer func() (sealer, error), size int, ours, theirs func(*blobBench) func(n int) error) (*Pair, error) {
+	dir, err := os.MkdirTemp("", "strongroom-bench-")
+	if err != nil {
+		return nil, err
+	}
+	log, err := audit.OpenLog(filepath.Join(dir, "log"), nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := recordedBlobs(log, newPeer, size, ours, theirs)
+	if err != nil {
+		return nil, errors.Join(err, log.Close(), os.RemoveAll(dir))
+	}
+	cleanup := p.Cleanup
+	p.Cleanup = func() { cleanup(); log.Close(); os.RemoveAll(dir) }
+	return p, nil
+}
+
+func recordedBlobs(log audit.Recorder, newPeer func() (sealer, error), size int, ours, theirs func(*blobBench) func(n int) error) (*Pair, error) {
 	f, err := newFixture(1)
 	if err != nil {
 		return nil, err
@@ -93,7 +121,7 @@ func blobPair(newPeer func() (sealer, error), size int, ours, theirs func(*blobB
 	if b.peer, err = newPeer(); err != nil {
 		return nil, err
 	}
-	b.ours, err = blobs.Wrap(blob.NewBucket(blobstore.New()), storage.Guard{Keys: ring, Audit: noRecorder{}}, &blobs.Options{Label: "bench"})
+	b.ours, err = blobs.Wrap(blob.NewBucket(blobstore.New()), storage.Guard{Keys: ring, Audit: log}, &blobs.Options{Label: "bench"})
 	if err != nil {
 		return nil, err
 	}

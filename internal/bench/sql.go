@@ -42,6 +42,9 @@ func sqlRows(end *ending) []Row {
 	written, durable := point, point
 	written.goroutines, durable.goroutines = 16, 16
 	written.log, durable.log = &audit.Options{Durability: audit.Written}, &audit.Options{}
+	alone, five := durable, durable
+	alone.goroutines, five.committed = 1, "UPDATE visits SET cost = cost + 1 WHERE id = $1"
+	five.peerCommitted = "UPDATE visits SET cost = cost + 1 WHERE tenant_id = $1 AND id = $2"
 	return []Row{
 		row("sql.point.plain", byHand, postgres, point),
 		row("sql.point.sealed", inClear, postgres, sealedPoint),
@@ -56,7 +59,9 @@ func sqlRows(end *ending) []Row {
 		row("sql.page.50.sealed", inClear, postgres, sealedPage),
 		row("sql.page.50.full", noRLS, postgres, behindRLS(sealedPage)),
 		row("sql.point.written.16", byHand+", no trail", postgres, written),
+		row("sql.point.durable.1", byHand+", no trail", postgres, alone),
 		row("sql.point.durable.16", byHand+", no trail", postgres, durable),
+		row("sql.tx5.durable.16", byHand+", no trail", postgres, five),
 		row("sql.insert.1", byHand, postgres, insertion(1)),
 		row("sql.insert.1.sealed", inClear, postgres, sealedInsertion(1)),
 		row("sql.insert.1.full", noRLS, postgres, behindRLS(sealedInsertion(1))),
@@ -89,7 +94,9 @@ type shape struct {
 	anyTenant  bool           // a tenant chosen at random each time, or the first one always
 	bySession  bool           // the alternative's tenant is its session's, and no argument
 	rolledBack bool           // each time in a transaction of its own that is rolled back
-	unseen     *atomic.Int64  // counts texts that nobody sent before; nil: the text is the same each time
+	// Writes: each time two of the statement and three of these are a transaction that is committed.
+	committed, peerCommitted string
+	unseen                   *atomic.Int64 // counts texts that nobody sent before; nil: the text is the same each time
 }
 
 func anyID() []any { return []any{mrand.IntN(sqlRowsPer)} }
@@ -221,11 +228,19 @@ func (b *sqlBench) pair(s shape) (*Pair, error) {
 		}
 		return 0
 	}
-	ours := func() error { return s.run(b.ctxs[who()], db, s.ours, s.args()) }
+	ours := func() error {
+		if s.committed != "" {
+			return s.five(b.ctxs[who()], db, s.ours, s.committed, s.args())
+		}
+		return s.run(b.ctxs[who()], db, s.ours, s.args())
+	}
 	peer := func() error {
 		args := s.args()
 		if !s.bySession {
 			args = append([]any{b.keys.ids[who()].String()}, args...)
+		}
+		if s.committed != "" {
+			return s.five(context.Background(), b.raw, s.peer, s.peerCommitted, args)
 		}
 		return s.run(context.Background(), b.raw, s.peer, args)
 	}
@@ -252,6 +267,14 @@ func (s *shape) run(ctx context.Context, db *sql.DB, query string, args []any) e
 		_, err := db.ExecContext(ctx, query, args...)
 		return err
 	}
+	return s.fetch(ctx, db, query, args)
+}
+
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func (s *shape) fetch(ctx context.Context, db querier, query string, args []any) error {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
@@ -273,6 +296,27 @@ func (s *shape) run(ctx context.Context, db *sql.DB, query string, args []any) e
 		return fmt.Errorf("no row was found by %q", query)
 	}
 	return rows.Err()
+}
+
+// five runs a transaction of five statements: a read, three writes, a read.
+func (s *shape) five(ctx context.Context, db *sql.DB, read, write string, args []any) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for i, query := range []string{read, write, write, write, read} {
+		switch i {
+		case 0, 4:
+			err = s.fetch(ctx, tx, query, args)
+		default:
+			_, err = tx.ExecContext(ctx, query, args...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }
 
 // tryOut runs a write that must find rows, and leaves them as they were.

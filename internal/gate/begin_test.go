@@ -46,12 +46,9 @@ func TestBeginAdmitsAndWaitSaysWhen(t *testing.T) {
 	if err := pass.Leave(given, gate.Result{Rows: 1, Bytes: -1}); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
-	if err := pass.Settle(given); !errors.Is(err, context.Canceled) {
-		t.Errorf("Settle: %v", err)
-	}
 	for range 2 {
-		if err := pass.Settle(request(alpha)); err != nil {
-			t.Errorf("Settle: %v", err)
+		if err := pass.Wait(request(alpha)); err != nil {
+			t.Errorf("Wait: %v", err)
 		}
 	}
 	// What cannot be queued is not admitted, and a refusal is recorded before it is told.
@@ -72,7 +69,7 @@ func TestBeginWithoutAQueue(t *testing.T) {
 	if err != nil || len(rec.events) != 1 {
 		t.Fatal(rec.events, err)
 	}
-	if err := errors.Join(pass.Wait(request(alpha)), pass.Leave(request(alpha), gate.Result{}), pass.Settle(request(alpha))); err != nil || len(rec.events) != 2 {
+	if err := errors.Join(pass.Wait(request(alpha)), pass.Leave(request(alpha), gate.Result{})); err != nil || len(rec.events) != 2 {
 		t.Error(rec.events, err)
 	}
 	rec.fail = errors.New("disk gone")

@@ -58,7 +58,6 @@ type Pass struct {
 	correlation string
 	queue       audit.Queuer  // set where the operation does not wait for its events, see Begin
 	intent      audit.Pending // nil once it is recorded
-	outcome     audit.Pending // nil before Leave
 }
 
 // Enter admits op or refuses it, in this order: the access in ctx, the tenant's state, the authorizer, the tenant's
@@ -77,7 +76,7 @@ func (g *Gate) Enter(ctx context.Context, op *Op) (*Pass, error) {
 
 // Begin admits op as Enter does, and does not wait for its intent to be recorded where the log can queue it: the caller
 // may ask the store meanwhile, but must release nothing that the store says, and make nothing permanent, before
-// [Pass.Wait] returns nil. Nor does [Pass.Leave] wait for the outcome then; [Pass.Settle] does.
+// [Pass.Wait] returns nil. Nor does [Pass.Leave] wait for the outcome then.
 func (g *Gate) Begin(ctx context.Context, op *Op) (*Pass, error) {
 	q, ok := g.log.(audit.Queuer)
 	if !ok {

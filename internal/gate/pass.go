@@ -52,25 +52,14 @@ func (p *Pass) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Settle returns nil once the intent is recorded, and the outcome if the operation has left.
-func (p *Pass) Settle(ctx context.Context) error {
-	if err := p.Wait(ctx); err != nil || p.outcome == nil {
-		return err
-	}
-	if err := p.outcome.Wait(ctx); err != nil {
-		return unavailable(err)
-	}
-	p.outcome = nil
-	return nil
-}
-
 // Leave records how the operation went. It does not end when ctx does: an access that happened is recorded although
-// its caller has gone. Call it once.
+// its caller has gone. Call it once. For a pass of [Gate.Begin] it does not wait until the outcome is recorded: a loss of
+// power may lose it.
 func (p *Pass) Leave(ctx context.Context, r Result) (err error) {
 	e := p.event(audit.Outcome, audit.Success)
 	r.describe(e)
 	if ctx = context.WithoutCancel(ctx); p.queue != nil {
-		p.outcome, err = p.queue.Queue(ctx, e)
+		_, err = p.queue.Queue(ctx, e)
 	} else {
 		err = p.gate.log.Record(ctx, e)
 	}

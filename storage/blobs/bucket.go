@@ -46,7 +46,12 @@ func (b *bucket) enter(ctx context.Context, code audit.Code, verb tenant.Verb, k
 }
 
 func (b *bucket) enterOp(ctx context.Context, op *gate.Op) (*gate.Pass, string, error) {
-	pass, err := b.gate.Enter(ctx, op)
+	return b.admit(ctx, op, b.gate.Enter)
+}
+
+// admit passes the gate by one of its methods.
+func (b *bucket) admit(ctx context.Context, op *gate.Op, enter func(context.Context, *gate.Op) (*gate.Pass, error)) (*gate.Pass, string, error) {
+	pass, err := enter(ctx, op)
 	if err != nil {
 		return nil, "", err
 	}

@@ -16,11 +16,18 @@ import (
 
 // NewRangeReader implements driver.Bucket.
 func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length int64, opts *driver.ReaderOptions) (driver.Reader, error) {
-	pass, name, err := b.enter(ctx, audit.CodeBlobRead, tenant.Read, key)
+	// The store is asked while the intent is on its way to the trail. What it says is released when that is there.
+	pass, name, err := b.admit(ctx, b.op(audit.CodeBlobRead, tenant.Read, key), b.gate.Begin)
 	if err != nil {
 		return nil, err
 	}
 	o, err := b.open(ctx, pass.Keys(), key, name, offset, length)
+	if unrecorded := pass.Wait(ctx); unrecorded != nil {
+		if err == nil {
+			o.close()
+		}
+		return nil, b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: 0, Err: unrecorded})
+	}
 	if err == nil {
 		if err = hook(opts.BeforeRead); err != nil {
 			err = errors.Join(err, o.close())

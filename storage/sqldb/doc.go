@@ -4,7 +4,10 @@
 // table it names yields the tenant's rows alone; only the rewritten text is sent, and a statement that cannot be proven
 // safe is refused with a [*RefusedError]. Columns that the [Schema] declares as sealed are encrypted on the way in and
 // opened on the way out with the tenant's own keys; a searchable one can be compared for equality through a blind
-// index. On PostgreSQL row-level security is the second layer. Nothing is sent before the access is in the audit trail.
+// index. On PostgreSQL row-level security is the second layer. Nothing that the database answers is
+// released, and no write becomes permanent, before the access is in the audit trail: a read, and a statement of a transaction, is
+// sent while its event is on the way there, its rows and COMMIT wait for it, and a statement that writes by itself is sent after
+// it. Of a statement that writes in a transaction the number of rows is told at once.
 //
 // # What to expect
 //

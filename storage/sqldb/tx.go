@@ -23,7 +23,7 @@ type transaction struct {
 	wrote bool
 	// unknown tells that it is not known what a statement did: the transaction is not committed any more.
 	unknown bool
-	// unsettled are the statements whose events may not be in the trail yet, and unrecorded says why one's cannot be: then
+	// unsettled are the statements whose intents may not be in the trail yet, and unrecorded says why one's cannot be: then
 	// the transaction is not committed.
 	unsettled  []*gate.Pass
 	unrecorded error
@@ -32,7 +32,7 @@ type transaction struct {
 // maxUnsettled bounds what a transaction keeps of its statements. Those in the first half of them are long in the trail.
 const maxUnsettled = 128
 
-// owes takes a statement in for whose events COMMIT waits.
+// owes takes a statement in for whose intent COMMIT waits.
 func (t *transaction) owes(ctx context.Context, pass *gate.Pass) error {
 	if len(t.unsettled) >= maxUnsettled {
 		if err := t.settle(ctx, maxUnsettled/2); err != nil {
@@ -51,10 +51,10 @@ func (t *transaction) lacks(ctx context.Context, err error) error {
 	return err
 }
 
-// settle waits until the events of the oldest n statements are in the trail.
+// settle waits until the intents of the oldest n statements are in the trail.
 func (t *transaction) settle(ctx context.Context, n int) error {
 	for len(t.unsettled) > 0 && n > 0 {
-		if err := t.unsettled[0].Settle(ctx); err != nil {
+		if err := t.unsettled[0].Wait(ctx); err != nil {
 			return t.lacks(ctx, err)
 		}
 		t.unsettled = t.unsettled[1:]
