@@ -189,8 +189,8 @@ func (r *Keyring) change(ctx context.Context, code audit.Code, id tenant.ID, rea
 	if err := r.usable(ctx, id); err != nil {
 		return err
 	}
-	if len(reason) > maxReasonLength {
-		return fmt.Errorf("keys: the reason has %d bytes, over the limit of %d", len(reason), maxReasonLength)
+	if err := checkReason(reason); err != nil {
+		return err
 	}
 	ictx := ctx
 	if code == audit.CodeKeySuspend {
