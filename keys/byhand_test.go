@@ -30,6 +30,7 @@ type byHand struct {
 	version  uint32
 	purposes []string
 	keysets  [][]byte
+	seals    map[uint32]uint64
 }
 
 // scan reads big-endian fields.
@@ -51,7 +52,7 @@ func component(s string) string {
 	return string(binary.BigEndian.AppendUint32(nil, uint32(len(s)))) + s
 }
 
-// readByHand returns the record, which must be of version 2.
+// readByHand returns the record, which must be of version 2, or 4 with what keys may have sealed behind the keysets.
 func readByHand(data []byte) (r byHand, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -59,12 +60,20 @@ func readByHand(data []byte) (r byHand, err error) {
 		}
 	}()
 	s := scan{data}
-	if string(s.take(4)) != "SRK\x02" || string(s.component()) != idA.String() || string(s.component()) != "main" {
+	magic := string(s.take(4))
+	if magic != "SRK\x02" && magic != "SRK\x04" || string(s.component()) != idA.String() || string(s.component()) != "main" {
 		return r, errors.New("not the tenant's record")
 	}
 	r.state, r.version, r.wrapped = s.take(1)[0], s.number(), s.component()
 	for range s.number() {
 		r.purposes, r.keysets = append(r.purposes, string(s.component())), append(r.keysets, s.component())
+	}
+	if magic == "SRK\x04" {
+		r.seals = map[uint32]uint64{}
+		for range s.number() {
+			key := s.number()
+			r.seals[key] = binary.BigEndian.Uint64(s.take(8))
+		}
 	}
 	if len(s.b) > 0 {
 		return r, errors.New("something follows the record")

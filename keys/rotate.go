@@ -40,18 +40,21 @@ func (r *Keyring) Rotate(ctx context.Context, id tenant.ID, p Purpose, reason st
 	if err := t.intend(ctx); err != nil {
 		return err
 	}
-	t.keyVersion, err = r.rotate(ctx, id, string(p))
+	t.keyVersion, err = r.rotate(ctx, id, string(p), 0)
 	return t.outcome(ctx, err)
 }
 
-// rotate returns the id of the key that seals now.
-func (r *Keyring) rotate(ctx context.Context, id tenant.ID, purpose string) (uint32, error) {
+// rotate returns the id of the key that seals now. If only is not 0 it does nothing unless that key seals.
+func (r *Keyring) rotate(ctx context.Context, id tenant.ID, purpose string, only uint32) (uint32, error) {
 	var staged uint32
 	err := r.rekey(ctx, id, purpose, func(m *keyset.Manager, h *keyset.Handle) (changed bool, err error) {
+		if primary, err := h.Primary(); err != nil || only != 0 && primary.KeyID() != only {
+			return false, err
+		}
 		staged, changed, err = stage(m, h, purpose)
 		return changed, err
 	})
-	if err != nil {
+	if err != nil || staged == 0 {
 		return 0, err
 	}
 	// From now on every process that asks the store has the key. Those that asked before hand out what they got then for

@@ -141,7 +141,7 @@ func class(err error) string {
 		text string
 	}{
 		{ErrNotProvisioned, "not provisioned"}, {ErrSuspended, "suspended"}, {ErrShredded, "shredded"},
-		{ErrIntegrity, "key material not this tenant's"}, {ErrConflict, "changed by somebody else"},
+		{ErrIntegrity, "key material not this tenant's"}, {ErrExhausted, "keys used up"}, {ErrConflict, "changed by somebody else"},
 		{context.Canceled, "cancelled"}, {context.DeadlineExceeded, "deadline exceeded"}, {ErrUnavailable, "keys unavailable"},
 	} {
 		if errors.Is(err, c.is) {
