@@ -47,13 +47,5 @@ func (r *Keyring) addNames(ctx context.Context, rec *envelope.Record) (bool, err
 	if err := bind(root, rec, handles); err != nil {
 		return false, err
 	}
-	// What cannot be opened again must never be stored.
-	sealer, err := openSealer(root, rec)
-	if err == nil {
-		err = new(Tenant).open(root, rec, sealer)
-	}
-	if err != nil {
-		return false, fmt.Errorf("keys: the completed keys of tenant %s do not open; nothing was stored: %w", rec.Tenant, err)
-	}
-	return true, nil
+	return true, opens(root, rec)
 }

@@ -19,8 +19,13 @@
 //     and by the associated data of each purpose keyset. A record or a wrapped root that is put in another tenant's
 //     place is refused with [ErrIntegrity].
 //   - Whoever can write to the store can deny service, and can undo a suspension by restoring an earlier record:
-//     restrict writing to it. They cannot open anything with it, and cannot take a keyset out of a record, put one in or
-//     exchange one: each is bound to the list of all.
+//     restrict writing to it. They cannot open anything with it, and cannot take a keyset out of a record or put one in:
+//     each is bound to the list of all. They can put back the tenant's own keyset from before a rotation: what was sealed
+//     since does not open then.
+//   - A data key seals no more than is counted of it in the record, and is rotated long before it has sealed 2^32 values
+//     ([Options.RotateAfterSeals]). So a process that seals writes to the store, now and then. Whoever can write there can
+//     lower the count: after a record was put back from a backup, rotate.
+//   - A new key opens in every process before it seals in any ([Keyring.Rotate]).
 //
 // Keys in memory are not hidden from code in the same process, and Go cannot promise to erase them.
 package keys

@@ -231,3 +231,25 @@ func (r *Keyring) ClearKeyset(ctx context.Context, id tenant.ID, purpose string)
 	err = insecurecleartextkeyset.Write(h, keyset.NewJSONWriter(&out))
 	return out.Bytes(), err
 }
+
+// SetSeals sets how often the tenant's data key may have sealed, in the record.
+func (r *Keyring) SetSeals(ctx context.Context, id tenant.ID, key uint32, seals uint64) error {
+	stored, err := r.store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	rec, err := envelope.ParseRecord(stored.Data)
+	if err != nil {
+		return err
+	}
+	rec.Counts = []envelope.Count{{Key: key, Seals: seals}}
+	_, err = r.store.Put(ctx, id, envelope.AppendRecord(nil, rec), stored.Version)
+	return err
+}
+
+// AwaitRotation returns when the tenant's data key is not being rotated by itself.
+func (r *Keyring) AwaitRotation(id tenant.ID) {
+	for busy := true; busy; time.Sleep(time.Millisecond) {
+		_, busy = r.rotating.Load(id)
+	}
+}

@@ -17,6 +17,9 @@ var (
 	ErrShredded = errors.New("keys: the tenant's keys were shredded")
 	// ErrUnavailable means that the KEK provider or the store could not be reached in time. It may be retried.
 	ErrUnavailable = errors.New("keys: the key service is unavailable; retry later")
+	// ErrExhausted means that a key has sealed as many values as it safely may, and nothing could rotate it in time:
+	// [Keyring.Rotate] does. What is sealed still opens.
+	ErrExhausted = errors.New("keys: the key has sealed as much as it may")
 	// ErrConflict means that a store's record changed since it was read.
 	ErrConflict = errors.New("keys: the stored record was changed by somebody else")
 	// ErrNotFound means that a store has no record, or a KEK provider no key, for the tenant.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -69,6 +70,11 @@ type Options struct {
 	// themselves, tenants to be opened for the first time another, and tenants whose last call had no answer share a
 	// quarter. Default 32.
 	MaxKEKCalls int
+	// RotateAfterSeals is how many values one data key may seal, in all processes together, before the keyring rotates it
+	// by itself (see [Keyring.Rotate]), and at most 2^31. At 2^32, the limit of NIST SP 800-38D for the random
+	// initialization vectors of AES-GCM, it seals no more ([ErrExhausted]). The count is in the tenant's record: a
+	// process reserves seals in the store before it uses them. Default 2^31.
+	RotateAfterSeals int64
 	// MaxStoreReads bounds the reads of records in flight, which are shared out likewise. Default 64.
 	MaxStoreReads int
 
@@ -90,6 +96,8 @@ type Keyring struct {
 	workers *workers
 	reads   *turns // of store reads for lookups
 	calls   *turns // of KEK calls for opening tenants
+
+	rotating sync.Map // tenant.ID of those whose data key is being rotated by itself
 
 	base   context.Context // of flights, which outlive the callers that begin them
 	cancel context.CancelFunc
@@ -167,6 +175,12 @@ func (o *Options) complete(kek KEK, store Store) error {
 	count("CacheSize", &o.CacheSize, 10_000)
 	count("MaxKEKCalls", &o.MaxKEKCalls, 32)
 	count("MaxStoreReads", &o.MaxStoreReads, 64)
+	if o.RotateAfterSeals == 0 {
+		o.RotateAfterSeals = maxSeals / 2
+	}
+	if o.RotateAfterSeals < 0 || o.RotateAfterSeals > maxSeals/2 {
+		problem("Options.RotateAfterSeals must be 1 to %d; leave it zero for that", maxSeals/2)
+	}
 	if o.WhenUnavailable != FailNow && o.WhenUnavailable != ServeStale {
 		problem("Options.WhenUnavailable is %d; use FailNow or ServeStale", o.WhenUnavailable)
 	}

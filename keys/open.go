@@ -81,6 +81,7 @@ func (r *Keyring) unwrap(ctx context.Context, k *Tenant, rec *envelope.Record) (
 	if err := k.open(root, rec, sealer); err != nil {
 		return opened{}, err
 	}
+	k.data.budget = r.newBudget(rec.Tenant, k.dataID)
 	return opened{sealer, k}, nil
 }
 
@@ -113,6 +114,9 @@ func (r *Keyring) landOpen(t *talk, f *flight, into *entry, rec *envelope.Record
 			r.start(r.open(t, answer{}))
 		}
 	case err == nil:
+		if before := e.keys.Load(); before != nil && o.keys != nil && before.dataID == o.keys.dataID {
+			o.keys.data.budget = before.data.budget
+		}
 		into.show(o, f.question.at)
 		if into != e {
 			into.confirmed.Store(e.confirmed.Load())

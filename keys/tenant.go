@@ -16,7 +16,7 @@ import (
 // Tenant is one tenant's opened keys. It is immutable, safe for concurrent use, and stays usable while it is held,
 // whatever becomes of the tenant: hold it for one operation, not longer.
 type Tenant struct {
-	data     tink.AEAD // first: see entry
+	data     sealing // first: see entry
 	id       tenant.ID
 	dataID   uint32
 	index    *prf.Set
@@ -33,7 +33,7 @@ func (t *Tenant) open(root tink.AEAD, rec *envelope.Record, sealer *auditSealer)
 	if err != nil {
 		return err
 	}
-	if t.data, err = newAEAD(data); err != nil {
+	if t.data.AEAD, err = newAEAD(data); err != nil {
 		return integrity(rec, purposeData, err)
 	}
 	primary, err := data.Primary()
@@ -76,8 +76,9 @@ func integrity(rec *envelope.Record, purpose string, err error) error {
 func (t *Tenant) ID() tenant.ID { return t.id }
 
 // Data is the AEAD of sealed columns and of objects' attributes: AES256-GCM with Tink's output prefix. It seals with
-// the primary key and opens with every enabled one.
-func (t *Tenant) Data() tink.AEAD { return t.data }
+// the primary key and opens with every enabled one. Each seal is counted ([Options.RotateAfterSeals]); the first, and then
+// one in many, may wait for the store, and fail with what [Keyring.Tenant] does or [ErrExhausted].
+func (t *Tenant) Data() tink.AEAD { return &t.data }
 
 // DataKeyID is the id of the key that Data seals with. It stands in bytes 1 to 4 of each ciphertext.
 func (t *Tenant) DataKeyID() uint32 { return t.dataID }

@@ -25,16 +25,46 @@ type trail struct {
 	correlation string
 	keyVersion  uint32
 	reason      string
+	about       string // what of the keys; in the details, before the reason
+}
+
+// begin checks what every operation with a reason needs, and prepares its events.
+func (r *Keyring) begin(ctx context.Context, code audit.Code, id tenant.ID, reason string) (*trail, error) {
+	if err := r.usable(ctx, id); err != nil {
+		return nil, err
+	}
+	if err := checkReason(reason); err != nil {
+		return nil, err
+	}
+	return r.trail(code, id, r.quickSealer(ctx, id), reason)
+}
+
+func checkReason(reason string) error {
+	if len(reason) > maxReasonLength {
+		return fmt.Errorf("keys: the reason has %d bytes, over the limit of %d", len(reason), maxReasonLength)
+	}
+	return nil
 }
 
 // intend records that an operation is about to happen.
 func (r *Keyring) intend(ctx context.Context, code audit.Code, id tenant.ID, sealer *auditSealer, reason string) (*trail, error) {
+	t, err := r.trail(code, id, sealer, reason)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.intend(ctx)
+}
+
+func (t *trail) intend(ctx context.Context) error {
+	return t.ring.record(ctx, t.event(ctx, audit.Intent, audit.Success))
+}
+
+func (r *Keyring) trail(code audit.Code, id tenant.ID, sealer *auditSealer, reason string) (*trail, error) {
 	correlation, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
 	}
-	t := &trail{ring: r, code: code, id: id, sealer: sealer, correlation: correlation.String(), reason: reason}
-	return t, r.record(ctx, t.event(ctx, audit.Intent, audit.Success))
+	return &trail{ring: r, code: code, id: id, sealer: sealer, correlation: correlation.String(), reason: reason}, nil
 }
 
 // outcome records how the operation went and returns err, joined with the recorder's own.
@@ -53,8 +83,14 @@ func (t *trail) outcome(ctx context.Context, err error) error {
 func (t *trail) event(ctx context.Context, phase audit.Phase, status audit.Status) *audit.Event {
 	e := t.ring.event(ctx, t.code, t.id, t.sealer)
 	e.Phase, e.Status, e.Correlation, e.KeyVersion = phase, status, t.correlation, t.keyVersion
+	if t.reason != "" || t.about != "" {
+		e.Details = map[string]string{}
+	}
 	if t.reason != "" {
-		e.Details = map[string]string{"reason": t.reason}
+		e.Details["reason"] = t.reason
+	}
+	if t.about != "" {
+		e.Details["rotated"] = t.about
 	}
 	return e
 }
@@ -105,7 +141,7 @@ func class(err error) string {
 		text string
 	}{
 		{ErrNotProvisioned, "not provisioned"}, {ErrSuspended, "suspended"}, {ErrShredded, "shredded"},
-		{ErrIntegrity, "key material not this tenant's"}, {ErrConflict, "changed by somebody else"},
+		{ErrIntegrity, "key material not this tenant's"}, {ErrExhausted, "keys used up"}, {ErrConflict, "changed by somebody else"},
 		{context.Canceled, "cancelled"}, {context.DeadlineExceeded, "deadline exceeded"}, {ErrUnavailable, "keys unavailable"},
 	} {
 		if errors.Is(err, c.is) {

@@ -39,6 +39,12 @@ func FuzzParseRecord(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	counted, err := envelope.ParseRecord(n.Record)
+	if err != nil {
+		f.Fatal(err)
+	}
+	counted.Add(7, 1024)
+	f.Add(envelope.AppendRecord(nil, counted))
 	f.Add([]byte(n.Record))
 	for _, b := range v.Malformed["record"] {
 		f.Add([]byte(b))

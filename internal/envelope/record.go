@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -33,11 +34,17 @@ const (
 	Bound Format = 2
 )
 
+// counted is added to the version of a record that has counts.
+const counted = 2
+
 // MaxRecordSize is the longest record, in bytes.
 const MaxRecordSize = 64<<10 - 1
 
-// maxKeysets bounds what a record may make a reader allocate.
-const maxKeysets = 32
+// maxKeysets and MaxCounts bound what a record may make a reader allocate.
+const (
+	maxKeysets = 32
+	MaxCounts  = 64
+)
 
 // Record is what a keyring keeps in its store for one tenant. Nothing in it is secret; all but State is
 // authenticated by the ciphertexts it holds.
@@ -49,6 +56,34 @@ type Record struct {
 	RootVersion uint32   // 0 when shredded
 	WrappedRoot []byte   // what the KEK returned; empty when shredded
 	Keysets     []Keyset // by ascending purpose; empty when shredded
+	Counts      []Count  // by ascending key; empty when shredded
+}
+
+// Count is how often a key may have sealed: what processes have reserved of it. It is not authenticated.
+type Count struct {
+	Key   uint32
+	Seals uint64 // above 0
+}
+
+// Add adds to a key's count, which it returns.
+func (r *Record) Add(key uint32, seals uint64) (sum uint64) {
+	i, ok := slices.BinarySearchFunc(r.Counts, key, func(c Count, key uint32) int { return cmp.Compare(c.Key, key) })
+	r.Counts = slices.Clone(r.Counts) // other copies of the record keep theirs
+	if !ok {
+		r.Counts = slices.Insert(r.Counts, i, Count{Key: key})
+	}
+	r.Counts[i].Seals += seals
+	return r.Counts[i].Seals
+}
+
+// Seals returns a key's count.
+func (r *Record) Seals(key uint32) uint64 {
+	for _, c := range r.Counts {
+		if c.Key == key {
+			return c.Seals
+		}
+	}
+	return 0
 }
 
 // Keyset is one purpose's Tink EncryptedKeyset (binary serialization) under the root keyset, with [Record.KeysetAD].
@@ -69,9 +104,14 @@ func (r *Record) KeysetAD(dst []byte, purpose string) []byte {
 }
 
 // AppendRecord appends the record: "SRK", the version, the tenant, the keyring's label, the state, the root's version,
-// the wrapped root, the number of keysets as a big-endian uint32, and for each its purpose and bytes.
+// the wrapped root, the number of keysets as a big-endian uint32, and for each its purpose and bytes. If there are counts
+// the version is higher by two, and their number and each one's key and count follow.
 func AppendRecord(dst []byte, r *Record) []byte {
-	dst = append(append(dst, recordMagic...), byte(r.Format))
+	version := byte(r.Format)
+	if len(r.Counts) > 0 {
+		version += counted
+	}
+	dst = append(append(dst, recordMagic...), version)
 	dst = component(component(dst, r.Tenant.String()), r.Keyring)
 	dst = append(dst, byte(r.State))
 	dst = binary.BigEndian.AppendUint32(dst, r.RootVersion)
@@ -79,6 +119,12 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Keysets)))
 	for _, k := range r.Keysets {
 		dst = component(component(dst, k.Purpose), string(k.Encrypted))
+	}
+	if len(r.Counts) > 0 {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Counts)))
+	}
+	for _, c := range r.Counts {
+		dst = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, c.Key), c.Seals)
 	}
 	return dst
 }
@@ -91,8 +137,12 @@ func ParseRecord(b []byte) (*Record, error) {
 	}
 	r := newReader(b)
 	magic, format := string(r.take(len(recordMagic))), Format(r.byte())
+	hasCounts := format > Bound
+	if hasCounts {
+		format -= counted
+	}
 	if magic != recordMagic || format != Separate && format != Bound {
-		return nil, fmt.Errorf("%w: not a key record of version %d or %d", ErrMalformed, Separate, Bound)
+		return nil, fmt.Errorf("%w: not a key record of version %d to %d", ErrMalformed, Separate, Bound+counted)
 	}
 	id, err := tenant.Parse(string(r.component()))
 	rec := &Record{Format: format, Tenant: id, Keyring: string(r.component()), State: State(r.byte()), RootVersion: r.uint32(), WrappedRoot: r.component()}
@@ -107,10 +157,29 @@ func ParseRecord(b []byte) (*Record, error) {
 			return nil, fmt.Errorf("%w: a key record whose keysets are not in ascending order", ErrMalformed)
 		}
 	}
+	if hasCounts && !rec.readCounts(r) {
+		return nil, fmt.Errorf("%w: a key record whose counts are cut short or not in ascending order", ErrMalformed)
+	}
 	if !r.done() || !rec.consistent() {
 		return nil, fmt.Errorf("%w: a key record that is cut short, too long or contradicts itself", ErrMalformed)
 	}
 	return rec, nil
+}
+
+func (r *Record) readCounts(from *reader) bool {
+	n := from.uint32()
+	if !from.ok || n == 0 || n > MaxCounts {
+		return false
+	}
+	r.Counts = make([]Count, n)
+	for i := range r.Counts {
+		c := Count{from.uint32(), from.uint64()}
+		if c.Seals == 0 || i > 0 && r.Counts[i-1].Key >= c.Key {
+			return false
+		}
+		r.Counts[i] = c
+	}
+	return from.ok
 }
 
 func (r *Record) consistent() bool {
@@ -118,7 +187,7 @@ func (r *Record) consistent() bool {
 	case StateActive, StateSuspended:
 		return r.RootVersion > 0 && len(r.WrappedRoot) > 0 && len(r.Keysets) > 0
 	case StateShredded:
-		return r.RootVersion == 0 && len(r.WrappedRoot) == 0 && len(r.Keysets) == 0
+		return r.RootVersion == 0 && len(r.WrappedRoot) == 0 && len(r.Keysets) == 0 && len(r.Counts) == 0
 	default:
 		return false
 	}

@@ -1,0 +1,58 @@
+package envelope_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/strongroom-go/strongroom/internal/envelope"
+)
+
+func TestCountsOfARecord(t *testing.T) {
+	v, _ := load(t)
+	plain, err := envelope.ParseRecord(v.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := *plain
+	for _, x := range []struct {
+		key  uint32
+		n    uint64
+		want uint64
+	}{{7, 5, 5}, {3, 1 << 40, 1 << 40}, {9, 1, 1}, {7, 6, 11}} {
+		if got := rec.Add(x.key, x.n); got != x.want || rec.Seals(x.key) != x.want {
+			t.Errorf("%d, %d: %d", x.key, x.n, got)
+		}
+	}
+	if len(plain.Counts) != 0 || rec.Seals(8) != 0 {
+		t.Error("a count that nobody made")
+	}
+	b := envelope.AppendRecord(nil, &rec)
+	if b[3] != v.Record[3]+2 || !bytes.Equal(b[4:len(v.Record)], v.Record[4:]) {
+		t.Error("the counts change more than the version and the end")
+	}
+	got, err := envelope.ParseRecord(b)
+	if err != nil || got.Format != plain.Format || !slices.Equal(got.Counts, []envelope.Count{{Key: 3, Seals: 1 << 40}, {Key: 7, Seals: 11}, {Key: 9, Seals: 1}}) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	end := len(v.Record)
+	for name, bad := range map[string]func(b []byte) []byte{
+		"cut short":        func(b []byte) []byte { return b[:len(b)-1] },
+		"too long":         func(b []byte) []byte { return append(b, 0) },
+		"no counts":        func(b []byte) []byte { return append(b[:end], 0, 0, 0, 0) },
+		"too many":         func(b []byte) []byte { b[end+2] = 1; return b },
+		"not in order":     func(b []byte) []byte { b[end+4] = 1; return b },
+		"one of nothing":   func(b []byte) []byte { clear(b[len(b)-8:]); return b },
+		"the other format": func(b []byte) []byte { b[3] -= 2; return b },
+		"no such version":  func(b []byte) []byte { b[3] = 5; return b },
+	} {
+		if _, err := envelope.ParseRecord(bad(bytes.Clone(b))); !errors.Is(err, envelope.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	rec.State, rec.RootVersion, rec.WrappedRoot, rec.Keysets = envelope.StateShredded, 0, nil, nil
+	if _, err := envelope.ParseRecord(envelope.AppendRecord(nil, &rec)); !errors.Is(err, envelope.ErrMalformed) {
+		t.Errorf("a shredded record that counts: %v", err)
+	}
+}

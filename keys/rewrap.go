@@ -1,0 +1,66 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// RotateKEK makes a new version of the tenant's KEK, and wraps the tenant's root keyset with it. Nothing that the tenant
+// has sealed is touched, and every process opens the tenant anew, by one KEK call. After a crash, or an error, repeat
+// it, or call [Keyring.Rewrap] if only that is missing: in between, older versions unwrap. A suspended tenant's KEK
+// can be rotated. Reason is as in [Keyring.Suspend]. Nothing is rotated that cannot be recorded.
+func (r *Keyring) RotateKEK(ctx context.Context, id tenant.ID, reason string) error {
+	return r.onKEK(ctx, id, "kek", reason, func() error {
+		// Not of a tenant that is shredded, or has no record.
+		if err := r.swap(ctx, id, func(*envelope.Record) (bool, error) { return false, nil }); err != nil {
+			return err
+		}
+		if err := r.kek.Rotate(ctx, id); err != nil {
+			return fmt.Errorf("keys: rotate the KEK of tenant %s: %w", id, err)
+		}
+		return r.rewrap(ctx, id)
+	})
+}
+
+// Rewrap wraps the tenant's root keyset with the newest version of its KEK, however that came to be. Otherwise it is as
+// [Keyring.RotateKEK].
+func (r *Keyring) Rewrap(ctx context.Context, id tenant.ID, reason string) error {
+	return r.onKEK(ctx, id, "root", reason, func() error { return r.rewrap(ctx, id) })
+}
+
+func (r *Keyring) onKEK(ctx context.Context, id tenant.ID, about, reason string, do func() error) error {
+	t, err := r.begin(ctx, audit.CodeKeyRotate, id, reason)
+	if err != nil {
+		return err
+	}
+	t.about = about
+	if err := t.intend(ctx); err != nil {
+		return err
+	}
+	return t.outcome(ctx, do())
+}
+
+func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
+	return r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+		before := rec.WrappedRoot
+		wrapped, err := r.kek.Rewrap(ctx, id, before)
+		if err != nil {
+			return false, fmt.Errorf("keys: rewrap the root keyset of tenant %s: %w", id, err)
+		}
+		if bytes.Equal(wrapped, before) {
+			return false, nil
+		}
+		// What cannot be opened again must never be stored, nor what is not this tenant's.
+		rec.WrappedRoot = wrapped
+		root, err := r.unwrapRoot(ctx, rec)
+		if err != nil {
+			return false, err
+		}
+		return true, opens(root, rec)
+	})
+}
