@@ -326,15 +326,17 @@ func (g *gen) merge(t *Table) (string, rel) {
 	if g.chance(1, 3) {
 		sql += " AND " + g.cond(sc, 1)
 	}
+	deletes := false
 	if g.chance(1, 3) {
 		action := g.one("DELETE", "DO NOTHING")
 		if slices.ContainsFunc(t.References, func(k ForeignKey) bool { return k.Parent == t }) {
 			action = "DO NOTHING" // whether a row may refer to one that is deleted depends on which comes first
 		}
+		deletes = action == "DELETE"
 		sql += " WHEN MATCHED AND " + g.cond(sc, 1) + " THEN " + action
 	}
 	sql += " WHEN MATCHED THEN UPDATE SET " + g.assignments(t, r, sc)
-	if g.chance(2, 3) {
+	if g.chance(2, 3) && !deletes { // whether a key is free again depends on which comes first
 		src := &scope{rels: []rel{source}}
 		columns := g.named(t, func(Column) bool { return true })
 		var values []string
