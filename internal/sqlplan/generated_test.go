@@ -266,7 +266,7 @@ func (w *genWorld) check(t *testing.T, tenant string, plan *Plan, st sqlgen.Stat
 	t.Helper()
 	original := st.SQL
 	if w.dialect == SQLite {
-		original = numbered(original)
+		original = numbered(cmp.Or(st.Plain, st.SQL))
 	}
 	got, gotErr := run(w.shared, plan.SQL+w.comment, bindPlan(plan, tenant, st.Args), plan.Outputs, plan.ReturnsRows)
 	want, wantErr := run(w.plain[tenant], original+w.comment, st.Args, nil, plan.ReturnsRows)

@@ -1,6 +1,7 @@
 package sqldb_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -211,7 +212,7 @@ func (w *genWorld) check(t *testing.T, id tenant.ID, guarded, plain runner, st s
 		}
 		return true
 	}
-	want, wantErr := outcome(context.Background(), plain, w.text(st.SQL, true), st)
+	want, wantErr := outcome(context.Background(), plain, w.text(cmp.Or(st.Plain, st.SQL), true), st)
 	w.ran++
 	if class(gotErr) != class(wantErr) || gotErr == nil && got != want {
 		t.Errorf("tenant %s: %s %v\nguarded: %v\n%s\nplain: %v\n%s", id, st.SQL, st.Args, gotErr, got, wantErr, want)
