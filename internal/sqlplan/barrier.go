@@ -37,6 +37,9 @@ func (p *planner) barrier(r *relation) {
 	if s == nil || s.LimitOffset != nil || s.LimitCount != nil {
 		return // it is none that is pulled up
 	}
+	if p.lite && len(s.ValuesLists) > 0 {
+		return // nobody's rows, and no LIMIT may follow them
+	}
 	s.LimitOption = pg.LimitOption_LIMIT_OPTION_COUNT
 	s.LimitOffset = intConst(0)
 	if p.lite {

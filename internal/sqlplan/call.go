@@ -92,6 +92,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		args[i] = p.expr(arg, in)
 		f.Args[i] = args[i].node
 	}
+	if p.lite && (name == "substr" || name == "substring") {
+		p.substring(f, args, name)
+	}
 	e = e.with(args...).with(p.callParts(f, in)...)
 	if facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered {
 		p.ownAggregate(e, f.Over, name, f.Location, in)
@@ -139,6 +142,7 @@ func (p *planner) callParts(f *pg.FuncCall, in ctx) []expr {
 		by := n.GetSortBy()
 		e := p.expr(by.Node, in)
 		by.Node, parts = e.node, append(parts, e)
+		p.nulls(by, e)
 	}
 	if f.AggFilter != nil {
 		e := p.expr(f.AggFilter, in)
@@ -192,6 +196,9 @@ func (p *planner) plainCall(f *pg.FuncCall, name string) string {
 	if plain == "" {
 		refuse("unsupported in SQLite", name+" in SQL's own syntax", f.Location, "write it as a plain function call")
 	}
+	if cast := f.Args[len(f.Args)-1].GetTypeCast(); cast != nil && name == "substring" && len(f.Args) == 3 && cast.Location < 0 {
+		f.Args[2] = cast.Arg // which substring(x FOR n) has of the grammar's making
+	}
 	f.Funcformat = pg.CoercionForm_COERCE_EXPLICIT_CALL
 	return plain
 }
@@ -221,6 +228,7 @@ func (p *planner) window(w *pg.WindowDef, in ctx) []expr {
 		by := n.GetSortBy()
 		e := p.expr(by.Node, in)
 		by.Node, parts = e.node, append(parts, e)
+		p.nulls(by, e)
 	}
 	var start, end expr
 	w.StartOffset, start = p.optional(w.StartOffset, in)

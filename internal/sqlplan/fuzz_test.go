@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,11 +19,8 @@ import (
 // FuzzNew feeds the planner any text. It never panics; what it refuses, it refuses with a reason; what it plans for
 // PostgreSQL passes the independent checker, and SQLite can read what it plans for SQLite.
 func FuzzNew(f *testing.F) {
-	for _, file := range []string{"testdata/plans.txt", "testdata/refused.txt"} {
-		_, statements, _ := golden(f, file)
-		for _, sql := range statements {
-			f.Add(sql)
-		}
+	for _, sql := range goldenStatements(f, "plans", "refused") {
+		f.Add(sql)
 	}
 	cat, lite := testCatalog(PostgreSQL), testCatalog(SQLite)
 	db := openLite(f, liteShared)
@@ -66,9 +64,8 @@ type grafter struct {
 func newGrafter(t *testing.T, seed uint64) *grafter {
 	t.Helper()
 	g := &grafter{Rand: rand.New(rand.NewPCG(seed, 13)), byClass: map[string][]*pg.Node{}}
-	_, statements, _ := golden(t, "testdata/plans.txt")
-	_, refused, _ := golden(t, "testdata/refused.txt")
-	for i, sql := range append(statements, refused...) {
+	statements := goldenStatements(t, "plans")
+	for i, sql := range slices.Concat(statements, goldenStatements(t, "refused")) {
 		tree, err := pgparse.Parse(sql)
 		if err != nil {
 			continue

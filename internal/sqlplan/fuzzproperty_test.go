@@ -13,11 +13,8 @@ import (
 //
 //	go test ./internal/sqlplan -fuzz FuzzNonInterference
 func FuzzNonInterference(f *testing.F) {
-	for _, file := range []string{"testdata/plans.txt", "testdata/refused.txt"} {
-		_, statements, _ := golden(f, file)
-		for i, sql := range statements {
-			f.Add(sql, uint64(i))
-		}
+	for i, sql := range goldenStatements(f, "plans", "refused") {
+		f.Add(sql, uint64(i))
 	}
 	e := postgresEngine(f)
 	// The data is the same for some texts, which leave it as it was.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -38,11 +39,41 @@ func golden(t testing.TB, file string) (comments map[string]string, statements [
 	return comments, statements, expected
 }
 
-func checkGolden(t *testing.T, file string, describe func(sql string) string) {
+// goldenFiles are the files of a directory of testdata, each about one feature.
+func goldenFiles(t testing.TB, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files in %s: %v", dir, err)
+	}
+	return files
+}
+
+// goldenStatements are the statements of directories of testdata.
+func goldenStatements(t testing.TB, dirs ...string) []string {
+	t.Helper()
+	var all []string
+	for _, dir := range dirs {
+		for _, file := range goldenFiles(t, dir) {
+			_, statements, _ := golden(t, file)
+			all = append(all, statements...)
+		}
+	}
+	return all
+}
+
+// checkGolden runs a test for each file of a directory, by its name.
+func checkGolden(t *testing.T, dir string, describe func(t *testing.T, sql string) string) {
+	for _, file := range goldenFiles(t, dir) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { checkGoldenFile(t, file, describe) })
+	}
+}
+
+func checkGoldenFile(t *testing.T, file string, describe func(t *testing.T, sql string) string) {
 	comments, statements, expected := golden(t, file)
 	var out strings.Builder
 	for _, sql := range statements {
-		got := describe(sql)
+		got := describe(t, sql)
 		fmt.Fprintf(&out, "%s%s\n%s", comments[sql], strings.ReplaceAll(sql, "\n", `\n`), got)
 		if !*update && got != expected[sql] {
 			t.Errorf("%s\ngot:\n%swant:\n%s", sql, got, expected[sql])
@@ -55,7 +86,7 @@ func checkGolden(t *testing.T, file string, describe func(sql string) string) {
 	}
 }
 
-func describePlan(sql string) string {
+func describePlan(_ *testing.T, sql string) string {
 	var b strings.Builder
 	for _, d := range []Dialect{PostgreSQL, SQLite} {
 		name := map[Dialect]string{PostgreSQL: "postgresql", SQLite: "sqlite"}[d]
@@ -94,10 +125,10 @@ func describeParam(p Param) string {
 	return source + use
 }
 
-func TestGoldenPlans(t *testing.T) { checkGolden(t, "testdata/plans.txt", describePlan) }
+func TestGoldenPlans(t *testing.T) { checkGolden(t, "plans", describePlan) }
 
 func TestGoldenRefusals(t *testing.T) {
-	checkGolden(t, "testdata/refused.txt", func(sql string) string {
+	checkGolden(t, "refused", func(t *testing.T, sql string) string {
 		_, err := New(sql, testCatalog(PostgreSQL))
 		var refused *RefusedError
 		if !errors.As(err, &refused) {

@@ -16,6 +16,12 @@ func (f *from) join(j *pg.JoinExpr, left fragment, spine bool) fragment {
 	var l, r fragment
 	j.Larg, l = f.item(j.Larg, left, spine)
 	j.Rarg, r = f.item(j.Rarg, fragment{}.plus(left).plus(l), false)
+	if j.Jointype != pg.JoinType_JOIN_INNER && j.Jointype != pg.JoinType_JOIN_LEFT {
+		l = l.nullable()
+	}
+	if j.Jointype != pg.JoinType_JOIN_INNER && j.Jointype != pg.JoinType_JOIN_RIGHT {
+		r = r.nullable()
+	}
 	both := fragment{}.plus(l).plus(r)
 	if len(j.UsingClause) > 0 {
 		return f.using(j, l, r, both)

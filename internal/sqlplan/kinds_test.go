@@ -45,8 +45,7 @@ func TestKindsAreGenerated(t *testing.T) {
 	for _, s := range slices.Concat(shapes, wideShapes) {
 		kinds(s.sql, byHand)
 	}
-	_, statements, _ := golden(t, "testdata/plans.txt")
-	for _, sql := range statements {
+	for _, sql := range goldenStatements(t, "plans") {
 		kinds(sql, byHand)
 	}
 	for kind := range fields {

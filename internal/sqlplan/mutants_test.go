@@ -57,6 +57,9 @@ var mutants = map[string]mutant{
 		plan.SQL = broken
 		return &plan, st, found
 	},
+	"rows that a cascade deletes forgotten":       forgetful(func(c *Cascade) { c.OnDelete &^= Cascades }),
+	"columns that a deletion sets NULL forgotten": forgetful(func(c *Cascade) { c.OnDelete &^= SetsColumns }),
+	"keys that follow a key forgotten":            forgetful(func(c *Cascade) { c.OnUpdate &^= Cascades }),
 	"ordinal of a sealed column": func(_ *rand.Rand, plan Plan, st sqlgen.Statement, _ *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
 		i := slices.IndexFunc(plan.Outputs, func(o Output) bool { return o.Sealed })
 		for _, clause := range []string{"ORDER BY", "LIMIT", "FOR ", "RETURNING"} {
@@ -70,9 +73,24 @@ var mutants = map[string]mutant{
 	},
 }
 
+// forgetful is a planner that does not know of some actions of foreign keys.
+func forgetful(forget func(*Cascade)) mutant {
+	return func(_ *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
+		cat := catalogOf(s)
+		for _, table := range cat.Tables {
+			for i := range table.Cascades {
+				forget(&table.Cascades[i])
+			}
+		}
+		broken, err := New(st.SQL, cat)
+		return broken, st, err == nil && (broken.Verb != plan.Verb || broken.AlsoDeletes != plan.AlsoDeletes || !slices.Equal(broken.Tables, plan.Tables))
+	}
+}
+
 func TestMutantsAreFound(t *testing.T) {
 	for name, mutate := range mutants {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ran, diff := checkGenerated(t, emptyEngine(t, PostgreSQL), *seed, 20000, mutate)
 			if diff == "" {
 				t.Errorf("nobody noticed in %d statements", ran)

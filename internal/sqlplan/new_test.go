@@ -20,8 +20,7 @@ func TestNewRefusesGarbage(t *testing.T) {
 
 // Plans are data: the same however many goroutines make them at once.
 func TestNewConcurrently(t *testing.T) {
-	_, statements, _ := golden(t, "testdata/plans.txt")
-	statements = statements[:40]
+	statements := goldenStatements(t, "plans")[:40]
 	cat := testCatalog(PostgreSQL)
 	want := make([]*Plan, len(statements))
 	for i, sql := range statements {

@@ -95,8 +95,8 @@ type Param struct {
 	// Nesting tells that the value is JSON that must be nested at most [MaxNesting] deep; Query that it is a text for
 	// which [ShortWords] must be true.
 	Nesting, Query bool
-	// Count tells that the value is a number of rows, of LIMIT or OFFSET: NULL, or an integer that is not below zero. The
-	// database would refuse another, but only when a row asks for it.
+	// Count tells that the value is a number of rows, of LIMIT or OFFSET, or SQLite's length of substr: NULL, or an integer
+	// that is not below zero. PostgreSQL would refuse another, but only when a row asks for it.
 	Count bool
 	// IndexVersion selects the index key: 0 is the primary one, which writes use.
 	IndexVersion int

@@ -2,6 +2,7 @@ package sqlplan
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -22,6 +23,8 @@ type column struct {
 	typ    builtin.Type
 	// total tells that computing the value fails for no row. A column that is stored is.
 	total bool
+	// notNull tells that it is never NULL.
+	notNull bool
 }
 
 // relation is one thing in FROM, or the target of a write.
@@ -73,6 +76,21 @@ type scope struct {
 	parent *scope
 	ctes   *cte
 	level  *level
+}
+
+// nullable is what a piece of FROM shows where an outer join may have no row of it.
+func (f fragment) nullable() fragment {
+	columns := slices.Clone(f.columns)
+	for i := range columns {
+		columns[i].notNull = false
+	}
+	for _, r := range f.relations {
+		r.columns = slices.Clone(r.columns)
+		for i := range r.columns {
+			r.columns[i].notNull = false
+		}
+	}
+	return fragment{f.relations, columns}
 }
 
 // show makes a fragment of one relation.

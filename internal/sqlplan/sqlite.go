@@ -38,3 +38,69 @@ func (p *planner) wrapped(query *pg.SelectStmt, columns []column) *pg.SelectStmt
 	s.FromClause = []*pg.Node{{Node: &pg.Node_RangeSubselect{RangeSubselect: sub}}}
 	return s
 }
+
+// nulls writes where ORDER BY puts NULL. SQLite takes it for the least of all, PostgreSQL for the greatest. An index serves the
+// first such column still, and no further one: so a column that is never NULL is left as it is.
+func (p *planner) nulls(by *pg.SortBy, e expr) {
+	if !p.lite || by.SortbyNulls != pg.SortByNulls_SORTBY_NULLS_DEFAULT || e.column != nil && e.column.notNull {
+		return
+	}
+	by.SortbyNulls = pg.SortByNulls_SORTBY_NULLS_LAST
+	if by.SortbyDir == pg.SortByDir_SORTBY_DESC {
+		by.SortbyNulls = pg.SortByNulls_SORTBY_NULLS_FIRST
+	}
+}
+
+// substring rewrites substr. PostgreSQL counts the positions before the first, which hold nothing, and fails for a length below
+// zero; SQLite counts from the end, and backwards.
+func (p *planner) substring(f *pg.FuncCall, args []expr, name string) {
+	if len(args) < 2 || len(args) > 3 {
+		return
+	}
+	for i, arg := range args[1:] {
+		c, literal := isConst(arg.node)
+		if c.GetSval() != nil || name == "substring" && i == 0 && arg.param > 0 && (len(args) == 2 || args[2].param > 0) {
+			refuse("unsupported in SQLite", "regular expression", f.Location, "use substr for positions, and LIKE, or match in the application")
+		}
+		if i == 1 && literal && c.GetIval() != nil && c.GetIval().Ival < 0 {
+			refuse("negative length", name, f.Location, "give a length of zero or more")
+		}
+		if arg.volatile {
+			refuse("unsupported in SQLite", name+" with a random position", f.Location, "compute the position in the application")
+		}
+	}
+	start := args[1].node
+	first := start
+	c, literal := isConst(start)
+	positive := literal && (c.Isnull || c.GetIval() != nil && c.GetIval().Ival > 0)
+	if !positive {
+		first = p.liteCall("max", start, intConst(1))
+		f.Args[1] = first
+	}
+	if len(args) == 2 {
+		return
+	}
+	length := args[2].node
+	if !p.totalCount(args[2]) { // there is no other way to fail than an overflow
+		fails := p.liteCall("abs", &pg.Node{Node: &pg.Node_AConst{AConst: &pg.A_Const{Val: &pg.A_Const_Fval{Fval: &pg.Float{Fval: "-9223372036854775808"}}}}})
+		length = caseWhen(p.liteOp("<", length, intConst(0)), fails, length)
+	}
+	if !positive {
+		end := p.liteOp("-", p.liteOp("+", start, args[2].node), intConst(1))
+		length = p.liteCall("max", p.liteCall("min", length, end), intConst(0))
+	}
+	f.Args[2] = length
+}
+
+func (p *planner) liteOp(op string, left, right *pg.Node) *pg.Node {
+	n := opExpr(pg.A_Expr_Kind_AEXPR_OP, op, left, right)
+	p.mark(n.GetAExpr())
+	return n
+}
+
+// liteCall is a call of a function of SQLite's.
+func (p *planner) liteCall(name string, args ...*pg.Node) *pg.Node {
+	call := &pg.FuncCall{Funcname: strs(name), Args: args, Funcformat: pg.CoercionForm_COERCE_EXPLICIT_CALL}
+	p.mark(call)
+	return &pg.Node{Node: &pg.Node_FuncCall{FuncCall: call}}
+}

@@ -46,7 +46,7 @@ func (p *planner) columnsOf(t *Table) []column {
 	out := make([]column, 0, len(t.Columns))
 	for _, c := range t.Columns {
 		if !c.Index {
-			out = append(out, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed, typ: p.typeOfColumn(c), total: true})
+			out = append(out, column{name: c.Name, table: t.Name, column: c.Name, sealed: c.Sealed, typ: p.typeOfColumn(c), total: true, notNull: c.NotNull})
 		}
 	}
 	return out

@@ -169,7 +169,7 @@ func (q *selection) distinct() {
 		refuse("unsupported in SQLite", "DISTINCT ON", -1, "use GROUP BY or a window function")
 	}
 	for i, n := range q.s.DistinctClause {
-		q.s.DistinctClause[i] = q.item(n, "DISTINCT ON", false)
+		q.s.DistinctClause[i] = q.item(n, "DISTINCT ON", false).node
 	}
 }
 
@@ -215,7 +215,7 @@ func (q *selection) groupItems(items []*pg.Node) {
 			q.p.mark(row)
 			q.groupItems(row.Args)
 		} else {
-			items[i] = q.item(n, "GROUP BY", true)
+			items[i] = q.item(n, "GROUP BY", true).node
 		}
 	}
 }
@@ -232,28 +232,31 @@ func implicitRow(n *pg.Node) *pg.RowExpr {
 func (q *selection) order() {
 	for _, n := range q.s.SortClause {
 		by := n.GetSortBy()
-		by.Node = q.item(by.Node, "ORDER BY", false)
+		e := q.item(by.Node, "ORDER BY", false)
+		by.Node = e.node
+		q.p.nulls(by, e)
 	}
 }
 
 // item plans an item of GROUP BY, ORDER BY or DISTINCT ON: an ordinal, an output's name, or an expression over the
 // input. GROUP BY prefers an input column to an output of the same name, the others prefer the output. A name of an
 // output becomes its ordinal.
-func (q *selection) item(n *pg.Node, clause string, inputFirst bool) *pg.Node {
+func (q *selection) item(n *pg.Node, clause string, inputFirst bool) expr {
+	ordinal := func(i int, n *pg.Node) expr { return expr{node: n, column: &visible{column: q.out[i-1]}} }
 	if c, ok := isConst(n); ok {
 		i, isInt := c.Val.(*pg.A_Const_Ival)
 		if !isInt || i.Ival.Ival < 1 || int(i.Ival.Ival) > len(q.out) {
 			refuse(clause+" a constant", "", c.Location, "use the ordinal of an output column")
 		}
 		q.sealedItem(clause, q.out[i.Ival.Ival-1], int(i.Ival.Ival), c.Location)
-		return n
+		return ordinal(int(i.Ival.Ival), n)
 	}
 	if ref := n.GetColumnRef(); ref != nil && len(ref.Fields) == 1 {
 		name := ref.Fields[0].GetString_().GetSval()
 		if !inputFirst || q.p.local(q.scope.fragment, name, ref.Location) == nil {
-			if ordinal := q.output(name, clause, ref.Location); ordinal > 0 {
-				q.sealedItem(clause, q.out[ordinal-1], ordinal, ref.Location)
-				return intConst(int32(ordinal))
+			if i := q.output(name, clause, ref.Location); i > 0 {
+				q.sealedItem(clause, q.out[i-1], i, ref.Location)
+				return ordinal(i, intConst(int32(i)))
 			}
 		}
 	}
@@ -266,9 +269,9 @@ func (q *selection) item(n *pg.Node, clause string, inputFirst bool) *pg.Node {
 		}
 		grouped := groupedSealed{v.column, q.p.use(v).node, n.GetColumnRef().Location}
 		q.sealedGroups = append(q.sealedGroups, grouped)
-		return grouped.node
+		return expr{node: grouped.node}
 	}
-	return q.p.expr(n, q.in(clauseOf[clause])).node
+	return q.p.expr(n, q.in(clauseOf[clause]))
 }
 
 var clauseOf = map[string]clause{"GROUP BY": clauseGroup, "ORDER BY": clauseOrder, "DISTINCT ON": clauseOrder}

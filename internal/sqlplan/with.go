@@ -138,7 +138,7 @@ func (p *planner) recursive(s *pg.SelectStmt, self *cte, colnames []string, oute
 	in := &scope{parent: outer, ctes: ctes, level: l}
 	left := p.selectStmt(s.Larg, in, ctes, readsAlone, nil)
 	for _, c := range p.renamed(left.columns, colnames, self.name, -1) {
-		c.hidden, c.total = true, true
+		c.hidden, c.total, c.notNull = true, true, false
 		self.columns = append(self.columns, c)
 	}
 	self.pending = ""

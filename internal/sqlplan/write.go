@@ -135,6 +135,7 @@ func (p *planner) assignments(r *relation, items []*pg.Node, excluded *relation,
 		}
 		for _, s := range values {
 			out = append(out, target(s.column, s.value))
+			seen[s.column] = true // a foreign key may refer to an index column
 		}
 	}
 	p.changing(t, seen)

@@ -143,7 +143,7 @@ func checkCount(v driver.Value) error {
 		}
 	}
 	if n < 0 {
-		return errors.New("a number of rows for LIMIT or OFFSET must be an integer that is not below zero")
+		return errors.New("a number of rows for LIMIT or OFFSET, or a length for substr, must be an integer that is not below zero")
 	}
 	return nil
 }

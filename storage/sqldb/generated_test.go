@@ -1,6 +1,7 @@
 package sqldb_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -43,6 +44,7 @@ var genTenants = []tenant.ID{tenantA, tenantB, tenantC}
 func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storage.Guard) *genWorld {
 	t.Helper()
 	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, dialect == sqldb.SQLite), plain: map[tenant.ID]*sql.DB{}}
+	w.schema.Relate(r)
 	w.schema.Before17 = dialect == sqldb.PostgreSQL && testenv.Postgres(t).Major < 17
 	declared, opts := sqldb.Schema{}, &sqldb.Options{}
 	for _, table := range w.schema.Tables {
@@ -88,6 +90,10 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 			mustExec(t, w.plain[id], create)
 		}
 	}
+	made := map[tenant.ID]map[*sqlgen.Table][][]any{}
+	for _, id := range genTenants {
+		made[id] = map[*sqlgen.Table][][]any{}
+	}
 	for _, table := range w.schema.Tables {
 		if table.Shared() {
 			rows := table.Rows(r)
@@ -97,7 +103,8 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 			continue
 		}
 		for _, id := range genTenants {
-			rows := table.Rows(r)
+			rows := table.Related(r, table.Rows(r), func(parent *sqlgen.Table) [][]any { return made[id][parent] })
+			made[id][table] = rows
 			w.fill(t, as(id), w.guarded, false, table, rows)
 			w.fill(t, context.Background(), w.plain[id], true, table, rows)
 		}
@@ -205,7 +212,7 @@ func (w *genWorld) check(t *testing.T, id tenant.ID, guarded, plain runner, st s
 		}
 		return true
 	}
-	want, wantErr := outcome(context.Background(), plain, w.text(st.SQL, true), st)
+	want, wantErr := outcome(context.Background(), plain, w.text(cmp.Or(st.Plain, st.SQL), true), st)
 	w.ran++
 	if class(gotErr) != class(wantErr) || gotErr == nil && got != want {
 		t.Errorf("tenant %s: %s %v\nguarded: %v\n%s\nplain: %v\n%s", id, st.SQL, st.Args, gotErr, got, wantErr, want)

@@ -4,7 +4,8 @@
 //
 // Every statement is deterministic: its rows, taken as a multiset, and its effects follow from the data alone, whatever
 // order the database meets the rows in. So there is LIMIT only under an order of all outputs, UPDATE … FROM and MERGE
-// only with sources that match a row at most once, and no value is assigned to a column of a key, which could fail or
-// not according to the order. And none divides, or does anything else that fails for some values, unless the schema asks
-// for such statements ([Schema].Failing): of those only the outcome of one and the same plan on the same rows is determined.
+// only with sources that match a row at most once, a column of a key is assigned to in one row alone, since it could
+// fail or not according to the order, and a statement writes once among the tables that foreign keys tie together. And
+// none divides, or does anything else that fails for some values, unless the schema asks for such statements
+// ([Schema].Failing): of those only the outcome of one and the same plan on the same rows is determined.
 package sqlgen

@@ -10,8 +10,10 @@ import (
 
 // Statement is a random statement.
 type Statement struct {
-	SQL  string // with parameters $1, $2, …
-	Args []any
+	SQL string // with parameters $1, $2, …
+	// Plain is what SQLite has to be told instead: that NULL is the greatest, as it is for PostgreSQL.
+	Plain string
+	Args  []any
 	// Reads tells that it changes nothing.
 	Reads bool
 }
@@ -72,6 +74,31 @@ func (s *Schema) Random(r *rand.Rand) Statement {
 	return g.statement(g.write(), false)
 }
 
+// key writes a key of ORDER BY.
+func (g *gen) key(sql, direction string) string {
+	switch {
+	case !g.s.Lite || strings.Contains(direction, "NULLS"):
+		return sql + direction
+	case direction == " DESC":
+		return sql + direction + plainly(" NULLS FIRST")
+	}
+	return sql + direction + plainly(" NULLS LAST")
+}
+
+// keys writes an order by all outputs.
+func (g *gen) keys(n int) string {
+	var out []string
+	for i := range n {
+		out = append(out, g.key(fmt.Sprint(i+1), ""))
+	}
+	return strings.Join(out, ", ")
+}
+
+// plainly marks what is in Plain alone.
+func plainly(sql string) string { return "\x00" + sql + "\x00" }
+
+var onlyPlain = regexp.MustCompile("\x00([^\x00]*)\x00")
+
 var parameters = regexp.MustCompile(`\$(\d+)`)
 
 // statement numbers the parameters in the order in which they are met, for some were bound for text that was not used.
@@ -86,6 +113,8 @@ func (g *gen) statement(sql string, reads bool) Statement {
 		}
 		return fmt.Sprintf("$%d", numbers[ref])
 	})
+	st.Plain = onlyPlain.ReplaceAllString(st.SQL, "$1")
+	st.SQL = onlyPlain.ReplaceAllString(st.SQL, "")
 	return st
 }
 

@@ -144,7 +144,7 @@ func (g *gen) outputs(sc *scope, o options) []output {
 
 // windowed writes a window function whose value depends on no order of peers, as a numeric.
 func (g *gen) windowed(sc *scope) string {
-	over := fmt.Sprintf("(PARTITION BY %s ORDER BY %s%s)", g.leafColumn(sc), g.leafColumn(sc), g.one("", " DESC"))
+	over := fmt.Sprintf("(PARTITION BY %s ORDER BY %s)", g.leafColumn(sc), g.key(g.leafColumn(sc), g.one("", " DESC")))
 	call := g.one("rank()", "dense_rank()", "count(*)", "sum("+g.expr(Int, sc, 0)+")")
 	if g.chance(1, 4) {
 		over = "()"
@@ -168,7 +168,7 @@ func (g *gen) leafColumn(sc *scope) string {
 func (g *gen) order(outs []output, may bool, sc *scope) string {
 	sql := ""
 	if plain(outs) && g.chance(1, 3) {
-		sql = " ORDER BY " + ordinals(len(outs))
+		sql = " ORDER BY " + g.keys(len(outs))
 		if g.chance(1, 2) {
 			sql += fmt.Sprintf(" LIMIT %d", g.IntN(4))
 			if g.chance(1, 3) {
@@ -180,7 +180,7 @@ func (g *gen) order(outs []output, may bool, sc *scope) string {
 	} else if g.chance(1, 4) {
 		for i, o := range outs {
 			if !o.sealed {
-				return fmt.Sprintf(" ORDER BY %d%s", i+1, g.one("", " DESC", " NULLS FIRST"))
+				return " ORDER BY " + g.key(fmt.Sprint(i+1), g.one("", " DESC", " NULLS FIRST"))
 			}
 		}
 	}

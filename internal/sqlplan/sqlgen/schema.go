@@ -40,6 +40,8 @@ type Table struct {
 	Columns  []Column
 	Key      []string // the primary key, without the tenant column
 	Unique   []string // a unique key of one column, or nil; for a searchable column it is of its index
+	// References are the foreign keys, where [Schema.Relate] made some.
+	References []ForeignKey
 }
 
 // Shared tells whether the table is reference data.
@@ -238,6 +240,9 @@ func (s *Schema) create(t *Table, plain bool, tenant string) string {
 	parts = append(parts, "PRIMARY KEY ("+quoted(key)+")")
 	if unique != nil {
 		parts = append(parts, "UNIQUE ("+quoted(unique)+")")
+	}
+	for _, k := range t.References {
+		parts = append(parts, s.clause(t, k, plain))
 	}
 	return "CREATE TABLE " + Quote(t.Name) + " (" + strings.Join(parts, ", ") + ")"
 }

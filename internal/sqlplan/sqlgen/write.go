@@ -37,7 +37,7 @@ func (g *gen) target() *Table {
 		return nil
 	}
 	t := all[g.IntN(len(all))]
-	g.written = append(g.written, t)
+	g.written = append(g.written, g.s.related(t)...)
 	return t
 }
 
@@ -58,6 +58,8 @@ func (g *gen) change(returns, top bool) (string, []col) {
 		sql = g.insertSelect(t)
 	case n == 4 && !g.s.Lite && len(t.Key) == 1 && !(returns && g.s.Before17):
 		sql, r = g.merge(t)
+	case n == 5 && len(t.References)+g.s.referring(t) > 0:
+		sql, r = g.rekey(t)
 	case n < 8:
 		sql, r = g.update(t)
 	default:
@@ -94,7 +96,10 @@ func (g *gen) returned(r rel, top bool) []output {
 }
 
 // value writes a value for a column: of a sealed one, a parameter, a literal or NULL.
-func (g *gen) value(c Column, sc *scope) string {
+func (g *gen) value(t *Table, c Column, sc *scope) string {
+	if t.reference(c.Name) != nil && g.chance(7, 8) {
+		return g.referent(t, c)
+	}
 	switch n := g.IntN(8); {
 	case n == 0 && !c.NotNull:
 		return "NULL"
@@ -133,11 +138,11 @@ func (g *gen) insert(t *Table) string {
 	for range []int{1, 1, 1, 2, 3}[g.IntN(5)] {
 		var values []string
 		for _, c := range columns {
-			if c.Name == t.Key[0] { // of a wider range, so that not all conflict
+			if c.Name == t.Key[0] && t.reference(c.Name) == nil { // of a wider range, so that not all conflict
 				values = append(values, g.bind(int64(g.IntN(40)), param{kind: 254}))
 				continue
 			}
-			values = append(values, g.value(c, &scope{}))
+			values = append(values, g.value(t, c, &scope{}))
 		}
 		rows = append(rows, "("+strings.Join(values, ", ")+")")
 	}
@@ -163,7 +168,7 @@ func (g *gen) onConflict(t *Table) string {
 		if t.keyed(c.Name) || g.chance(1, 2) {
 			continue
 		}
-		v := g.value(c, sc)
+		v := g.value(t, c, sc)
 		if g.chance(1, 2) {
 			v = "excluded." + Quote(c.Name)
 		}
@@ -180,7 +185,7 @@ func (g *gen) onConflict(t *Table) string {
 }
 
 func (g *gen) insertSelect(t *Table) string {
-	columns := g.named(t, func(c Column) bool { return !c.Sealed })
+	columns := g.named(t, func(c Column) bool { return !c.Sealed && t.reference(c.Name) == nil })
 	var kinds []Kind
 	for _, c := range columns {
 		kinds = append(kinds, c.Kind)
@@ -245,7 +250,7 @@ func (g *gen) assignments(t *Table, r rel, sc *scope) string {
 		if t.keyed(c.Name) || g.chance(1, 2) {
 			continue
 		}
-		v := g.value(c, sc)
+		v := g.value(t, c, sc)
 		if c.Sealed && g.chance(1, 6) {
 			v = Quote(r.alias) + "." + Quote(c.Name)
 		}
@@ -274,7 +279,7 @@ func (g *gen) fromQuery(t *Table, sc *scope) string {
 	}
 	from := g.from(inner)
 	for _, c := range t.Stored() {
-		if t.keyed(c.Name) || c.Sealed || c.Kind == Bool {
+		if t.keyed(c.Name) || c.Sealed || c.Kind == Bool || t.reference(c.Name) != nil {
 			continue
 		}
 		if sql, _, ok := g.pickQualified(&scope{rels: inner.rels}, func(o col) bool { return o.kind == c.Kind && !o.sealed }); ok {
@@ -321,11 +326,17 @@ func (g *gen) merge(t *Table) (string, rel) {
 	if g.chance(1, 3) {
 		sql += " AND " + g.cond(sc, 1)
 	}
+	deletes := false
 	if g.chance(1, 3) {
-		sql += " WHEN MATCHED AND " + g.cond(sc, 1) + " THEN " + g.one("DELETE", "DO NOTHING")
+		action := g.one("DELETE", "DO NOTHING")
+		if slices.ContainsFunc(t.References, func(k ForeignKey) bool { return k.Parent == t }) {
+			action = "DO NOTHING" // whether a row may refer to one that is deleted depends on which comes first
+		}
+		deletes = action == "DELETE"
+		sql += " WHEN MATCHED AND " + g.cond(sc, 1) + " THEN " + action
 	}
 	sql += " WHEN MATCHED THEN UPDATE SET " + g.assignments(t, r, sc)
-	if g.chance(2, 3) {
+	if g.chance(2, 3) && !deletes { // whether a key is free again depends on which comes first
 		src := &scope{rels: []rel{source}}
 		columns := g.named(t, func(Column) bool { return true })
 		var values []string
@@ -334,7 +345,7 @@ func (g *gen) merge(t *Table) (string, rel) {
 				values = append(values, Quote(source.alias)+`."k" + 50`)
 				continue
 			}
-			values = append(values, g.value(c, src))
+			values = append(values, g.value(t, c, src))
 		}
 		sql += fmt.Sprintf(` WHEN NOT MATCHED AND %s."k" IS NOT NULL THEN INSERT (%s) VALUES (%s)`, Quote(source.alias), namesOf(columns), strings.Join(values, ", "))
 	}
