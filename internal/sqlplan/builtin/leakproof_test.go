@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,4 +97,28 @@ func examples(typ string) []Type {
 		return []Type{Array(Type(element))}
 	}
 	return []Type{Type(typ)}
+}
+
+// checkKeptOut shows that functions which are kept out tell of a row by failing: each statement does for one value of the
+// row's, and not for the other.
+func (p *poisoned) checkKeptOut(t *testing.T) {
+	const deepQuery = `(repeat('a|', 60000) || 'b')`
+	p.must(t, `CREATE TYPE asked AS RANGE (subtype = tsquery)`)
+	for function, c := range map[string]struct{ statement, fails, passes string }{
+		"ts_match_vq(tsvector, tsquery)":     {`SELECT v::tsvector @@ q FROM v, (SELECT ('secret & (' || ` + deepQuery + ` || ')')::tsquery AS q OFFSET 0) q`, `'secret'`, `'other'`},
+		"jsonb_contains(jsonb, jsonb)":       {`SELECT deepest(to_jsonb(v)) @> deepest('[]') FROM v WHERE v = 'secret' UNION ALL SELECT to_jsonb(v) @> deepest('[]') FROM v`, `'secret'`, `'other'`},
+		"arraycontains(anyarray, anyarray)":  {`SELECT ARRAY[v::tsquery] @> ARRAY[` + deepQuery + `::tsquery] FROM v`, deepQuery, `'other'`},
+		"range_overlaps(anyrange, anyrange)": {`SELECT asked(v::tsquery, NULL) && asked(` + deepQuery + `::tsquery, NULL) FROM v`, deepQuery, `'other'`},
+	} {
+		if !slices.ContainsFunc(KeptOut(), func(k Kept) bool { return slices.Contains(k.Functions, "pg_catalog."+function) }) {
+			t.Errorf("%s is not kept out", function)
+		}
+		for _, v := range []string{c.fails, c.passes} {
+			query := `SELECT count(x) FROM (WITH v AS MATERIALIZED (SELECT ` + v + ` AS v) ` + c.statement + ` OFFSET 0) q(x)`
+			if passes := p.passes(t.Context(), query); passes != (v == c.passes) {
+				_, err := p.Exec(t.Context(), query)
+				t.Errorf("%s for %.20s: %.200v", function, v, err)
+			}
+		}
+	}
 }

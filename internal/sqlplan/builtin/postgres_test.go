@@ -56,6 +56,7 @@ func TestTotal(t *testing.T) {
 		t.Run("large", p.checkLarge)
 	}
 	t.Run("leakproof", p.checkLeakproof)
+	t.Run("kept out", p.checkKeptOut)
 	t.Run("types", p.checkTypes)
 	t.Run("wrong entries are found", func(t *testing.T) { p.checkWrong(t, find) })
 }
