@@ -118,3 +118,24 @@ func (p *poisoned) checkWrong(t *testing.T, find func(testing.TB, entry) string)
 		}
 	}
 }
+
+// checkMutants calls signatures of the catalogue total that are not, one at a time: the entries that come of it are found.
+func (p *poisoned) checkMutants(t *testing.T, find func(testing.TB, entry) string) {
+	for name, list := range map[string][]signature{
+		"function abs": functions[PostgreSQL]["abs"].signatures, "function mod": functions[PostgreSQL]["mod"].signatures,
+		"function jsonb_array_length": functions[PostgreSQL]["jsonb_array_length"].signatures,
+		"operator -":                  operatorTable["-"], "operator #-": operatorTable["#-"], "operator &": operatorTable["&"],
+	} {
+		for i := range list {
+			if list[i].total {
+				continue
+			}
+			list[i].total = true
+			entries := slices.DeleteFunc(totalEntries(), func(e entry) bool { return e.what != name || !e.declared })
+			list[i].total = false
+			if len(entries) > 0 && !slices.ContainsFunc(entries, func(e entry) bool { return find(t, e) != "" }) {
+				t.Errorf("the test does not notice that %s of %q is not total", name, list[i].args)
+			}
+		}
+	}
+}

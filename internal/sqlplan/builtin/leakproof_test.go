@@ -106,7 +106,7 @@ func (p *poisoned) checkKeptOut(t *testing.T) {
 	p.must(t, `CREATE TYPE asked AS RANGE (subtype = tsquery)`)
 	for function, c := range map[string]struct{ statement, fails, passes string }{
 		"ts_match_vq(tsvector, tsquery)":     {`SELECT v::tsvector @@ q FROM v, (SELECT ('secret & (' || ` + deepQuery + ` || ')')::tsquery AS q OFFSET 0) q`, `'secret'`, `'other'`},
-		"jsonb_contains(jsonb, jsonb)":       {`SELECT deepest(to_jsonb(v)) @> deepest('[]') FROM v WHERE v = 'secret' UNION ALL SELECT to_jsonb(v) @> deepest('[]') FROM v`, `'secret'`, `'other'`},
+		"jsonb_contains(jsonb, jsonb)":       {`SELECT CASE v WHEN 'secret' THEN d ELSE '[]' END @> d FROM v, (SELECT v AS d FROM p_jsonb ORDER BY id DESC LIMIT 1) d`, `'secret'`, `'other'`},
 		"arraycontains(anyarray, anyarray)":  {`SELECT ARRAY[v::tsquery] @> ARRAY[` + deepQuery + `::tsquery] FROM v`, deepQuery, `'other'`},
 		"range_overlaps(anyrange, anyrange)": {`SELECT asked(v::tsquery, NULL) && asked(` + deepQuery + `::tsquery, NULL) FROM v`, deepQuery, `'other'`},
 	} {

@@ -59,6 +59,7 @@ func TestTotal(t *testing.T) {
 	t.Run("kept out", p.checkKeptOut)
 	t.Run("types", p.checkTypes)
 	t.Run("wrong entries are found", func(t *testing.T) { p.checkWrong(t, find) })
+	t.Run("mutants are found", func(t *testing.T) { p.checkMutants(t, find) })
 }
 
 // patterns are for LIKE: none ends in a lone backslash.
