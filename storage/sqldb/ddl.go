@@ -3,8 +3,6 @@ package sqldb
 import (
 	"fmt"
 	"strings"
-
-	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
 // PolicyName is the row-level security policy that [Schema.DDL] creates on every tenant's table.
@@ -38,10 +36,7 @@ func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 		}
 	}
 	if o.Leakproof && dialect == PostgreSQL {
-		b.WriteString("-- by a superuser, for this database\n")
-		for _, function := range builtin.Leakproof() {
-			fmt.Fprintf(&b, "ALTER FUNCTION %s LEAKPROOF;\n", function)
-		}
+		leakproofDDL(&b)
 	}
 	return b.String(), nil
 }

@@ -72,7 +72,18 @@
 // row, such as now() - $1::interval, is computed once before. A LIKE pattern that is bound has at most 4 KiB, a full text query
 // 8 KiB, JSON that is searched for 1,000 levels; LIMIT and OFFSET take no number below zero.
 //
-// With row-level security PostgreSQL itself uses no index for operators that it does not mark LEAKPROOF, such as @> of jsonb.
+// With row-level security PostgreSQL itself uses no index for an operator whose function is not marked LEAKPROOF, since it would
+// meet rows before the policy does. Out of the box these are the operators of numeric, enumerations, jsonb, arrays, ranges and full
+// text, containment of networks, LIKE and regular expressions, comparisons of a date with a timestamp, of timestamps with and
+// without a zone, and whatever is compared with a function of a column, such as lower(email). They are evaluated for each row that
+// the tenant has, whoever wrote the statement. FIGURES
+//
+// [Open] logs one line that names the indexes which cannot be used at all ([Options].Logger). With [Options].Leakproof,
+// [Schema.DDL] prints what a superuser may mark: the functions of numeric, enumerations, jsonb ? ?| ?& and comparisons, networks,
+// dates and timestamps, which fail for no value. Printed as comments are those of arrays and ranges, whose elements may be of a
+// type that is compared with failure, jsonb @>, which fails for what is nested too deep, and @@, which fails for a query that is
+// too long once a row has the words before. Statements of the guard cannot do either. Whoever runs SQL of his own
+// with the application's role could, and would learn from the failure that such a row is there.
 //
 // # What is not hidden
 //

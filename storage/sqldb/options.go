@@ -1,5 +1,7 @@
 package sqldb
 
+import "log/slog"
+
 // Defaults of [Options].
 const (
 	DefaultTenantColumn  = "tenant_id"
@@ -18,9 +20,12 @@ type Options struct {
 	// hyphens) or decimal integers without leading zeros: another id is refused with every statement. PostgreSQL only.
 	TenantType string
 	// Leakproof has [Schema.DDL] end with the statements by which a superuser marks functions LEAKPROOF. With row-level security
-	// PostgreSQL uses no index for their operators otherwise. They are those that fail for no value, established by testing, where
-	// an operand is a literal or parameter within the bounds of the package's documentation. PostgreSQL only.
+	// PostgreSQL uses no index for their operators otherwise. They are those that indexes evaluate and that fail for no value at all,
+	// established by testing. What fails for some values is printed as a comment with the reason. PostgreSQL only.
 	Leakproof bool
+	// Logger gets one warning when a database is opened that has indexes which row-level security keeps statements from.
+	// Default [slog.Default].
+	Logger *slog.Logger
 	// Schema is the PostgreSQL schema of all declared tables. Default [DefaultSchema]. SQLite has none.
 	Schema string
 	// Functions are the lower-case names of further functions that statements may call, beyond the built-in allowlist, as

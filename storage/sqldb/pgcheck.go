@@ -28,7 +28,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 	}{
 		{"the server", r.readServer}, {"tables", r.readTables}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
 		{"foreign keys", r.readForeignKeys}, {"cascades", r.readCascades}, {"enumerations", r.readEnums}, {"sequences", r.readSequences}, {"triggers", r.readTriggers},
-		{"rules", r.readRules}, {"constraints", r.readMarks}, {"policies", r.readPolicies},
+		{"rules", r.readRules}, {"constraints", r.readMarks}, {"policies", r.readPolicies}, {"operators", r.readUnusable},
 	}
 	for _, step := range steps {
 		if err := step.run(); err != nil {

@@ -55,12 +55,3 @@ func TestTenantColumnsOfOtherTypes(t *testing.T) {
 		})
 	}
 }
-
-func TestLeakproofOnRequest(t *testing.T) {
-	for leakproof, want := range map[bool]int{false: 0, true: 1} {
-		ddl, err := sqldb.Schema{"notes": {}}.DDL(sqldb.PostgreSQL, &sqldb.Options{Leakproof: leakproof})
-		if err != nil || min(1, strings.Count(ddl, " LEAKPROOF;")) != want {
-			t.Errorf("%v: %s %v", leakproof, ddl, err)
-		}
-	}
-}

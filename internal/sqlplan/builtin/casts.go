@@ -2,7 +2,8 @@ package builtin
 
 import "strings"
 
-// casts are the types that a value of a type is cast to without fail, by the type that it has. Each type that is known
+// casts are the types that a value of a type is cast to without fail, by the type that it has. An infinite interval is no
+// time, and jsonb may be nested deeper than the parser of json has stack for. Each type that is known
 // casts to itself, and to text but for those of noText.
 var casts = parseCasts(`
 bool: int4
@@ -12,14 +13,12 @@ int8: numeric float4 float8
 float4: float8 numeric
 float8: numeric
 time: interval
-interval: time
 timestamp: date time
 timestamptz: date time timetz
 timetz: time
 macaddr: macaddr8
 cidr: inet
 inet: cidr
-jsonb: json
 bit: varbit
 int4range: int4multirange
 int8range: int8multirange

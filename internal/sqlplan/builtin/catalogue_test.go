@@ -14,6 +14,9 @@ type entry struct {
 	args    []Type
 	returns Type
 	tables  map[int]string // of operands that are met with other values than their type's
+	// declared entries are of rows whose types the operator or function is declared for. Any other entry consists of
+	// conversions, each of which is an entry too, and of a declared one.
+	declared bool
 }
 
 func (e entry) String() string { return fmt.Sprintf("%s of %q", e.what, e.args) }
@@ -36,20 +39,20 @@ func totalEntries() []entry {
 func totalOperators() []entry {
 	var all []entry
 	operands := append(everyType(), Adapts)
-	for op := range signs[PostgreSQL] {
+	for _, op := range slices.Sorted(keysOf(signs[PostgreSQL])) {
 		for _, left := range append(slices.Clone(operands), Nothing) {
 			for _, right := range operands {
-				returns, total, _ := Operator(PostgreSQL, string(op), left, right)
+				returns, total, _ := Operator(PostgreSQL, op, left, right)
 				if !total || left == Adapts && right == Adapts {
 					continue
 				}
-				e := entry{what: "operator " + string(op), args: []Type{left, right}, returns: returns, tables: map[int]string{}}
-				sign := strings.ReplaceAll(string(op), "%", "%%")
+				e := entry{what: "operator " + op, args: []Type{left, right}, returns: returns, tables: map[int]string{}, declared: declaredOperator(op, left, right)}
+				sign := strings.ReplaceAll(op, "%", "%%")
 				e.format = "(%s " + sign + " %s)"
 				if left == Nothing {
 					e.args, e.format = e.args[1:], "("+sign+" %s)"
 				}
-				if contains(likeOperators, string(op)) {
+				if contains(likeOperators, op) {
 					if left == Adapts {
 						continue // a pattern is no row's
 					}
@@ -62,10 +65,29 @@ func totalOperators() []entry {
 	return all
 }
 
+func declaredOperator(op string, left, right Type) bool {
+	switch {
+	case left == Adapts || right == Adapts:
+		return false
+	case contains(comparisons, op):
+		return left == right || !among(characters, left, right)
+	}
+	return declared(operatorTable[op], []Type{left, right})
+}
+
+// declared tells whether one of the signatures takes just these types.
+func declared(signatures []signature, args []Type) bool {
+	return !slices.Contains(args, Adapts) && slices.ContainsFunc(signatures, func(s signature) bool {
+		m, ok := s.fit(args)
+		return ok && m.exact
+	})
+}
+
 // totalFunctions asks for each total signature with all types that its arguments may have.
 func totalFunctions() []entry {
 	var all []entry
-	for name, fn := range functions[PostgreSQL] {
+	for _, name := range Names(PostgreSQL) {
+		fn := functions[PostgreSQL][name]
 		seen := map[string]bool{}
 		for _, s := range fn.signatures {
 			if !s.total {
@@ -78,9 +100,9 @@ func totalFunctions() []entry {
 				} else {
 					seen[key] = true
 				}
-				e := entry{what: "function " + name, args: args, returns: f.Returns, format: name + "(" + strings.TrimSuffix(strings.Repeat("%s, ", len(args)), ", ") + ")"}
+				e := entry{what: "function " + name, args: args, returns: f.Returns, format: "pg_catalog." + name + "(" + strings.TrimSuffix(strings.Repeat("%s, ", len(args)), ", ") + ")", declared: declared(fn.signatures, args)}
 				if len(args) == 0 && name == "count" {
-					e.format = "count(*)"
+					e.format = "pg_catalog.count(*)"
 				}
 				if f.Kind == Window {
 					e.format += " OVER ()"
@@ -118,7 +140,7 @@ func totalCasts() []entry {
 	for _, from := range everyType() {
 		for _, to := range everyType() {
 			if Cast(from, to) {
-				all = append(all, entry{what: "cast to " + string(to), args: []Type{from}, returns: to, format: "CAST(%s AS " + sqlType(to) + ")"})
+				all = append(all, entry{what: "cast to " + string(to), args: []Type{from}, returns: to, format: "CAST(%s AS " + sqlType(to) + ")", declared: true})
 			}
 		}
 	}
@@ -131,7 +153,7 @@ func totalChoices() []entry {
 	for _, a := range everyType() {
 		for _, b := range everyType() {
 			if t, total := Common(a, b); total && a != b {
-				all = append(all, entry{what: "choice", args: []Type{a, b}, returns: t, format: "COALESCE(%s, %s)"})
+				all = append(all, entry{what: "choice", args: []Type{a, b}, returns: t, format: "COALESCE(%s, %s)", declared: true})
 			}
 		}
 	}

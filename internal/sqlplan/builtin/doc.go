@@ -9,9 +9,11 @@
 // So whatever is not listed is not total and has an unknown type. Signatures are judged one by one:
 // ceil(float8) is total, ceil(numeric) overflows.
 //
-// Each entry that says "total" is to be established by testing. The tests ask a server, on demand
-// (go test ./internal/sqlplan/builtin -catalogue -timeout 0), for every combination of poisonous values of the types (poison_test.go), as rows, parameters and literals,
-// and in several time zones.
+// Each entry that says "total" is established by testing: a server is asked for every combination of poisonous values of
+// its types (poison_test.go). Each test run does so for the types that an operator or function is declared for, with rows.
+// With conversions, parameters and literals too, in several time zones, and with values of the greatest size:
+//
+//	go test ./internal/sqlplan/builtin -run Total -catalogue -timeout 0
 //
 // # What total does not cover
 //
@@ -28,7 +30,8 @@
 //
 // Add a line to the table of its kind (functions_*.go, operators.go, casts.go). If it is total, the tests
 // demand poisonous values for each type that it names. A new function must read no table, setting or
-// file, have no effect beyond its result, and run no text as SQL.
+// file, have no effect beyond its result, and run no text as SQL; names_test.go has what does. If an index evaluates it, the
+// tests ask in which list of leakproof.go it is.
 package builtin
 
 // MaxValue is the size in bytes of the largest value for which the facts about total expressions hold.

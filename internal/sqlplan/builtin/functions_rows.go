@@ -83,18 +83,42 @@ json_object_agg_unique(...) json aggregate
 jsonb_object_agg_unique(...) jsonb aggregate
 json_object_agg_unique_strict(...) json aggregate
 jsonb_object_agg_unique_strict(...) jsonb aggregate
-stddev(float8) float8 aggregate
-stddev(...) ?
-stddev_pop(float8) float8 aggregate
-stddev_pop(...) ?
-stddev_samp(float8) float8 aggregate
-stddev_samp(...) ?
-variance(float8) float8 aggregate
-variance(...) ?
-var_pop(float8) float8 aggregate
-var_pop(...) ?
-var_samp(float8) float8 aggregate
-var_samp(...) ?
+stddev(int2) numeric aggregate
+stddev(int4) numeric
+stddev(int8) numeric
+stddev(numeric) numeric
+stddev(float4) float8
+stddev(float8) float8
+stddev_pop(int2) numeric aggregate
+stddev_pop(int4) numeric
+stddev_pop(int8) numeric
+stddev_pop(numeric) numeric
+stddev_pop(float4) float8
+stddev_pop(float8) float8
+stddev_samp(int2) numeric aggregate
+stddev_samp(int4) numeric
+stddev_samp(int8) numeric
+stddev_samp(numeric) numeric
+stddev_samp(float4) float8
+stddev_samp(float8) float8
+variance(int2) numeric aggregate
+variance(int4) numeric
+variance(int8) numeric
+variance(numeric) numeric
+variance(float4) float8
+variance(float8) float8
+var_pop(int2) numeric aggregate
+var_pop(int4) numeric
+var_pop(int8) numeric
+var_pop(numeric) numeric
+var_pop(float4) float8
+var_pop(float8) float8
+var_samp(int2) numeric aggregate
+var_samp(int4) numeric
+var_samp(int8) numeric
+var_samp(numeric) numeric
+var_samp(float4) float8
+var_samp(float8) float8
 corr(...) float8 aggregate
 covar_pop(...) float8 aggregate
 covar_samp(...) float8 aggregate

@@ -98,6 +98,6 @@ var jsons = []string{`'null'`, `'true'`, `'0'`, `'-1.5e10'`, `'""'`, `'"a"'`, `'
 
 // elements are the types whose arrays are tried.
 var elements = []Type{"bool", "int2", "int4", "int8", "numeric", "float4", "float8", "text", "varchar", "bpchar", "citext", "date", "time", "timetz",
-	"timestamp", "timestamptz", "interval", "uuid", "bytea", "json", "jsonb", "tsvector", "tsquery", "inet", "cidr", "macaddr", "macaddr8", "bit",
+	"timestamp", "timestamptz", "interval", "uuid", "bytea", "json", "jsonb", "jsonpath", "tsvector", "tsquery", "inet", "cidr", "macaddr", "macaddr8", "bit",
 	"varbit", "enum:mood", "int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange", "int4multirange", "int8multirange", "nummultirange",
 	"datemultirange", "tsmultirange", "tstzmultirange"}

@@ -2,12 +2,14 @@ package builtin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // poisoned is a database with a table of poisonous values for each type.
@@ -42,6 +44,7 @@ func poisonedBy(t testing.TB, conn *pgx.Conn) *poisoned {
 		}
 		p.fill(t, typ, values)
 	}
+	p.patterns(t)
 	p.must(t, "INSERT INTO p_jsonb(v) SELECT deepest(v) FROM p_jsonb ORDER BY length(v::text) - length(replace(v::text, '[', '')) DESC NULLS LAST LIMIT 1")
 	for _, element := range elements {
 		p.arrays(t, element)
@@ -133,7 +136,8 @@ func (p *poisoned) arrays(t testing.TB, element Type) {
 		SELECT array_fill(b, ARRAY[2000]) FROM y`, p.create(t, element+arraySuffix), p.tables[element], sqlType(element)))
 }
 
-// texts returns a table's values as parameters have them, but for the largest.
+// texts returns a table's values as parameters have them, but for the largest and for those that are nested deeper than the
+// server reads: whether it reads a parameter depends on no row.
 func (p *poisoned) texts(t testing.TB, table string) []string {
 	t.Helper()
 	if values, ok := p.cached[table]; ok {
@@ -147,6 +151,18 @@ func (p *poisoned) texts(t testing.TB, table string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d, err := p.Prepare(t.Context(), "", "SELECT v FROM "+table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values = slices.DeleteFunc(values, func(v string) bool {
+		r := p.PgConn().ExecParams(t.Context(), "SELECT $1 IS NULL", [][]byte{[]byte(v)}, []uint32{d.Fields[0].DataTypeOID}, nil, nil).Read()
+		var e *pgconn.PgError
+		if r.Err != nil && (!errors.As(r.Err, &e) || e.Code != "54001") {
+			t.Fatalf("%s: %.60q: %.300v", table, v, r.Err)
+		}
+		return r.Err != nil
+	})
 	p.cached[table] = values
 	return values
 }

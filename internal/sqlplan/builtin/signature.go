@@ -70,6 +70,8 @@ func (b *binding) accept(from, to Type) (cost int, total, ok bool) {
 		return catchAll, true, true
 	case !polymorphic[to]:
 		return convert(from, to)
+	case from == Adapts && to != anyElement && to != anyEnum: // PostgreSQL takes none for an array or a range
+		return 0, false, false
 	case from == Adapts: // it may take any type of that kind, or none
 		return binary, false, true
 	case from == Unknown:

@@ -34,8 +34,8 @@ func (p *poisoned) checkTypes(t *testing.T) {
 	t.Run("choices", p.checkChoices)
 }
 
-// described returns the type of an expression, or "" where the server has none such.
-func (p *poisoned) described(t *testing.T, expression string) Type {
+// typeOf returns the type of an expression, or "" where the server has none such.
+func (p *poisoned) typeOf(t *testing.T, expression string) Type {
 	d, err := p.Prepare(t.Context(), "", "SELECT "+expression)
 	var e *pgconn.PgError
 	switch {
@@ -64,7 +64,8 @@ func (p *poisoned) checkOperators(t *testing.T) {
 					e.args, e.format = e.args[1:], e.format[len("(%s"):len(e.format)-1]
 				}
 				expression := strings.ReplaceAll(strings.ReplaceAll(fmt.Sprintf(e.format, e.nulls()...), "$1", "NULL"), "$2", "NULL")
-				if got := p.described(t, expression); got != returns {
+				refused := left == Adapts || right == Adapts // PostgreSQL refuses to choose an operator, whatever the rows
+				if got := p.typeOf(t, expression); got != returns && (got != "" || !refused) {
 					t.Errorf("%s is %q and not %q", expression, got, returns)
 				}
 			}
@@ -78,9 +79,8 @@ func (p *poisoned) checkFunctions(t *testing.T) {
 		if p.version < 17 && contains(since17, name) {
 			continue
 		}
-		var kinds, volatile string
-		err := p.QueryRow(t.Context(), `SELECT coalesce(string_agg(DISTINCT CASE WHEN proretset THEN 's' ELSE prokind::text END || CASE WHEN aggkind <> 'n' THEN 'o' ELSE '' END, ','), ''),
-			coalesce(max(provolatile::text), '') FROM pg_proc LEFT JOIN pg_aggregate ON aggfnoid = pg_proc.oid WHERE proname = $1 AND pronamespace = 'pg_catalog'::regnamespace`, name).Scan(&kinds, &volatile)
+		var kinds string
+		err := p.QueryRow(t.Context(), `SELECT coalesce(string_agg(DISTINCT CASE WHEN proretset THEN 's' ELSE prokind::text END || CASE WHEN aggkind <> 'n' THEN 'o' ELSE '' END, ','), '') FROM pg_proc LEFT JOIN pg_aggregate ON aggfnoid = pg_proc.oid WHERE proname = $1 AND pronamespace = 'pg_catalog'::regnamespace`, name).Scan(&kinds)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,11 +88,11 @@ func (p *poisoned) checkFunctions(t *testing.T) {
 		if fn.facts.Both {
 			want = "ao,w"
 		}
+		if strings.HasSuffix(name, "_to_record") { // it returns one
+			want = "f"
+		}
 		if kinds != want {
 			t.Errorf("%s is of kind %q and not %q", name, kinds, want)
-		}
-		if (volatile == "v") != fn.facts.Volatile && fn.facts.Kind == Scalar && !contains("txid_current pg_current_xact_id txid_current_if_assigned pg_current_xact_id_if_assigned", name) {
-			t.Errorf("%s: volatile is %s", name, volatile)
 		}
 		p.checkSignatures(t, name, fn)
 	}
@@ -123,7 +123,7 @@ func (p *poisoned) checkSignatures(t *testing.T, name string, fn function) {
 			for n := len(args); n > 0; n-- {
 				expression = strings.ReplaceAll(expression, fmt.Sprintf("$%d", n), "NULL")
 			}
-			if got := p.described(t, expression); got != f.Returns && (got != "" || f.Total || !slices.Contains(args, Adapts) && slices.Equal(args, s.args) && p.version >= 17) {
+			if got := p.typeOf(t, expression); got != f.Returns && (got != "" || !slices.Contains(args, Adapts) && (f.Total || slices.Equal(args, s.args) && p.version >= 17)) {
 				t.Errorf("%s is %q and not %q", expression, got, f.Returns)
 			}
 		}
@@ -142,7 +142,7 @@ func (p *poisoned) checkChoices(t *testing.T) {
 				if strings.HasPrefix(form, "CASE") { // whose last branch PostgreSQL looks at first
 					expression = fmt.Sprintf(form, sqlType(b), sqlType(a))
 				}
-				if got := p.described(t, expression); got != want {
+				if got := p.typeOf(t, expression); got != want {
 					t.Errorf("%s is %q and not %q", expression, got, want)
 				}
 			}
