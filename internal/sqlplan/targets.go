@@ -325,10 +325,10 @@ func (q *selection) dependent() {
 	}
 }
 
-// keyIn tells whether the relation's primary key, without the tenant column, is grouped by.
+// keyIn tells whether the relation's primary key, without the tenant column unless that is the key, is grouped by.
 func (r *relation) keyIn(grouped shown) bool {
 	for _, key := range r.base.PrimaryKey {
-		if key == r.base.TenantColumn {
+		if key == r.base.TenantColumn && len(r.base.PrimaryKey) > 1 {
 			continue
 		}
 		found := false

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,6 @@ import (
 type tableCheck struct {
 	decl    Table
 	table   *sqlplan.Table
-	options *Options
 	dialect Dialect
 	problem func(column, what, fix string)
 }
@@ -31,15 +31,18 @@ func (c *tableCheck) columns() {
 	for i := range c.table.Columns {
 		byName[c.table.Columns[i].Name] = &c.table.Columns[i]
 	}
-	tenant := byName[c.options.TenantColumn]
+	tenant := byName[c.decl.TenantColumn]
 	switch {
 	case c.table.Shared && tenant != nil:
 		c.problem(tenant.Name, "the table is declared shared but has a tenant column, and every tenant would read all of it", "drop Shared from the declaration, or the column from the table")
 	case c.table.Shared:
 	case tenant == nil:
-		c.problem(c.options.TenantColumn, "the tenant column is missing", c.addTenantColumn())
+		c.problem(c.decl.TenantColumn, "the tenant column is missing", c.addTenantColumn())
 	default:
 		c.table.TenantColumn = tenant.Name
+		if tenant.Generated { // from other columns, which a tenant could set so that the row becomes another's; or by the database alone
+			c.problem(tenant.Name, "the tenant column is generated, and the guard is to write it", c.writeTenantColumn())
+		}
 		if !tenant.NotNull {
 			c.problem(tenant.Name, "the tenant column can be NULL", c.requireTenantColumn())
 		}
@@ -85,7 +88,7 @@ func (c *tableCheck) ciphertext(byName map[string]*sqlplan.Column, name, role st
 
 // uniqueKey reports a key without the tenant column: its violation would tell one tenant of another's values.
 func (c *tableCheck) uniqueKey(k uniqueKey) bool {
-	if c.table.Shared || slices.Contains(k.columns, c.options.TenantColumn) {
+	if c.table.Shared || slices.Contains(k.columns, c.decl.TenantColumn) {
 		return true
 	}
 	c.problem("", fmt.Sprintf("%s (%s) lacks the tenant column: a violation would reveal another tenant's values", k.what, strings.Join(k.columns, ", ")), c.redefineKey(k))
@@ -133,8 +136,9 @@ func (c *tableCheck) foreignKey(declared Schema, k foreignKey) {
 	if k.setsTenant {
 		c.problem("", k.name+" sets the tenant column when its parent goes, which moves the row to another tenant", "use CASCADE, RESTRICT, or SET NULL with a list of the other columns")
 	}
+	parentTenant := cmp.Or(parent.TenantColumn, c.decl.TenantColumn)
 	for i, column := range k.columns {
-		if column == c.options.TenantColumn && i < len(k.parentColumns) && k.parentColumns[i] == c.options.TenantColumn {
+		if column == c.decl.TenantColumn && i < len(k.parentColumns) && k.parentColumns[i] == parentTenant {
 			return
 		}
 	}
@@ -142,5 +146,5 @@ func (c *tableCheck) foreignKey(declared Schema, k foreignKey) {
 	if !known {
 		tie = " /* unless the parent is declared shared */"
 	}
-	c.problem("", fmt.Sprintf("%s (%s) does not tie the row to a parent of the same tenant", k.name, strings.Join(k.columns, ", ")), c.redefineForeignKey(k)+tie)
+	c.problem("", fmt.Sprintf("%s (%s) does not tie the row to a parent of the same tenant", k.name, strings.Join(k.columns, ", ")), c.redefineForeignKey(k, parentTenant)+tie)
 }

@@ -16,7 +16,8 @@ const tenantSetting = "strongroom.tenant"
 // handle: the tenant column, sealed and index columns with their constraints ([Table.Checks]), the blind indexes, and on
 // PostgreSQL row-level security with its policy. On PostgreSQL they can be run again. What has to be designed by hand is not
 // in them: the tenant column belongs into every primary key, unique constraint and foreign key, and existing rows need a
-// tenant and their values sealed; [Open] names every place where that is missing. opts may be nil; it must be what Open is
+// tenant and their values sealed; [Open] names every place where that is missing. On SQLite, which cannot add a column that may
+// be there, a table with a tenant column of its own name is taken to have it. opts may be nil; it must be what Open is
 // given.
 func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 	o := opts.withDefaults()
@@ -26,12 +27,13 @@ func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 	if err := s.validate(o); err != nil {
 		return "", err
 	}
-	if !castsTenant(o.TenantType) && o.TenantType != DefaultTenantType {
-		return "", fmt.Errorf("sqldb: a tenant column cannot be of type %q; use text, uuid, bigint or integer", o.TenantType)
-	}
+	s = s.withDefaults(o)
 	var b strings.Builder
 	for _, name := range sortedKeys(s) {
 		if table := s[name]; !table.Shared {
+			if !castsTenant(table.TenantType) && table.TenantType != DefaultTenantType {
+				return "", fmt.Errorf("sqldb: a tenant column cannot be of type %q; use text, uuid, bigint or integer", table.TenantType)
+			}
 			table.ddl(&b, name, dialect, o)
 		}
 	}
@@ -42,17 +44,16 @@ func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 }
 
 func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options) {
-	table, tenantType, blob, exists := quote(o.Schema)+"."+quote(name), `text COLLATE "C"`, "bytea", "IF NOT EXISTS "
+	table, tenantType, blob, exists := quote(o.Schema)+"."+quote(name), t.tenantType(), "bytea", "IF NOT EXISTS "
 	if dialect == SQLite {
 		// SQLite has no ADD COLUMN IF NOT EXISTS; a migration tool runs each once.
 		table, tenantType, blob, exists = quote(name), "TEXT", "BLOB", ""
 	}
-	if dialect == PostgreSQL && o.TenantType != DefaultTenantType {
-		tenantType = o.TenantType
-	}
-	tenant := quote(o.TenantColumn)
+	tenant := quote(t.TenantColumn)
 	fmt.Fprintf(b, "-- %s\n", strings.ReplaceAll(name, "\n", " "))
-	if dialect == SQLite {
+	if dialect == SQLite && t.TenantColumn != o.TenantColumn {
+		fmt.Fprintf(b, "-- the table's own tenant column, %s, is there already\n", strings.ReplaceAll(tenant, "\n", " "))
+	} else if dialect == SQLite {
 		// SQLite adds no NOT NULL column without a default, even to an empty table.
 		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s %s NOT NULL DEFAULT '';\n", table, tenant, tenantType)
 	} else {
@@ -73,7 +74,15 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 		return
 	}
 	fmt.Fprintf(b, "ALTER TABLE %s ENABLE ROW LEVEL SECURITY;\nALTER TABLE %s FORCE ROW LEVEL SECURITY;\n", table, table)
-	fmt.Fprintf(b, "DROP POLICY IF EXISTS %s ON %s;\n%s;\n", PolicyName, table, createPolicy(table, o.TenantColumn, o.TenantType))
+	fmt.Fprintf(b, "DROP POLICY IF EXISTS %s ON %s;\n%s;\n", PolicyName, table, createPolicy(table, t.TenantColumn, t.TenantType))
+}
+
+// tenantType is the tenant column's type as PostgreSQL's ADD COLUMN takes it.
+func (t Table) tenantType() string {
+	if castsTenant(t.TenantType) {
+		return t.TenantType
+	}
+	return `text COLLATE "C"`
 }
 
 // policyExpression compares the tenant column with the session's setting, which is a text.

@@ -25,7 +25,13 @@
 //
 // An application that scopes by hand already runs unchanged: a statement may compare and store the tenant column itself. What
 // an INSERT or MERGE gives for it must be the tenant that the statement runs for; another value is [storage.ErrIsolation], nothing
-// is sent, and an alert is in the audit trail. An UPDATE cannot set it.
+// is sent, and an alert is in the audit trail. An UPDATE cannot set it. A table may have a tenant column of its own name and type,
+// and of the tenants' own table the key is the tenant, so that each sees its one row:
+//
+//	sqldb.Schema{"tenants": {TenantColumn: "id"}, "patients": {}}
+//
+//	CREATE TABLE tenants (id text COLLATE "C" PRIMARY KEY, name text);
+//	CREATE TABLE patients (tenant_id text COLLATE "C" NOT NULL REFERENCES tenants (id), id bigint NOT NULL, PRIMARY KEY (tenant_id, id));
 //
 // What foreign keys do to other tables (ON DELETE and ON UPDATE) is put to the authorizer and recorded with the statement; a table
 // that they reach must be declared.

@@ -11,17 +11,18 @@ import (
 
 // addTenantColumn is how a table with rows gets its tenant column.
 func (c *tableCheck) addTenantColumn() string {
-	table, column := c.qualified(), quote(c.options.TenantColumn)
+	table, column := c.qualified(), quote(c.decl.TenantColumn)
 	if c.dialect == SQLite {
 		// SQLite adds no NOT NULL column without a default. No tenant has the empty id.
 		return fmt.Sprintf("ALTER TABLE %[1]s ADD COLUMN %[2]s TEXT NOT NULL DEFAULT ''; UPDATE %[1]s SET %[2]s = … /* whose each row is */", table, column)
 	}
-	return fmt.Sprintf(`ALTER TABLE %[1]s ADD COLUMN %[2]s text COLLATE "C"; UPDATE %[1]s SET %[2]s = … /* whose each row is */; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL`, table, column)
+	return fmt.Sprintf(`ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s; UPDATE %[1]s SET %[2]s = … /* whose each row is */; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL`,
+		table, column, c.decl.tenantType())
 }
 
 // requireTenantColumn is how a tenant column becomes NOT NULL.
 func (c *tableCheck) requireTenantColumn() string {
-	table, column := c.qualified(), quote(c.options.TenantColumn)
+	table, column := c.qualified(), quote(c.decl.TenantColumn)
 	whose := fmt.Sprintf("UPDATE %[1]s SET %[2]s = … /* whose each row is */ WHERE %[2]s IS NULL; ", table, column)
 	if c.dialect == SQLite {
 		return whose + c.rebuild(column+" TEXT NOT NULL")
@@ -29,14 +30,23 @@ func (c *tableCheck) requireTenantColumn() string {
 	return whose + fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", table, column)
 }
 
+// writeTenantColumn is how a generated tenant column becomes one that is written.
+func (c *tableCheck) writeTenantColumn() string {
+	table, column := c.qualified(), quote(c.decl.TenantColumn)
+	if c.dialect == SQLite {
+		return c.rebuild(column + " TEXT NOT NULL, not generated")
+	}
+	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION IF EXISTS, ALTER COLUMN %s DROP IDENTITY IF EXISTS", table, column, column)
+}
+
 // retypeTenantColumn is how a tenant column becomes text that is compared byte by byte.
 func (c *tableCheck) retypeTenantColumn() string {
-	table, column := c.qualified(), quote(c.options.TenantColumn)
+	table, column := c.qualified(), quote(c.decl.TenantColumn)
 	if c.dialect == SQLite {
 		return c.rebuild(column + " TEXT NOT NULL, without COLLATE")
 	}
 	return fmt.Sprintf(`DROP POLICY IF EXISTS %[3]s ON %[1]s; ALTER TABLE %[1]s ALTER COLUMN %[2]s TYPE text COLLATE "C"; %[4]s /* and likewise what foreign keys tie to it */`,
-		table, column, PolicyName, createPolicy(table, c.options.TenantColumn, DefaultTenantType))
+		table, column, PolicyName, createPolicy(table, c.decl.TenantColumn, DefaultTenantType))
 }
 
 // replaceColumn is how a column of plaintexts makes room for one of ciphertexts.
@@ -62,9 +72,9 @@ func (c *tableCheck) rebuild(with string) string {
 
 // redefineKey is how a key gets the tenant column.
 func (c *tableCheck) redefineKey(k uniqueKey) string {
-	over := quoteAll(append([]string{c.options.TenantColumn}, k.columns...))
+	over := quoteAll(append([]string{c.decl.TenantColumn}, k.columns...))
 	if k.partial || slices.Contains(k.columns, "") {
-		return fmt.Sprintf("DROP INDEX %s /* and make it again over (%s, …) */", c.sibling(k.index), quote(c.options.TenantColumn))
+		return fmt.Sprintf("DROP INDEX %s /* and make it again over (%s, …) */", c.sibling(k.index), quote(c.decl.TenantColumn))
 	}
 	kind := "UNIQUE"
 	if k.primary {
@@ -79,17 +89,19 @@ func (c *tableCheck) redefineKey(k uniqueKey) string {
 	return fmt.Sprintf("DROP INDEX %s; CREATE UNIQUE INDEX %s ON %s (%s)", c.sibling(k.index), quote(k.index), c.qualified(), over)
 }
 
-// redefineForeignKey is how a foreign key comes to tie the row to a parent of the same tenant.
-func (c *tableCheck) redefineForeignKey(k foreignKey) string {
+// redefineForeignKey is how a foreign key comes to tie the row to a parent of the same tenant, whose tenant column is given.
+func (c *tableCheck) redefineForeignKey(k foreignKey, parentTenant string) string {
 	parent := quote(k.parent)
 	if c.table.Schema != "" {
 		parent = quote(c.table.Schema) + "." + parent
 	}
-	without := func(names []string) []string {
-		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == c.options.TenantColumn || name == "" })
+	columns, parentColumns := []string{c.decl.TenantColumn}, []string{parentTenant}
+	for i, column := range k.columns {
+		if i < len(k.parentColumns) && column != c.decl.TenantColumn && k.parentColumns[i] != parentTenant && k.parentColumns[i] != "" {
+			columns, parentColumns = append(columns, column), append(parentColumns, k.parentColumns[i])
+		}
 	}
-	key := fmt.Sprintf("FOREIGN KEY (%s) REFERENCES %s (%s)", quoteAll(append([]string{c.options.TenantColumn}, without(k.columns)...)), parent,
-		quoteAll(append([]string{c.options.TenantColumn}, without(k.parentColumns)...)))
+	key := fmt.Sprintf("FOREIGN KEY (%s) REFERENCES %s (%s)", quoteAll(columns), parent, quoteAll(parentColumns))
 	if c.dialect == SQLite {
 		return c.rebuild(key)
 	}

@@ -12,11 +12,11 @@ const (
 
 // Options are the optional settings of [Open]; nil and the zero value are safe.
 type Options struct {
-	// TenantColumn is the column with the tenant's id in every table that is not shared. Default
-	// [DefaultTenantColumn].
+	// TenantColumn is the column with the tenant's id in every table that is not shared and names none of its own
+	// ([Table].TenantColumn). Default [DefaultTenantColumn].
 	TenantColumn string
 	// TenantType is the type of the tenant columns that [Schema.DDL] makes and compares with: [DefaultTenantType], uuid, bigint or
-	// integer. [Open] takes the type that it finds. Tenants' ids must then be UUIDs in their canonical form (lower case, with
+	// integer. A table may have another ([Table].TenantType). [Open] takes the type that it finds. Tenants' ids must then be UUIDs in their canonical form (lower case, with
 	// hyphens) or decimal integers without leading zeros: another id is refused with every statement. PostgreSQL only.
 	TenantType string
 	// Leakproof has [Schema.DDL] end with the statements by which a superuser marks functions LEAKPROOF. With row-level security

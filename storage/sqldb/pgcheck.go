@@ -72,7 +72,7 @@ func (r *pgReader) problem(table, column, what, fix string) {
 
 func (r *pgReader) check(name string) *tableCheck {
 	return &tableCheck{
-		decl: r.declared[name], table: r.tables[name].plan, options: r.options, dialect: PostgreSQL,
+		decl: r.declared[name], table: r.tables[name].plan, dialect: PostgreSQL,
 		problem: func(column, what, fix string) { r.problem(name, column, what, fix) },
 	}
 }
@@ -94,6 +94,15 @@ func (r *pgReader) each(query string, scan func(pgx.Rows) error, more ...any) er
 		}
 	}
 	return rows.Err()
+}
+
+// tenantColumns are the tables' tenant columns by the tables' names.
+func (r *pgReader) tenantColumns() map[string]string {
+	columns := make(map[string]string, len(r.declared))
+	for name, t := range r.declared {
+		columns[name] = t.TenantColumn
+	}
+	return columns
 }
 
 func (r *pgReader) readServer() error {
@@ -181,7 +190,7 @@ func (r *pgReader) readColumns() error {
 			}
 			t := r.tables[table].plan
 			t.Columns = append(t.Columns, c)
-			if c.Name != r.options.TenantColumn || t.Shared {
+			if c.Name != r.declared[table].TenantColumn || t.Shared {
 				return nil
 			}
 			if c.Type != "text" && c.Type != "character varying" && !castsTenant(c.Type) {
@@ -206,7 +215,7 @@ func (r *pgReader) readIndexes() error {
 		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL AND i.indimmediate, i.indpred IS NOT NULL, f.oid = ANY ($1),
 		       coalesce((SELECT k.conname FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u')), ''),
 		       EXISTS (SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) AS k(attnum, coll, class)
-		               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname = $2
+		               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname = ($2::jsonb ->> f.declared)
 		               LEFT JOIN pg_catalog.pg_collation l ON l.oid = k.coll
 		               LEFT JOIN pg_catalog.pg_opclass o ON o.oid = k.class
 		               WHERE NOT coalesce(l.collisdeterministic, true) OR o.opcnamespace IS DISTINCT FROM 'pg_catalog'::regnamespace),
@@ -232,7 +241,7 @@ func (r *pgReader) readIndexes() error {
 				return nil
 			}
 			if folded && !t.Shared {
-				r.problem(table, r.options.TenantColumn, "the key "+k.index+" compares the tenant column in a way under which different ids may be equal", "define it with the column's own collation and operator class")
+				r.problem(table, r.declared[table].TenantColumn, "the key "+k.index+" compares the tenant column in a way under which different ids may be equal", "define it with the column's own collation and operator class")
 			}
 			k.what = "unique index " + k.index
 			if !r.check(table).uniqueKey(k) || !whole || !own || slices.Contains(k.columns, "") {
@@ -250,7 +259,7 @@ func (r *pgReader) readIndexes() error {
 				t.UniqueKeys = append(t.UniqueKeys, k.columns)
 			}
 			return nil
-		}, r.options.TenantColumn)
+		}, r.tenantColumns())
 }
 
 func (r *pgReader) readForeignKeys() error {
@@ -264,7 +273,7 @@ func (r *pgReader) readForeignKeys() error {
 		JOIN pg_catalog.pg_constraint k ON k.conrelid = f.oid
 		JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 		JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-		LEFT JOIN pg_catalog.pg_attribute t ON t.attrelid = f.oid AND t.attname = $3
+		LEFT JOIN pg_catalog.pg_attribute t ON t.attrelid = f.oid AND t.attname = ($3::jsonb ->> f.declared)
 		-- A foreign key to a partitioned table has a copy for each of its partitions, which conparentid tells.
 		WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY f.declared, k.conname`,
 		func(rows pgx.Rows) error {
@@ -279,7 +288,7 @@ func (r *pgReader) readForeignKeys() error {
 			k.name, k.setsTenant = "foreign key "+k.constraint, sets != nil && *sets
 			r.check(table).foreignKey(r.declared, k)
 			return nil
-		}, r.options.Schema, r.options.TenantColumn)
+		}, r.options.Schema, r.tenantColumns())
 }
 
 func (r *pgReader) readRules() error {
@@ -383,7 +392,7 @@ func (r *pgReader) readPolicies() error {
 		}
 		if !found[name] {
 			r.problem(name, "", "the policy "+PolicyName+" is missing or not as the guard needs it",
-				fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s; %s", PolicyName, table, createPolicy(table, r.options.TenantColumn, r.tenantType(name))))
+				fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s; %s", PolicyName, table, createPolicy(table, r.declared[name].TenantColumn, r.tenantType(name))))
 		}
 	}
 	return nil
@@ -392,7 +401,7 @@ func (r *pgReader) readPolicies() error {
 // tenantType is the type of a table's tenant column as PostgreSQL prints it.
 func (r *pgReader) tenantType(table string) string {
 	for _, c := range r.tables[table].plan.Columns {
-		if c.Name == r.options.TenantColumn {
+		if c.Name == r.declared[table].TenantColumn {
 			return c.Type
 		}
 	}
@@ -401,7 +410,7 @@ func (r *pgReader) tenantType(table string) string {
 
 // isPolicy tells whether expr, as PostgreSQL prints it, is the guard's policy expression.
 func (r *pgReader) isPolicy(table, expr string) bool {
-	column := r.options.TenantColumn
+	column := r.declared[table].TenantColumn
 	for _, spelled := range []string{column, quote(column)} {
 		if typ := r.tenantType(table); castsTenant(typ) {
 			if expr == fmt.Sprintf("(%s = (NULLIF(current_setting('%s'::text, true), ''::text))::%s)", spelled, tenantSetting, typ) {

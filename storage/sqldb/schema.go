@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,6 +31,13 @@ type Table struct {
 	// Shared marks reference data without a tenant column, which every tenant reads and none writes through the
 	// guard. A shared table has no sealed columns.
 	Shared bool
+	// TenantColumn is the column with the tenant's id, where it is another than [Options].TenantColumn. For the tenants' own
+	// table, of which each tenant sees its one row, it is the key: "tenants": {TenantColumn: "id"} with PRIMARY KEY (id), to
+	// which other tables refer by FOREIGN KEY (tenant_id) REFERENCES tenants (id).
+	TenantColumn string
+	// TenantType is the type of the tenant column as in [Options].TenantType, where it is another. Foreign keys between tables
+	// tie columns of one type.
+	TenantType string
 	// Triggers are the table's triggers by name. One that is not named here is a problem, and on SQLite, which has nothing that
 	// would scope what it does, any is.
 	Triggers map[string]Trigger
@@ -52,6 +60,16 @@ func (s Schema) clone() Schema {
 	return c
 }
 
+// withDefaults returns a copy in which every table has its tenant column and type.
+func (s Schema) withDefaults(o *Options) Schema {
+	c := s.clone()
+	for name, t := range c {
+		t.TenantColumn, t.TenantType = cmp.Or(t.TenantColumn, o.TenantColumn), cmp.Or(t.TenantType, o.TenantType)
+		c[name] = t
+	}
+	return c
+}
+
 // validate reports every problem that shows without a database.
 func (s Schema) validate(opts *Options) error {
 	var problems []Problem
@@ -66,8 +84,15 @@ func (s Schema) validate(opts *Options) error {
 		if table.Shared && len(table.Sealed) > 0 {
 			problems = append(problems, Problem{Table: name, What: "a shared table has sealed columns, but no tenant whose keys would seal them", Fix: "drop Shared or Sealed"})
 		}
+		if table.Shared && table.TenantColumn+table.TenantType != "" {
+			problems = append(problems, Problem{Table: name, What: "a shared table is declared with a tenant column, and every tenant would read all of it", Fix: "drop Shared, or TenantColumn and TenantType"})
+		}
 		problems = append(problems, s.validateTriggers(name)...)
-		used := map[string]string{opts.TenantColumn: "the tenant column"}
+		tenant := cmp.Or(table.TenantColumn, opts.TenantColumn)
+		if err := checkIdentifier(tenant); err != nil {
+			problems = append(problems, Problem{Table: name, Column: tenant, What: "the tenant column's name " + err.Error(), Fix: "use the name as the database spells it"})
+		}
+		used := map[string]string{tenant: "the tenant column"}
 		for _, column := range sortedKeys(table.Sealed) {
 			c := table.Sealed[column]
 			claim := func(name, role string) {

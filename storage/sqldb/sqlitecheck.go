@@ -19,7 +19,7 @@ func (e *sqliteEngine) introspect(ctx context.Context, s Schema, o *Options) (*s
 	cat := &sqlplan.Catalog{Dialect: sqlplan.SQLite, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions}
 	var problems []Problem
 	for _, name := range sortedKeys(s) {
-		r := &sqliteReader{ctx: ctx, db: db, options: o, declared: s, decl: s[name], table: &sqlplan.Table{Name: name, Shared: s[name].Shared}}
+		r := &sqliteReader{ctx: ctx, db: db, declared: s, decl: s[name], table: &sqlplan.Table{Name: name, Shared: s[name].Shared}}
 		if err := r.read(); err != nil {
 			return nil, nil, fmt.Errorf("sqldb: reading the schema of SQLite table %q failed: %w", name, err)
 		}
@@ -43,7 +43,6 @@ func (r rawSQLite) Driver() driver.Driver                        { return guarde
 type sqliteReader struct {
 	ctx      context.Context
 	db       *sql.DB
-	options  *Options
 	declared Schema
 	decl     Table
 	table    *sqlplan.Table
@@ -56,7 +55,7 @@ func (r *sqliteReader) problem(column, what, fix string) {
 }
 
 func (r *sqliteReader) check() *tableCheck {
-	return &tableCheck{decl: r.decl, table: r.table, options: r.options, dialect: SQLite, problem: r.problem}
+	return &tableCheck{decl: r.decl, table: r.table, dialect: SQLite, problem: r.problem}
 }
 
 func (r *sqliteReader) read() error {
@@ -219,7 +218,7 @@ func (r *sqliteReader) readForeignKeys() error {
 			keys[id] = &foreignKey{name: fmt.Sprintf("foreign key to %s", table), parent: table}
 			order = append(order, id)
 		}
-		keys[id].setsTenant = keys[id].setsTenant || sets && from == r.options.TenantColumn
+		keys[id].setsTenant = keys[id].setsTenant || sets && from == r.decl.TenantColumn
 		keys[id].columns, keys[id].parentColumns = append(keys[id].columns, from), append(keys[id].parentColumns, ref)
 	}
 	if err := rows.Err(); err != nil {

@@ -33,6 +33,8 @@ type FileTable struct {
 	Declared bool              `json:"declared"`
 	Shared   bool              `json:"shared"`
 	Sealed   map[string]string `json:"sealed"`
+	// TenantColumn is the table's own, where it has another than the file's.
+	TenantColumn string `json:"tenantColumn"`
 }
 
 // Column is a column of a [FileTable].
@@ -88,7 +90,7 @@ func (f *File) merge(declared *schemas) *schemas {
 		if s.Tables == nil {
 			s.Tables = map[string]table{}
 		}
-		s.Tables[name] = table{Shared: t.Shared, Sealed: t.Sealed, Columns: t.Columns, Primary: t.PrimaryKey, Unique: t.UniqueKeys}
+		s.Tables[name] = table{Shared: t.Shared, TenantColumn: t.TenantColumn, Sealed: t.Sealed, Columns: t.Columns, Primary: t.PrimaryKey, Unique: t.UniqueKeys}
 	}
 	return &schemas{[]schema{s}}
 }

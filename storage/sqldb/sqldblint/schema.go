@@ -47,6 +47,9 @@ func (s schema) String() string {
 		if t.Shared {
 			in = append(in, "shared")
 		}
+		if t.TenantColumn != "" {
+			in = append(in, "+"+t.TenantColumn)
+		}
 		for _, column := range slices.Sorted(maps.Keys(t.Sealed)) {
 			if index := t.Sealed[column]; index != "" {
 				column += ":" + index
@@ -98,6 +101,8 @@ type schema struct {
 // table is what is known of one table.
 type table struct {
 	Shared bool
+	// TenantColumn is the table's own, where it names one.
+	TenantColumn string
 	// Sealed maps sealed columns to their blind index columns, to "" where they have none.
 	Sealed map[string]string
 	// Columns are all columns in their order, from a file; nil where only the sealed ones are known.
@@ -237,6 +242,11 @@ func (x *index) table(e ast.Expr) (table, bool) {
 				return t, false
 			}
 			t.Shared = constant.BoolVal(v)
+		case "TenantColumn":
+			if t.TenantColumn, ok = x.constant(kv.Value); !ok {
+				return t, false
+			}
+		case "TenantType": // what it is does not matter to a statement
 		case "Sealed":
 			if !x.columns(kv.Value, t.Sealed) {
 				return t, false

@@ -1,6 +1,7 @@
 package sqldblint
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -40,7 +41,7 @@ func newWorlds(s *schema, d sqlplan.Dialect, m *mentions) *worlds {
 			continue
 		}
 		for _, column := range m.bare {
-			if !t.has(column) && !(s.Opened && !t.Shared && column == s.TenantColumn) {
+			if !t.has(column) && !(s.Opened && !t.Shared && column == s.TenantColumn) && column != t.TenantColumn {
 				w.choices = append(w.choices, choice{name, column})
 			}
 		}
@@ -115,7 +116,7 @@ func (w *worlds) catalog(qualifier, tenant, typ string, first bool, absent int) 
 	for name, t := range w.schema.Tables {
 		made := &sqlplan.Table{Schema: qualifier, Name: name, Shared: t.Shared}
 		if !t.Shared {
-			made.TenantColumn = tenant
+			made.TenantColumn = cmp.Or(t.TenantColumn, tenant)
 		}
 		if t.Columns != nil {
 			t.fromFile(made)
