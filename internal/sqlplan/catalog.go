@@ -1,5 +1,7 @@
 package sqlplan
 
+import "strings"
+
 // Dialect is the engine that a plan's SQL is written for. Callers write PostgreSQL's SQL for both.
 type Dialect uint8
 
@@ -13,7 +15,7 @@ const (
 // and nothing else. A relation that is not in it does not exist. It must not change while it is in use.
 type Catalog struct {
 	Dialect Dialect
-	// Tables by the unqualified name, as the database spells it.
+	// Tables by their names.
 	Tables map[string]*Table
 	// Functions are the lower-case names of further functions that statements may call, beyond the built-in allowlist, as they
 	// are written, with a schema or without. They must read no tables.
@@ -31,7 +33,9 @@ type Catalog struct {
 // Table is one relation.
 type Table struct {
 	Schema string // "public"; empty on SQLite
-	Name   string
+	// Name is what plans call the table: as the database spells it, with the schema in front, as in billing.invoices, where
+	// that is not the default one, in which unqualified names are looked up. No schema or table has a dot in its own name.
+	Name string
 	// Shared marks reference data, which every tenant reads whole and none writes. It has no tenant column.
 	Shared bool
 	// TenantColumn holds the tenant id of each row; empty when Shared.
@@ -50,6 +54,9 @@ type Table struct {
 	// Triggers are the table's triggers that change other tables.
 	Triggers []Trigger
 }
+
+// Relation is the table's name within its schema.
+func (t *Table) Relation() string { return strings.TrimPrefix(t.Name, t.Schema+".") }
 
 // Trigger names the tables whose rows a trigger inserts or updates, and deletes, when a row of its table is written.
 type Trigger struct{ Writes, Deletes []string }

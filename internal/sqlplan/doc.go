@@ -29,6 +29,8 @@
 //   - Every relation gets an alias that no other relation of the plan has, whatever the case of letters, every
 //     common table expression a name of the planner's making, and every column reference its alias. So a name
 //     cannot mean one thing here and another in the database. Names are compared as the engine compares them.
+//   - A name without a schema means a table of the catalog's default schema, and every table is put into its schema, so that
+//     the connection's search path does not matter. A table of another schema is called schema.table everywhere.
 //   - Functions, operators and casts come from the catalogue of package builtin and are put into pg_catalog.
 //     Operators cannot be: whoever may create operators in a schema on the search path is trusted.
 //   - A parameter of the caller's is one parameter of the plan, in the order in which PostgreSQL looks for its

@@ -96,7 +96,7 @@ func (f *from) rangeVar(rv *pg.RangeVar) (*pg.Node, *relation) {
 		}
 	}
 	t := p.table(rv)
-	r := &relation{name: t.Name, base: t}
+	r := &relation{name: t.Relation(), base: t}
 	if p.lite {
 		r.name = rv.Relname
 	}

@@ -45,9 +45,9 @@ func (p *planner) rowType(t *pg.TypeName) *Table {
 	if !ok || len(fields) == 0 || len(fields) > 2 || len(t.GetTypmods()) > 0 || len(t.GetArrayBounds()) > 0 {
 		return nil
 	}
-	table := p.cat.Tables[fields[len(fields)-1]]
-	if table == nil || len(fields) == 2 && fields[0] != table.Schema {
-		return nil
+	schema := ""
+	if len(fields) == 2 {
+		schema = fields[0]
 	}
-	return table
+	return p.find(schema, fields[len(fields)-1])
 }

@@ -39,7 +39,7 @@ func (p *planner) nextval(n *pg.Node, f *pg.FuncCall) expr {
 var sequenceName = regexp.MustCompile(`^(?:("(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)\.)?("(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)$`)
 
 // sequence finds the sequence of a scoped table that a text names as PostgreSQL reads it: it folds the case of what is not
-// quoted. It is nil where there is none, or several.
+// quoted, in the default schema where the text names none. It is nil where there is none, or several.
 func (p *planner) sequence(text string) *Sequence {
 	parts := sequenceName.FindStringSubmatch(text)
 	if parts == nil {
@@ -49,7 +49,9 @@ func (p *planner) sequence(text string) *Sequence {
 	var found []Sequence
 	for _, t := range p.cat.Tables {
 		for _, s := range t.Sequences {
-			if !t.Shared && s.Name == name && (schema == "" || s.Schema == schema) {
+			// Without a schema it is in the default one, as the table is then.
+			unqualified := t.Name == t.Relation() && s.Schema == t.Schema
+			if !t.Shared && s.Name == name && (schema == "" && unqualified || s.Schema == schema) {
 				found = append(found, s)
 			}
 		}

@@ -177,7 +177,7 @@ func (p *planner) returnsRows(n *pg.Node) bool {
 // the table: a literal, a parameter or a column of another table. The tenant column is always compared. It is to be asked once
 // the types of parameters are found: two keys may be equal to one value of another type, as bigints are to a float.
 func (p *planner) wholeKey(rv *pg.RangeVar, where *pg.Node, in ctx) func() bool {
-	t := p.cat.Tables[rv.Relname]
+	t := p.find(rv.Schemaname, rv.Relname)
 	if t == nil || where == nil {
 		return func() bool { return false }
 	}

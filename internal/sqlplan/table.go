@@ -12,14 +12,14 @@ import (
 
 // table finds the declared table that a name means.
 func (p *planner) table(rv *pg.RangeVar) *Table {
-	t := p.tableNamed(rv.Relname)
-	if t == nil || rv.Schemaname != "" && (t.Schema == "" || rv.Schemaname != t.Schema) {
+	t := p.find(rv.Schemaname, rv.Relname)
+	if t == nil {
 		construct := rv.Relname
 		if rv.Schemaname != "" {
 			construct = rv.Schemaname + "." + rv.Relname
 		}
 		hint := "declare the table in the schema, and name it as the database does"
-		if like := closest(rv.Relname, slices.Sorted(maps.Keys(p.cat.Tables))); like != "" {
+		if like := p.likeTable(rv); like != "" {
 			hint = "did you mean " + like + "? otherwise " + hint
 		}
 		refuse("unknown table", construct, rv.Location, hint)
@@ -27,6 +27,35 @@ func (p *planner) table(rv *pg.RangeVar) *Table {
 	p.plainly(rv)
 	p.tables[t.Name] = true
 	return t
+}
+
+// find returns the table that a name means, with a schema or without, which then is the default one whatever the
+// connection's search path is; or nil.
+func (p *planner) find(schema, name string) *Table {
+	if schema == "" {
+		t := p.tableNamed(name)
+		if t != nil && !p.same(t.Relation(), name) {
+			return nil // the name has a dot in it
+		}
+		return t
+	}
+	for _, key := range []string{schema + "." + name, name} {
+		if t := p.cat.Tables[key]; t != nil && t.Schema == schema && t.Relation() == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// likeTable returns the name of a table that a name may have been meant for.
+func (p *planner) likeTable(rv *pg.RangeVar) string {
+	all := slices.Sorted(maps.Keys(p.cat.Tables))
+	for _, name := range all {
+		if p.cat.Tables[name].Relation() == rv.Relname {
+			return name
+		}
+	}
+	return closest(rv.Relname, all)
 }
 
 func (p *planner) tableNamed(name string) *Table {
@@ -77,7 +106,7 @@ func (p *planner) qualified(t *Table, alias string) *pg.RangeVar {
 	if p.lite {
 		schema = "main"
 	}
-	rv := &pg.RangeVar{Schemaname: schema, Relname: t.Name, Inh: true, Relpersistence: "p", Alias: &pg.Alias{Aliasname: alias}}
+	rv := &pg.RangeVar{Schemaname: schema, Relname: t.Relation(), Inh: true, Relpersistence: "p", Alias: &pg.Alias{Aliasname: alias}}
 	p.mark(rv)
 	return rv
 }

@@ -10,7 +10,7 @@ func (p *planner) writeTarget(rv *pg.RangeVar) (*relation, *pg.RangeVar) {
 	if t.Shared {
 		refuse("write to a shared table", t.Name, rv.Location, "change reference data on a connection that is not guarded")
 	}
-	r := &relation{name: t.Name, base: t, target: true, columns: p.columnsOf(t)}
+	r := &relation{name: t.Relation(), base: t, target: true, columns: p.columnsOf(t)}
 	if rv.Alias != nil {
 		r.name, r.aliased = rv.Alias.Aliasname, true
 		if len(rv.Alias.Colnames) > 0 {

@@ -24,7 +24,7 @@ func undeclaredCascade(parent, child string) Problem {
 
 // readCascades reads the foreign keys that refer to declared tables, of whatever table.
 func (r *pgReader) readCascades() error {
-	return r.each(family+`
+	return r.each(`
 		SELECT DISTINCT f.declared, coalesce(child.declared, n.nspname || '.' || c.relname), child.declared IS NOT NULL,
 		       k.confdeltype::text, k.confupdtype::text,
 		       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) AS u(num) JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num)

@@ -20,7 +20,7 @@ type tableCheck struct {
 // qualified is the table's name in a statement for the owner.
 func (c *tableCheck) qualified() string {
 	if c.table.Schema != "" {
-		return quote(c.table.Schema) + "." + quote(c.table.Name)
+		return quote(c.table.Schema) + "." + quote(c.table.Relation())
 	}
 	return quote(c.table.Name)
 }
@@ -110,7 +110,9 @@ type foreignKey struct {
 	name                   string // as the problem calls it
 	constraint             string // its name in the database, where it has one
 	columns                []string
-	parent                 string
+	parent                 string // as it is declared
+	parentSchema           string // empty on SQLite
+	parentRelation         string // its name there
 	parentColumns          []string
 	parentOutsideOfCatalog bool
 	setsTenant             bool // SET NULL or SET DEFAULT includes the tenant column

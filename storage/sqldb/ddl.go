@@ -30,6 +30,9 @@ func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 	s = s.withDefaults(o)
 	var b strings.Builder
 	for _, name := range sortedKeys(s) {
+		if dialect == SQLite && strings.Contains(name, ".") {
+			return "", fmt.Errorf("sqldb: the table %s is declared in a schema, which SQLite has not", name)
+		}
 		if table := s[name]; !table.Shared {
 			if !castsTenant(table.TenantType) && table.TenantType != DefaultTenantType {
 				return "", fmt.Errorf("sqldb: a tenant column cannot be of type %q; use text, uuid, bigint or integer", table.TenantType)
@@ -44,7 +47,8 @@ func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 }
 
 func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options) {
-	table, tenantType, blob, exists := quote(o.Schema)+"."+quote(name), t.tenantType(), "bytea", "IF NOT EXISTS "
+	schema, relation := o.place(name)
+	table, tenantType, blob, exists := quote(schema)+"."+quote(relation), t.tenantType(), "bytea", "IF NOT EXISTS "
 	if dialect == SQLite {
 		// SQLite has no ADD COLUMN IF NOT EXISTS; a migration tool runs each once.
 		table, tenantType, blob, exists = quote(name), "TEXT", "BLOB", ""
@@ -67,7 +71,7 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n%s;\n", table, exists, quote(c.column), blob, c.add(table))
 		}
 		if c.logical == 0 {
-			fmt.Fprintf(b, "CREATE INDEX IF NOT EXISTS %s ON %s (%s, %s);\n", quote(indexName(name, c.column)), table, tenant, quote(c.column))
+			fmt.Fprintf(b, "CREATE INDEX IF NOT EXISTS %s ON %s (%s, %s);\n", quote(indexName(relation, c.column)), table, tenant, quote(c.column))
 		}
 	}
 	if dialect != PostgreSQL {

@@ -33,6 +33,9 @@
 //	CREATE TABLE tenants (id text COLLATE "C" PRIMARY KEY, name text);
 //	CREATE TABLE patients (tenant_id text COLLATE "C" NOT NULL REFERENCES tenants (id), id bigint NOT NULL, PRIMARY KEY (tenant_id, id));
 //
+// Tables of several PostgreSQL schemas are declared and named as in billing.invoices; a name without a schema is one of
+// [Options].Schema, whatever the connection's search path is.
+//
 // What foreign keys do to other tables (ON DELETE and ON UPDATE) is put to the authorizer and recorded with the statement; a table
 // that they reach must be declared.
 //

@@ -91,9 +91,9 @@ func (c *tableCheck) redefineKey(k uniqueKey) string {
 
 // redefineForeignKey is how a foreign key comes to tie the row to a parent of the same tenant, whose tenant column is given.
 func (c *tableCheck) redefineForeignKey(k foreignKey, parentTenant string) string {
-	parent := quote(k.parent)
-	if c.table.Schema != "" {
-		parent = quote(c.table.Schema) + "." + parent
+	parent := quote(k.parentRelation)
+	if k.parentSchema != "" {
+		parent = quote(k.parentSchema) + "." + parent
 	}
 	columns, parentColumns := []string{c.decl.TenantColumn}, []string{parentTenant}
 	for i, column := range k.columns {

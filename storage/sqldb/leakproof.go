@@ -32,15 +32,15 @@ func (r *pgReader) readUnusable() error {
 	}
 	var indexes []string
 	err := r.each(`
-		WITH leaky(kind, oid) AS (
+		, leaky(kind, oid) AS (
 			SELECT 'funcid', oid FROM pg_catalog.pg_proc WHERE NOT proleakproof
 			UNION ALL SELECT 'opno', o.oid FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE NOT p.proleakproof)
-		SELECT c.relname, pg_catalog.format('%s.%s (%s)', c.relname, x.relname, pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::int, true))
+		SELECT d.name, pg_catalog.format('%s.%s (%s)', d.name, x.relname, pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::int, true))
 		FROM pg_catalog.pg_index i
-		JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+		JOIN declared d ON d.oid = i.indrelid
 		JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 		CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY AS k(attnum, class, ord)
-		WHERE i.indrelid = ANY ($1) AND i.indisvalid AND k.ord <= i.indnkeyatts
+		WHERE i.indisvalid AND k.ord <= i.indnkeyatts
 		AND (NOT EXISTS (SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_amop a ON a.amopfamily = o.opcfamily AND a.amoplefttype = o.opcintype
 		                 JOIN pg_catalog.pg_operator s ON s.oid = a.amopopr JOIN pg_catalog.pg_proc p ON p.oid = s.oprcode
 		                 WHERE o.oid = k.class AND a.amoppurpose = 's' AND p.proleakproof)
@@ -48,7 +48,7 @@ func (r *pgReader) readUnusable() error {
 		     OR k.attnum = 0 AND (i.indexprs::text LIKE '%{COERCEVIAIO %' OR EXISTS (
 		         SELECT FROM pg_catalog.regexp_matches(i.indexprs::text, ':(funcid|opno) (\d+)', 'g') AS m
 		         JOIN leaky l ON l.kind = m[1] AND l.oid = m[2]::oid)))
-		ORDER BY c.relname, x.relname, k.ord`,
+		ORDER BY d.name, x.relname, k.ord`,
 		func(rows pgx.Rows) error {
 			var table, index string
 			if err := rows.Scan(&table, &index); err != nil {

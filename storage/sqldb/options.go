@@ -1,6 +1,9 @@
 package sqldb
 
-import "log/slog"
+import (
+	"log/slog"
+	"strings"
+)
 
 // Defaults of [Options].
 const (
@@ -26,7 +29,8 @@ type Options struct {
 	// Logger gets one warning when a database is opened that has indexes which row-level security keeps statements from.
 	// Default [slog.Default].
 	Logger *slog.Logger
-	// Schema is the PostgreSQL schema of all declared tables. Default [DefaultSchema]. SQLite has none.
+	// Schema is the PostgreSQL schema of the tables that are declared without one, which is also that of unqualified names in
+	// statements, whatever the search path is. Default [DefaultSchema]. SQLite has none.
 	Schema string
 	// Functions are the lower-case names of further functions that statements may call, beyond the built-in allowlist, as
 	// statements write them, with a schema or without; also those that return rows. Such a function must read no table. It is
@@ -50,6 +54,14 @@ type Options struct {
 	// what the role owns or may create is checked when the database is opened, and the session is not told its tenant.
 	// PostgreSQL only.
 	InsecureWithoutRLS bool
+}
+
+// place returns the schema of a declared table, and its name there.
+func (o *Options) place(table string) (schema, name string) {
+	if schema, name, ok := strings.Cut(table, "."); ok {
+		return schema, name
+	}
+	return o.Schema, table
 }
 
 // withDefaults returns a copy in which every setting has its value.

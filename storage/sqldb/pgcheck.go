@@ -60,11 +60,12 @@ type pgTable struct {
 	rls, forceRLS bool
 }
 
-// family is the declared tables with the partitions and children that hold their rows ($1, by oid and declared name). An
-// index, a foreign key or a trigger of one of them acts on rows of the declared table.
-const family = `WITH RECURSIVE family(oid, declared) AS (
-	SELECT oid, relname FROM pg_catalog.pg_class WHERE oid = ANY ($1)
-	UNION SELECT i.inhrelid, f.declared FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid) `
+// family is the declared tables, by oid ($1), declared name ($2) and tenant column ($3), and these with the partitions and
+// children that hold their rows. An index, a foreign key or a trigger of one of them acts on rows of the declared table.
+const family = `WITH RECURSIVE declared(oid, name, tenant) AS (SELECT * FROM unnest($1::oid[], $2::text[], $3::text[])),
+	family(oid, declared, tenant) AS (
+	SELECT oid, name, tenant FROM declared
+	UNION SELECT i.inhrelid, f.declared, f.tenant FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid) `
 
 func (r *pgReader) problem(table, column, what, fix string) {
 	r.problems = append(r.problems, Problem{Table: table, Column: column, What: what, Fix: fix})
@@ -77,13 +78,15 @@ func (r *pgReader) check(name string) *tableCheck {
 	}
 }
 
-// each runs a query over the declared tables' oids ($1) and whatever more it takes, and calls scan for every row.
+// each runs a query over the declared tables and their family, and whatever more it takes ($4, …), and calls scan for every row.
+// The query may begin with a comma and a further common table expression.
 func (r *pgReader) each(query string, scan func(pgx.Rows) error, more ...any) error {
-	oids := make([]uint32, 0, len(r.tables))
-	for _, t := range r.tables {
-		oids = append(oids, t.oid)
+	var oids []uint32
+	var names, tenants []string
+	for _, name := range sortedKeys(r.tables) {
+		oids, names, tenants = append(oids, r.tables[name].oid), append(names, name), append(tenants, r.declared[name].TenantColumn)
 	}
-	rows, err := r.conn.Query(r.ctx, query, append([]any{oids}, more...)...)
+	rows, err := r.conn.Query(r.ctx, family+query, append([]any{oids, names, tenants}, more...)...)
 	if err != nil {
 		return err
 	}
@@ -96,13 +99,14 @@ func (r *pgReader) each(query string, scan func(pgx.Rows) error, more ...any) er
 	return rows.Err()
 }
 
-// tenantColumns are the tables' tenant columns by the tables' names.
-func (r *pgReader) tenantColumns() map[string]string {
-	columns := make(map[string]string, len(r.declared))
-	for name, t := range r.declared {
-		columns[name] = t.TenantColumn
+// schemas are those that declared tables are in, and the default one.
+func (r *pgReader) schemas() []string {
+	all := map[string]bool{r.options.Schema: true}
+	for name := range r.declared {
+		schema, _ := r.options.place(name)
+		all[schema] = true
 	}
-	return columns
+	return sortedKeys(all)
 }
 
 func (r *pgReader) readServer() error {
@@ -118,10 +122,16 @@ func (r *pgReader) readServer() error {
 
 func (r *pgReader) readTables() error {
 	names := sortedKeys(r.declared)
+	var schemas, relations []string
+	for _, name := range names {
+		schema, relation := r.options.place(name)
+		schemas, relations = append(schemas, schema), append(relations, relation)
+	}
 	rows, err := r.conn.Query(r.ctx, `
-		SELECT c.relname, c.oid, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity
-		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname = $1 AND c.relname = ANY ($2)`, r.options.Schema, names)
+		SELECT want.declared, c.oid, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity
+		FROM unnest($1::text[], $2::text[], $3::text[]) AS want(declared, nspname, relname)
+		JOIN pg_catalog.pg_namespace n ON n.nspname = want.nspname
+		JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = want.relname`, names, schemas, relations)
 	if err != nil {
 		return err
 	}
@@ -141,14 +151,16 @@ func (r *pgReader) readTables() error {
 			continue
 		}
 		shared := r.declared[name].Shared
-		r.tables[name] = &pgTable{oid: oid, rls: rls, forceRLS: forceRLS, plan: &sqlplan.Table{Schema: r.options.Schema, Name: name, Shared: shared}}
+		schema, _ := r.options.place(name)
+		r.tables[name] = &pgTable{oid: oid, rls: rls, forceRLS: forceRLS, plan: &sqlplan.Table{Schema: schema, Name: name, Shared: shared}}
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	for _, name := range names {
 		if r.tables[name] == nil && !slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Table == name }) {
-			r.problem(name, "", fmt.Sprintf("the table is not in schema %q, or the role may not see it", r.options.Schema), "create it, or take it out of the schema; names are case-sensitive here")
+			schema, _ := r.options.place(name)
+			r.problem(name, "", fmt.Sprintf("the table is not in schema %q, or the role may not see it", schema), "create it, or take it out of the schema; names are case-sensitive here")
 		}
 	}
 	return nil
@@ -171,14 +183,14 @@ func notATable(kind string) (what, fix string) {
 
 func (r *pgReader) readColumns() error {
 	err := r.each(`
-		SELECT c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '',
+		SELECT d.name, a.attname, pg_catalog.format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '',
 		       a.attgenerated <> '' OR a.attidentity = 'a', coalesce(l.collisdeterministic, true), y.typtype = 'e',
 		       a.attcollation <> 0 AND a.attcollation <> 'pg_catalog."default"'::regcollation AND a.attcollation <> 'pg_catalog."C"'::regcollation
 		FROM pg_catalog.pg_attribute a
 		JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
-		JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+		JOIN declared d ON d.oid = a.attrelid
 		LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
-		WHERE a.attrelid = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.oid, a.attnum`,
+		WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY d.oid, a.attnum`,
 		func(rows pgx.Rows) error {
 			var (
 				table         string
@@ -211,11 +223,11 @@ func (r *pgReader) readColumns() error {
 }
 
 func (r *pgReader) readIndexes() error {
-	return r.each(family+`
-		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL AND i.indimmediate, i.indpred IS NOT NULL, f.oid = ANY ($1),
+	return r.each(`
+		SELECT f.declared, x.relname, i.indisprimary, i.indisexclusion, i.indpred IS NULL AND i.indimmediate, i.indpred IS NOT NULL, f.oid IN (SELECT oid FROM declared),
 		       coalesce((SELECT k.conname FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid AND k.contype IN ('p', 'u')), ''),
 		       EXISTS (SELECT FROM unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[]) AS k(attnum, coll, class)
-		               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname = ($2::jsonb ->> f.declared)
+		               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname = f.tenant
 		               LEFT JOIN pg_catalog.pg_collation l ON l.oid = k.coll
 		               LEFT JOIN pg_catalog.pg_opclass o ON o.oid = k.class
 		               WHERE NOT coalesce(l.collisdeterministic, true) OR o.opcnamespace IS DISTINCT FROM 'pg_catalog'::regnamespace),
@@ -259,12 +271,12 @@ func (r *pgReader) readIndexes() error {
 				t.UniqueKeys = append(t.UniqueKeys, k.columns)
 			}
 			return nil
-		}, r.tenantColumns())
+		})
 }
 
 func (r *pgReader) readForeignKeys() error {
-	return r.each(family+`
-		SELECT f.declared, k.conname, p.relname, n.nspname <> $2,
+	return r.each(`
+		SELECT f.declared, k.conname, coalesce(d.name, n.nspname || '.' || p.relname), n.nspname, p.relname, d.name IS NULL,
 		       (k.confdeltype IN ('n', 'd') AND (k.confdelsetcols IS NULL OR t.attnum = ANY (k.confdelsetcols)) OR k.confupdtype IN ('n', 'd'))
 		       AND t.attnum = ANY (k.conkey),
 		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, ord) JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.ord),
@@ -273,7 +285,8 @@ func (r *pgReader) readForeignKeys() error {
 		JOIN pg_catalog.pg_constraint k ON k.conrelid = f.oid
 		JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 		JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-		LEFT JOIN pg_catalog.pg_attribute t ON t.attrelid = f.oid AND t.attname = ($3::jsonb ->> f.declared)
+		LEFT JOIN declared d ON d.oid = p.oid
+		LEFT JOIN pg_catalog.pg_attribute t ON t.attrelid = f.oid AND t.attname = f.tenant
 		-- A foreign key to a partitioned table has a copy for each of its partitions, which conparentid tells.
 		WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY f.declared, k.conname`,
 		func(rows pgx.Rows) error {
@@ -282,17 +295,17 @@ func (r *pgReader) readForeignKeys() error {
 				k     foreignKey
 				sets  *bool
 			)
-			if err := rows.Scan(&table, &k.constraint, &k.parent, &k.parentOutsideOfCatalog, &sets, &k.columns, &k.parentColumns); err != nil {
+			if err := rows.Scan(&table, &k.constraint, &k.parent, &k.parentSchema, &k.parentRelation, &k.parentOutsideOfCatalog, &sets, &k.columns, &k.parentColumns); err != nil {
 				return err
 			}
 			k.name, k.setsTenant = "foreign key "+k.constraint, sets != nil && *sets
 			r.check(table).foreignKey(r.declared, k)
 			return nil
-		}, r.options.Schema, r.tenantColumns())
+		})
 }
 
 func (r *pgReader) readRules() error {
-	return r.each(family+`
+	return r.each(`
 		SELECT DISTINCT f.declared FROM family f JOIN pg_catalog.pg_rewrite w ON w.ev_class = f.oid`,
 		func(rows pgx.Rows) error {
 			var table string
@@ -309,12 +322,12 @@ func (r *pgReader) readRules() error {
 func (r *pgReader) readMarks() error {
 	found := make(map[string]map[string]mark)
 	err := r.each(`
-		SELECT c.relname, k.conname, pg_catalog.pg_get_constraintdef(k.oid), k.convalidated,
+		SELECT t.name, k.conname, pg_catalog.pg_get_constraintdef(k.oid), k.convalidated,
 		       EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND d.objid = k.oid
 		               AND d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)),
 		       coalesce((SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1]), '')
-		FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
-		WHERE k.conrelid = ANY ($1) AND (pg_catalog.starts_with(k.conname, $2) OR pg_catalog.starts_with(k.conname, $3))`,
+		FROM pg_catalog.pg_constraint k JOIN declared t ON t.oid = k.conrelid
+		WHERE pg_catalog.starts_with(k.conname, $4) OR pg_catalog.starts_with(k.conname, $5)`,
 		func(rows pgx.Rows) error {
 			var (
 				table, name, printed string
@@ -355,10 +368,9 @@ func (r *pgReader) readPolicies() error {
 	}
 	found := make(map[string]bool)
 	err := r.each(`
-		SELECT c.relname, p.polname, p.polpermissive, p.polcmd = '*' AND p.polroles = '{0}',
+		SELECT d.name, p.polname, p.polpermissive, p.polcmd = '*' AND p.polroles = '{0}',
 		       coalesce(pg_catalog.pg_get_expr(p.polqual, p.polrelid), ''), coalesce(pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid), '')
-		FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
-		WHERE p.polrelid = ANY ($1) ORDER BY c.relname, p.polname`,
+		FROM pg_catalog.pg_policy p JOIN declared d ON d.oid = p.polrelid ORDER BY d.name, p.polname`,
 		func(rows pgx.Rows) error {
 			var (
 				table, policy, using, check string

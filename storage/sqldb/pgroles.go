@@ -46,11 +46,11 @@ func (r *pgReader) revoke(role string) string {
 // readOwners checks that the connecting role owns nothing of the fence, and is a member of nobody who does: an owner may
 // switch row-level security off, drop constraints, and read the tables that hold a table's rows.
 func (r *pgReader) readOwners() error {
-	err := r.each(family+`
+	err := r.each(`
 		SELECT x.kind, x.declared, x.object, o.rolname
 		FROM (SELECT 'table' AS kind, f.declared, c.oid::regclass::text AS object, c.relowner AS owner
 		      FROM family f JOIN pg_catalog.pg_class c ON c.oid = f.oid
-		      UNION SELECT 'schema', '', pg_catalog.quote_ident(nspname), nspowner FROM pg_catalog.pg_namespace WHERE nspname = $2
+		      UNION SELECT 'schema', '', pg_catalog.quote_ident(nspname), nspowner FROM pg_catalog.pg_namespace WHERE nspname = ANY ($4)
 		      UNION SELECT 'database', '', pg_catalog.quote_ident(datname), datdba FROM pg_catalog.pg_database WHERE datname = current_database()) x
 		JOIN pg_catalog.pg_roles o ON o.oid = x.owner
 		WHERE NOT o.rolsuper AND o.rolname <> 'pg_database_owner' AND pg_catalog.pg_has_role(current_user, o.oid, 'MEMBER')
@@ -69,7 +69,7 @@ func (r *pgReader) readOwners() error {
 			}
 			r.problem(declared, "", what, fix)
 			return nil
-		}, r.options.Schema)
+		}, r.schemas())
 	if err != nil {
 		return err
 	}
@@ -89,10 +89,10 @@ func (r *pgReader) readCreators() error {
 	rows, err := r.conn.Query(r.ctx, `
 		SELECT DISTINCT pg_catalog.quote_ident(n.nspname), o.rolname
 		FROM pg_catalog.pg_namespace n, pg_catalog.pg_roles o
-		WHERE (n.nspname = $1 OR n.nspname = ANY (current_schemas(false)))
+		WHERE (n.nspname = ANY ($1) OR n.nspname = ANY (current_schemas(false)))
 		  AND NOT o.rolsuper AND pg_catalog.pg_has_role(current_user, o.oid, 'MEMBER') AND pg_catalog.has_schema_privilege(o.oid, n.oid, 'CREATE')
 		  AND NOT pg_catalog.pg_has_role(o.oid, n.nspowner, 'MEMBER') -- its owner is reported as that
-		ORDER BY 1, 2`, r.options.Schema)
+		ORDER BY 1, 2`, r.schemas())
 	if err != nil {
 		return err
 	}

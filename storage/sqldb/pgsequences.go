@@ -11,12 +11,12 @@ import (
 func (r *pgReader) readSequences() error {
 	return r.each(`
 		SELECT t.oid, n.nspname, s.relname
-		FROM pg_catalog.pg_class t
+		FROM declared t
 		JOIN pg_catalog.pg_depend d ON d.refobjid = t.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
 			AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
 		JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
 		JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
-		WHERE t.oid = ANY ($1) ORDER BY 2, 3`,
+		ORDER BY 2, 3`,
 		func(rows pgx.Rows) error {
 			var oid uint32
 			var s sqlplan.Sequence

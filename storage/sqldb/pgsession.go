@@ -47,17 +47,17 @@ const (
 // a table dropped and made again is noticed by connections made since.
 func (s *pgSession) readOrigins(ctx context.Context, cat *sqlplan.Catalog) error {
 	s.origins, s.tables = make(map[pgOrigin]originName), make(map[uint32]string)
-	var schemas, tables []string
+	var schemas, relations, tables []string
 	for _, t := range cat.Tables {
-		schemas, tables = append(schemas, t.Schema), append(tables, t.Name)
+		schemas, relations, tables = append(schemas, t.Schema), append(relations, t.Relation()), append(tables, t.Name)
 	}
 	rows, err := s.conn.Query(ctx, `
-		SELECT c.oid, c.relname, a.attnum, a.attname
-		FROM unnest($1::text[], $2::text[]) AS want(nspname, relname)
+		SELECT c.oid, want.declared, a.attnum, a.attname
+		FROM unnest($1::text[], $2::text[], $3::text[]) AS want(nspname, relname, declared)
 		JOIN pg_catalog.pg_namespace n ON n.nspname = want.nspname
 		JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = want.relname
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-		WHERE a.attnum > 0 AND NOT a.attisdropped`, schemas, tables)
+		WHERE a.attnum > 0 AND NOT a.attisdropped`, schemas, relations, tables)
 	if err != nil {
 		return fmt.Errorf("sqldb: reading the catalog failed: %w", redact(err))
 	}

@@ -19,9 +19,16 @@ const (
 	SQLite     Dialect = "sqlite"
 )
 
-// Schema declares the tables that an application uses, by their unqualified names as the database spells them. A
+// Schema declares the tables that an application uses, by their names as the database spells them. A
 // table that is not declared does not exist for guarded statements. Only sealed columns are declared; the others,
 // keys and types are read from the database when it is opened.
+//
+// On PostgreSQL a table in another schema than [Options].Schema has that in front of its name:
+//
+//	sqldb.Schema{"patients": {}, "billing.invoices": {}, "billing.patients": {}}
+//
+// Statements name it the same way, and so do events and the authorizer. The name under which a table is declared is part of
+// what its sealed values are bound to.
 type Schema map[string]Table
 
 // Table declares one table.
@@ -78,9 +85,7 @@ func (s Schema) validate(opts *Options) error {
 	}
 	for _, name := range sortedKeys(s) {
 		table := s[name]
-		if err := checkIdentifier(name); err != nil {
-			problems = append(problems, Problem{Table: name, What: "the table's name " + err.Error(), Fix: "use the unqualified name as the database spells it"})
-		}
+		problems = append(problems, checkName(name, opts)...)
 		if table.Shared && len(table.Sealed) > 0 {
 			problems = append(problems, Problem{Table: name, What: "a shared table has sealed columns, but no tenant whose keys would seal them", Fix: "drop Shared or Sealed"})
 		}
@@ -118,6 +123,23 @@ func (s Schema) validate(opts *Options) error {
 		}
 	}
 	return newSchemaError(problems)
+}
+
+// checkName reports what a table cannot be declared as.
+func checkName(name string, opts *Options) (problems []Problem) {
+	schema, relation := opts.place(name)
+	for _, part := range []string{schema, relation} {
+		if err := checkIdentifier(part); err != nil {
+			problems = append(problems, Problem{Table: name, What: "the table's name " + err.Error(), Fix: "use the name as the database spells it, with its schema in front where that is not the default one"})
+		}
+	}
+	switch {
+	case name == opts.Schema+"."+relation:
+		problems = append(problems, Problem{Table: name, What: "the table is declared with the default schema's name", Fix: "declare it as " + relation})
+	case strings.HasPrefix(schema, "pg_") || schema == "information_schema":
+		problems = append(problems, Problem{Table: name, What: "the schema is PostgreSQL's own", Fix: "declare tables of the application"})
+	}
+	return problems
 }
 
 // maxIdentifier is PostgreSQL's NAMEDATALEN - 1; what is longer it would cut off silently.

@@ -59,6 +59,10 @@ func (r *sqliteReader) check() *tableCheck {
 }
 
 func (r *sqliteReader) read() error {
+	if strings.Contains(r.table.Name, ".") {
+		r.problem("", "the table is declared in a schema, which SQLite has not", "declare it by its name alone")
+		return nil
+	}
 	var kind string
 	err := r.db.QueryRowContext(r.ctx, `SELECT type, coalesce(sql, '') FROM main.sqlite_schema WHERE name = ?1 AND type IN ('table', 'view')`, r.table.Name).Scan(&kind, &r.ddl)
 	switch {
@@ -215,7 +219,7 @@ func (r *sqliteReader) readForeignKeys() error {
 			return err
 		}
 		if keys[id] == nil {
-			keys[id] = &foreignKey{name: fmt.Sprintf("foreign key to %s", table), parent: table}
+			keys[id] = &foreignKey{name: fmt.Sprintf("foreign key to %s", table), parent: table, parentRelation: table}
 			order = append(order, id)
 		}
 		keys[id].setsTenant = keys[id].setsTenant || sets && from == r.decl.TenantColumn

@@ -44,7 +44,7 @@ func (r *pgReader) readTriggers() error {
 			t.plan.Triggers = append(t.plan.Triggers, sqlplan.Trigger(r.declared[name].Triggers[trigger]))
 		}
 	}
-	return r.each(family+`
+	return r.each(`
 		SELECT DISTINCT f.declared, t.tgname, p.proname, p.prosecdef
 		FROM family f
 		JOIN pg_catalog.pg_trigger t ON t.tgrelid = f.oid

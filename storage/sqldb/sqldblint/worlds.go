@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 )
@@ -35,9 +36,13 @@ func newWorlds(s *schema, d sqlplan.Dialect, m *mentions) *worlds {
 	if w.exact {
 		return w
 	}
-	for _, name := range m.tables {
-		t, ok := s.Tables[name]
-		if !ok || t.Columns != nil {
+	for _, name := range slices.Sorted(maps.Keys(s.Tables)) {
+		_, relation, own := strings.Cut(name, ".") // a table of another schema
+		if !own {
+			relation = name
+		}
+		t := s.Tables[name]
+		if t.Columns != nil || !slices.Contains(m.tables, relation) {
 			continue
 		}
 		for _, column := range m.bare {
@@ -115,6 +120,9 @@ func (w *worlds) catalog(qualifier, tenant, typ string, first bool, absent int) 
 	}
 	for name, t := range w.schema.Tables {
 		made := &sqlplan.Table{Schema: qualifier, Name: name, Shared: t.Shared}
+		if own, _, ok := strings.Cut(name, "."); ok {
+			made.Schema = own
+		}
 		if !t.Shared {
 			made.TenantColumn = cmp.Or(t.TenantColumn, tenant)
 		}
