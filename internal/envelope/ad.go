@@ -40,8 +40,8 @@ func component(dst []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(s))), s...)
 }
 
-// FieldAD appends the associated data of a value in a tenant's table and column. Table is the unqualified name as
-// the database spells it, and so is column.
+// FieldAD appends the associated data of a value in a tenant's table and column. Table is the name under which
+// it is declared, with its schema where that is not the default one; it and column are as the database spells them.
 func FieldAD(dst []byte, id tenant.ID, table, column string) []byte {
 	return component(component(begin(dst, kindField, id), table), column)
 }

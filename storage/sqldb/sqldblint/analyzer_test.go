@@ -49,7 +49,7 @@ func check(t *testing.T, a *analysis.Analyzer, packages ...string) []*analysiste
 
 // TestReports also runs every statement of the package clinic that is reported as refused: the guard says the same.
 func TestReports(t *testing.T) {
-	results := check(t, sqldblint.New(), "clinic", "store", "anyschema")
+	results := check(t, sqldblint.New(), "clinic", "store", "anyschema", "schemas")
 	db := guarded(t)
 	ctx := tenant.NewContext(t.Context(), tenant.Access{Tenant: tenant.MustParse("a"), Actor: "dr.adams", Purpose: "treatment"})
 	ran := 0
