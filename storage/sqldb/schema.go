@@ -94,7 +94,7 @@ func (s Schema) validate(opts *Options) error {
 		}
 		problems = append(problems, s.validateTriggers(name)...)
 		tenant := cmp.Or(table.TenantColumn, opts.TenantColumn)
-		if err := checkIdentifier(tenant); err != nil {
+		if err := checkPlainly(tenant); err != nil {
 			problems = append(problems, Problem{Table: name, Column: tenant, What: "the tenant column's name " + err.Error(), Fix: "use the name as the database spells it"})
 		}
 		used := map[string]string{tenant: "the tenant column"}
@@ -146,6 +146,13 @@ func checkName(name string, opts *Options) (problems []Problem) {
 const maxIdentifier = 63
 
 func checkIdentifier(s string) error {
+	if strings.ContainsRune(s, '.') { // a name in the trail and in a sealed value's context is table.column
+		return errors.New("contains a dot")
+	}
+	return checkPlainly(s)
+}
+
+func checkPlainly(s string) error {
 	switch {
 	case s == "":
 		return errors.New("is empty")
@@ -153,8 +160,6 @@ func checkIdentifier(s string) error {
 		return fmt.Errorf("has %d bytes, over PostgreSQL's limit of %d", len(s), maxIdentifier)
 	case !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0:
 		return errors.New("is not text that a database can hold")
-	case strings.ContainsRune(s, '.'):
-		return errors.New("contains a dot")
 	}
 	return nil
 }
