@@ -1,6 +1,8 @@
 // Package sqlstore keeps the tenants' key records in a table of a PostgreSQL or SQLite database that the application
 // has opened, which need not be the one that holds the tenants' data and, for PostgreSQL, had better not be: its
-// role should be the only one that can write the table.
+// role should be the only one that can write the table. On SQLite it must be another file, and db another pool in any
+// case: a process that seals writes to the table now and then (see [keys.Options.RotateAfterSeals]), and within a
+// transaction that holds the file's lock, or the pool's last connection, would wait for itself, and fail.
 //
 // On PostgreSQL each change notifies, in its own transaction, and a store with [Options.Listen] hears of it.
 //
