@@ -50,6 +50,9 @@ func TestASuspensionIsEverywhereWithinItsBound(t *testing.T) {
 		{"after a failure, unreachable", false, pastFailure, func(l *line) { l.set(cut) }},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			if testing.Short() && x.before != nil {
+				t.Skip("it takes a quarter of a minute")
+			}
 			t.Parallel()
 			dir, database := t.TempDir(), server.NewDatabase(t)
 			create(t, openDB(t, "pgx", database.OwnerURL), sqlstore.PostgreSQL)
