@@ -222,3 +222,24 @@ func openByHand(kek keys.KEK, data []byte, v *sealedByHand) error {
 	}
 	return errors.Join(problems...)
 }
+
+// opensByHand reports why a value of the data keyset does not open.
+func opensByHand(kek keys.KEK, data, sealed []byte) error {
+	r, err := readByHand(data)
+	if err != nil {
+		return err
+	}
+	h, err := r.handles(kek)
+	if err != nil {
+		return err
+	}
+	a, err := aead.New(h["data"])
+	if err != nil {
+		return err
+	}
+	got, err := a.Decrypt(sealed, handAD)
+	if err == nil && string(got) != "data" {
+		err = fmt.Errorf("it opens as %q", got)
+	}
+	return err
+}

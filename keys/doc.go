@@ -10,6 +10,7 @@
 //   - A suspension by any process takes effect in every process within [Options.SuspendWithin]: a cached tenant is
 //     served only that long after the store was last asked, and confirmed its state; that is one store read. The time
 //     counts from before the question, and an answer that is older than what is known by then is asked for again.
+//     Where the store tells of changes ([Watcher]) it is mostly seen at once; the bound does not depend on it.
 //   - The store and the KEK provider are asked apart: while the provider is away, hot tenants go on until
 //     [Options.ReopenAfter].
 //   - A failure is remembered for a second; nobody is refused for it after that. With [ServeStale] keys are served past

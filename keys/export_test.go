@@ -253,3 +253,12 @@ func (r *Keyring) AwaitRotation(id tenant.ID) {
 		_, busy = r.rotating.Load(id)
 	}
 }
+
+// AwaitNews returns when the store is not being asked about the tenant because of news.
+func (r *Keyring) AwaitNews(id tenant.ID) {
+	for busy := true; busy; time.Sleep(time.Millisecond) {
+		r.hearing.mu.Lock()
+		_, busy = r.hearing.again[id]
+		r.hearing.mu.Unlock()
+	}
+}

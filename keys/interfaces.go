@@ -65,6 +65,14 @@ type Store interface {
 	List(ctx context.Context, after tenant.ID, limit int) ([]tenant.ID, error)
 }
 
+// Watcher is a [Store] that can tell of changes soon after they happened, whoever made them. A keyring on one sees a
+// suspension sooner than within [Options.SuspendWithin]; it does not depend on it, since news may be lost, late or forged.
+type Watcher interface {
+	// Watch calls changed, from one goroutine, with each tenant whose record was changed and the record's new version,
+	// until ctx ends or it cannot go on; the keyring calls it again, but not where the error is [errors.ErrUnsupported].
+	Watch(ctx context.Context, changed func(id tenant.ID, version int64)) error
+}
+
 // Record is what a [Store] holds for one tenant.
 type Record struct {
 	Data    []byte

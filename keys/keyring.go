@@ -97,6 +97,7 @@ type Keyring struct {
 	reads   *turns // of store reads for lookups
 	calls   *turns // of KEK calls for opening tenants
 
+	hearing  hearing  // of tenants about which there is news
 	rotating sync.Map // tenant.ID of those whose data key is being rotated by itself
 
 	base   context.Context // of flights, which outlive the callers that begin them
@@ -123,6 +124,9 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	if r.book, err = newBook(&r.opts); err != nil {
 		cancel()
 		return nil, fmt.Errorf("keys: make the cache: %w", err)
+	}
+	if w, ok := store.(Watcher); ok {
+		go r.watch(w)
 	}
 	return r, nil
 }

@@ -196,6 +196,10 @@ func TestKilledProcess(t *testing.T) {
 	r, err := keys.Open(t.Context(), mortalKEK{m, kek}, mortalStore{m, store}, o)
 	must(t, err)
 	defer r.Close()
+	if os.Getenv("STRONGROOM_TEST_OPERATION") == "seal" {
+		sealMany(t, r, dir)
+		return
+	}
 	for _, op := range operations {
 		if op.name == os.Getenv("STRONGROOM_TEST_OPERATION") {
 			must(t, op.do(t.Context(), r))
@@ -203,6 +207,53 @@ func TestKilledProcess(t *testing.T) {
 		}
 	}
 	t.Fatal("an unknown operation")
+}
+
+// TestAKilledProcessHasSealedNoMoreThanIsCounted, wherever it was in reserving seals, and the next goes on from there.
+func TestAKilledProcessHasSealedNoMoreThanIsCounted(t *testing.T) {
+	d := newDead(t, "seal")
+	sealed := func() uint64 {
+		info, err := os.Stat(filepath.Join(d.dir, "sealed"))
+		if errors.Is(err, os.ErrNotExist) {
+			return 0
+		}
+		must(t, err)
+		return uint64(info.Size())
+	}
+	var before uint64
+	for at := 1; d.run(t, "seal", at); at++ {
+		r, err := readByHand(record(t, d.local, idA).Data)
+		must(t, err)
+		var counted uint64
+		for _, n := range r.seals {
+			counted += n
+		}
+		if counted < sealed() || counted < before {
+			t.Fatalf("step %d: %d were sealed, and %d are counted; %d were before", at, sealed(), counted, before)
+		}
+		before = counted
+		d.opens(t, at, record(t, d.local, idA))
+		if at > 100 {
+			t.Fatal("it makes too many steps")
+		}
+	}
+	if sealed() < 3000 {
+		t.Fatalf("%d were sealed", sealed())
+	}
+}
+
+// sealMany seals some thousand values, and has each of them on the disk.
+func sealMany(t *testing.T, r *keys.Keyring, dir string) {
+	f, err := os.OpenFile(filepath.Join(dir, "sealed"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	must(t, err)
+	defer f.Close()
+	k := open(t, r, idA)
+	for range 3000 {
+		_, err := k.Data().Encrypt([]byte("v"), nil)
+		must(t, err)
+		_, err = f.Write([]byte{1})
+		must(t, err)
+	}
 }
 
 // mortal kills its process at the given step.

@@ -1,6 +1,10 @@
 // Package sqlstore keeps the tenants' key records in a table of a PostgreSQL or SQLite database that the application
 // has opened, which need not be the one that holds the tenants' data and, for PostgreSQL, had better not be: its
-// role should be the only one that can write the table.
+// role should be the only one that can write the table. On SQLite it must be another file, and db another pool in any
+// case: a process that seals writes to the table now and then (see [keys.Options.RotateAfterSeals]), and within a
+// transaction that holds the file's lock, or the pool's last connection, would wait for itself, and fail.
+//
+// On PostgreSQL each change notifies, in its own transaction, and a store with [Options.Listen] hears of it.
 //
 // Its driver is the application's choice; nothing of any driver is linked from here.
 package sqlstore
@@ -36,12 +40,17 @@ const maxData = 64<<10 - 1
 type Options struct {
 	// Table is the table's name, "name" or "schema.name", each 1 to 63 of a-z, 0-9 and "_". Default [DefaultTable].
 	Table string
+	// Listen, if set, has keyrings on the store hear of changes within a fraction of a second: for PostgreSQL, and where its
+	// connection goes to the server itself and not through a pooler. Each store tells, if its database can; those with
+	// Listen hear. See package pgxlisten.
+	Listen Listen
 }
 
 // Store is one table. It is safe for concurrent use, and any number of processes may have stores on the same table.
 type Store struct {
 	db                                     *sql.DB
 	get, insert, update, remove, list, all string
+	listen                                 Listen
 }
 
 var _ keys.Store = (*Store)(nil)
@@ -96,7 +105,10 @@ func New(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, err
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db}
+	if o.Listen != nil && d != PostgreSQL {
+		return nil, errors.New("sqlstore: Options.Listen is for PostgreSQL alone")
+	}
+	s := &Store{db: db, listen: o.Listen}
 	if err := s.prepare(d, table); err != nil {
 		return nil, err
 	}
@@ -107,6 +119,9 @@ func New(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: the table %s cannot be read; create it with sqlstore.Create, and grant SELECT, INSERT, UPDATE and DELETE: %w", table, classify(ctx, err))
+	}
+	if d == PostgreSQL && notifies(ctx, db) {
+		s.insert, s.update, s.remove = notifying(s.insert, "version"), notifying(s.update, "version"), notifying(s.remove, "version + 1")
 	}
 	return s, nil
 }

@@ -22,7 +22,8 @@ path "%[1]s/encrypt/%[2]s*" {
 `, o.Mount, o.Prefix) + use(o)
 }
 
-// UsePolicy returns the least privileges of a keyring that only opens tenants which another process provisions.
+// UsePolicy returns the least privileges of a keyring that only opens tenants which another process provisions, and rotates
+// their purposes: not their KEKs.
 func UsePolicy(mount, prefix string) string { return use(policyOptions(mount, prefix)) }
 
 func use(o *Options) string {
