@@ -82,6 +82,7 @@ var wideShapes = []shape{
 	{only: PostgreSQL, since: 17, sql: `SELECT ward, JSON_ARRAYAGG(id ORDER BY id RETURNING text), JSON_OBJECTAGG(id: cost RETURNING text), JSON_ARRAYAGG(cost ORDER BY id RETURNING text) FILTER (WHERE cost > $1) FROM visits GROUP BY ward`, args: args{age}},
 	{only: PostgreSQL, since: 17, sql: `SELECT id, JSON_ARRAY(SELECT v.id FROM visits v WHERE v.patient_id = p.id ORDER BY 1 RETURNING text) FROM patients p`},
 	{only: PostgreSQL, since: 17, sql: `SELECT JSON('{"a": 1}' WITH UNIQUE KEYS)::text, JSON_SCALAR(age)::text, JSON_SERIALIZE(to_json(note) RETURNING text), note IS JSON, note IS NOT JSON OBJECT FROM patients`},
+	{only: PostgreSQL, since: 17, sql: `SELECT note IS JSON, coalesce(note IS JSON) = coalesce('1' IS JSON) FROM patients WHERE (note IS NOT JSON) IS NOT TRUE`},
 	{only: PostgreSQL, since: 17, sql: `SELECT id FROM patients WHERE JSON_EXISTS(jsonb_build_object('a', age), '$.a ? (@ > $n)' PASSING $1::int AS n)`, args: args{age}},
 	{only: PostgreSQL, since: 17, sql: `SELECT JSON_VALUE(jsonb_build_object('a', age), '$.a' RETURNING int DEFAULT id ON EMPTY ERROR ON ERROR), JSON_QUERY(jsonb_build_array(note), '$[*]' WITH WRAPPER)::text FROM patients`},
 	{only: PostgreSQL, since: 17, sql: `UPDATE visits SET ward = JSON_OBJECT('w': ward RETURNING text) WHERE JSON_VALUE(JSON_OBJECT('c': cost RETURNING jsonb), '$.c' RETURNING bigint) > $1`, args: args{age}},

@@ -25,7 +25,7 @@ func (g *gen) json(k Kind, sc *scope, depth int) string {
 		return fmt.Sprintf("JSON_VALUE(%s, '$.b' RETURNING bigint DEFAULT %s ON EMPTY NULL ON ERROR)", object(), g.expr(Int, sc, depth-1))
 	case Bool:
 		return g.oneOf(
-			func() string { return fmt.Sprintf("(%s IS JSON)", g.expr(Text, sc, depth-1)) },
+			func() string { return fmt.Sprintf("coalesce(%s IS JSON, false)", g.expr(Text, sc, depth-1)) },
 			func() string {
 				return fmt.Sprintf("JSON_EXISTS(%s, '$.a ? (@ == $x)' PASSING %s AS x)", object(), g.expr(Int, sc, depth-1))
 			},
