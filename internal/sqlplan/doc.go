@@ -103,7 +103,8 @@
 //     where they are evaluated whenever it is, lazily() where they may not be. Return the parts with
 //     expr{…}.with(parts…), which is not total.
 //  3. total.go: where it fails for no row, say so with strict, and why.
-//  4. figurename.go where it names an output; sqlite.go where SQLite has it differently.
+//  4. figurename.go where it names an output; sqliteshape.go where SQLite lacks it, sqlite.go where it writes it
+//     otherwise.
 //  5. Tests: statements in testdata/plans and testdata/refused, by feature (read the difference that -update
 //     makes), what becomes of it in a condition (barrier_test.go), a generator in sqlgen, which establishes that it
 //     does what it does on a database of one tenant alone.
