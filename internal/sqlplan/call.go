@@ -81,9 +81,6 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 			continue
 		}
 		if named := arg.GetNamedArgExpr(); named != nil {
-			if p.lite {
-				refuse("unsupported in SQLite", "named argument", named.Location, "pass the arguments by position")
-			}
 			known = false // which signature it is, is not followed
 			args[i] = p.expr(named.Arg, in)
 			named.Arg = args[i].node

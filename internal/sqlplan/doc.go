@@ -79,16 +79,17 @@
 // # SQLite
 //
 // Callers write PostgreSQL's SQL, and SQLite gets the part that both have. Refused for it: casts, ILIKE, regular
-// expressions, LATERAL, DISTINCT ON, FOR UPDATE, arrays and subscripts, functions in FROM, DEFAULT in a value,
-// DELETE … USING, MERGE, writes in WITH, grouping sets, WITHIN GROUP, collations but "C", LIKE … ESCAPE, GREATEST
-// and LEAST, whole rows, advisory locks, and lists of rows after IN. Tables are read from main, which a temporary
-// table of the same name would hide, the tenant is compared with the collation BINARY, whatever the column's is,
-// and the tenant column must have text affinity, since '1' equals '01' under numeric affinity. ORDER BY puts NULL where
-// PostgreSQL does, by NULLS LAST or FIRST, and substr counts as PostgreSQL's. An index serves the first column of ORDER BY
-// that may be NULL, and of those behind it sorts the rows that are equal so far: declare columns NOT NULL. In SQLite
-// LIKE ignores the case of ASCII letters. Columns named like a keyword of SQLite that is none of PostgreSQL's (such as "index") make it report a syntax
-// error. It may replace a column by the constant that it is compared with, also in a CASE, so that relations get a
-// barrier there (LIMIT -1 OFFSET 0), and the guard of a write's target reads the tenant in a subquery.
+// expressions, LATERAL, DISTINCT ON, FOR UPDATE, arrays and subscripts, functions in FROM, DEFAULT in a value, DELETE
+// … USING, MERGE, writes in WITH, grouping sets, WITHIN GROUP, collations but "C", LIKE … ESCAPE, GREATEST and LEAST,
+// whole rows, advisory locks, and lists of rows after IN. Tables are read from main, which a temporary table of the
+// same name would hide, the tenant is compared with the collation BINARY, whatever the column's is, and the tenant
+// column must have text affinity, since '1' equals '01' under numeric affinity. ORDER BY puts NULL where PostgreSQL
+// does, by NULLS LAST or FIRST, and substr counts as PostgreSQL's. An index serves the first column of ORDER BY that
+// may be NULL, and of those behind it sorts the rows that are equal so far: declare columns NOT NULL. In SQLite LIKE
+// ignores the case of ASCII letters. Columns named like a keyword of SQLite that is none of PostgreSQL's (such as
+// "index") make it report a syntax error. It may replace a column by the constant that it is compared with, also in a
+// CASE, so that relations get a barrier there (LIMIT -1 OFFSET 0), and the guard of a write's target reads the tenant
+// in a subquery.
 //
 // # Limits
 //
@@ -103,7 +104,8 @@
 //     where they are evaluated whenever it is, lazily() where they may not be. Return the parts with
 //     expr{…}.with(parts…), which is not total.
 //  3. total.go: where it fails for no row, say so with strict, and why.
-//  4. figurename.go where it names an output; sqlite.go where SQLite has it differently.
+//  4. figurename.go where it names an output; sqliteshape.go where SQLite lacks it, sqlite.go where it writes it
+//     otherwise.
 //  5. Tests: statements in testdata/plans and testdata/refused, by feature (read the difference that -update
 //     makes), what becomes of it in a condition (barrier_test.go), a generator in sqlgen, which establishes that it
 //     does what it does on a database of one tenant alone.

@@ -16,56 +16,59 @@ func TestEnginesAgree(t *testing.T) {
 	const visits = `CREATE TABLE visits (id integer NOT NULL, tenant_id text NOT NULL, patient_id integer, ward text, cost integer, double_cost integer, report bytea, report_index bytea);
 		INSERT INTO visits (tenant_id, id, patient_id) VALUES ('a', 1, 1), ('a', 2, 4), ('b', 1, 2), ('b', 2, 3)`
 	databases := map[Dialect]*sql.DB{PostgreSQL: openPostgres(t, postgresServer(t), patients+";"+visits), SQLite: openLite(t, patients+";"+visits)}
-	statements := map[string][]any{
-		"SELECT id, age FROM patients ORDER BY age, id":                                                                                                                                  nil,
-		"SELECT id, age FROM patients ORDER BY age DESC, id DESC LIMIT 2":                                                                                                                nil,
-		"SELECT id, age AS a FROM patients ORDER BY a NULLS FIRST, 1":                                                                                                                    nil,
-		"SELECT id, age FROM patients ORDER BY 2 DESC NULLS LAST, 1":                                                                                                                     nil,
-		"SELECT id FROM patients ORDER BY age + 1, id":                                                                                                                                   nil,
-		"SELECT age FROM patients UNION SELECT age - 1 FROM patients ORDER BY 1":                                                                                                         nil,
-		"SELECT age FROM patients UNION ALL SELECT age - 1 FROM patients ORDER BY 1 DESC LIMIT 3":                                                                                        nil,
-		"SELECT DISTINCT age FROM patients ORDER BY age":                                                                                                                                 nil,
-		"SELECT age, count(*) FROM patients GROUP BY age ORDER BY age DESC":                                                                                                              nil,
-		"SELECT v.id, p.id FROM patients p LEFT JOIN visits v ON v.patient_id = p.id ORDER BY v.id, p.id":                                                                                nil,
-		"SELECT v.id, p.id FROM visits v RIGHT JOIN patients p ON v.patient_id = p.id ORDER BY v.id DESC, 2":                                                                             nil,
-		"SELECT x.v, x.p FROM (SELECT v.id AS v, p.id AS p FROM patients p LEFT JOIN visits v ON v.patient_id = p.id) x ORDER BY x.v, x.p":                                               nil,
-		"WITH x AS (SELECT v.id AS v, p.id AS p FROM visits v FULL JOIN patients p ON v.patient_id = p.id) SELECT v, p FROM x ORDER BY v, p":                                             nil,
-		"SELECT id, rank() OVER (ORDER BY age DESC) FROM patients ORDER BY id":                                                                                                           nil,
-		"SELECT id, sum(id) OVER (ORDER BY age, id) FROM patients ORDER BY id":                                                                                                           nil,
-		"SELECT id, row_number() OVER w FROM patients WINDOW w AS (PARTITION BY age > 0 ORDER BY age, id) ORDER BY id":                                                                   nil,
-		"SELECT string_agg(coalesce(note, '-'), ',' ORDER BY age, id) FROM patients":                                                                                                     nil,
-		"SELECT id FROM patients WHERE id IN (SELECT id FROM patients ORDER BY age, id LIMIT 4) ORDER BY id":                                                                             nil,
-		"WITH RECURSIVE r AS (SELECT id AS i, 0 AS d FROM patients UNION ALL SELECT p.age, r.d + 1 FROM r JOIN patients p ON p.id = r.i WHERE r.d < 1) SELECT i, d FROM r ORDER BY i, d": nil,
-		"SELECT id, substr(note, age, id) FROM patients ORDER BY id":                                                                                                                     nil, // every start and length
-		"SELECT id, substr(note, age - 2, id) FROM patients ORDER BY id":                                                                                                                 nil,
-		"SELECT id, substr(note, age, $1) FROM patients ORDER BY id":                                                                                                                     {3},
-		"SELECT id, substr(note, $1, $2) FROM patients ORDER BY id":                                                                                                                      {-2, 5},
-		"SELECT id, substr(note, $1, id - 2) FROM patients WHERE id > 2 ORDER BY id":                                                                                                     {2},
-		"SELECT id, substr(note, $1, id - 4) FROM patients ORDER BY id":                                                                                                                  {2}, // fails
-		"SELECT id, substr(note, 2, id - 4) FROM patients ORDER BY id":                                                                                                                   {},  // fails
-		"SELECT id, substr(note, $1) FROM patients ORDER BY id":                                                                                                                          {-3},
-		"SELECT id, substr(note, 0) FROM patients ORDER BY id":                                                                                                                           nil,
-		"SELECT id, substr(note, -1, 4) FROM patients ORDER BY id":                                                                                                                       nil,
-		"SELECT id, substr(note, -9, 4) FROM patients ORDER BY id":                                                                                                                       nil,
-		"SELECT id, substring(note FROM 2 FOR 3) FROM patients ORDER BY id":                                                                                                              nil,
-		"SELECT id, substring(note FROM age FOR 3) FROM patients ORDER BY id":                                                                                                            nil,
-		"SELECT id, substring(note FOR 2) FROM patients ORDER BY id":                                                                                                                     nil,
-		"SELECT id, substring(note, age) FROM patients ORDER BY id":                                                                                                                      nil,
-		"SELECT id, substr(note, 1, NULL) FROM patients ORDER BY id":                                                                                                                     nil,
-		"SELECT id, substr(note, 2147483647, 2147483647), substr(note, -2147483647, 2147483647) FROM patients ORDER BY id":                                                               nil,
+	statements := []struct {
+		sql  string
+		args []any
+	}{
+		{"SELECT id, age FROM patients ORDER BY age, id", nil},
+		{"SELECT id, age FROM patients ORDER BY age DESC, id DESC LIMIT 2", nil},
+		{"SELECT id, age AS a FROM patients ORDER BY a NULLS FIRST, 1", nil},
+		{"SELECT id, age FROM patients ORDER BY 2 DESC NULLS LAST, 1", nil},
+		{"SELECT id FROM patients ORDER BY age + 1, id", nil},
+		{"SELECT age FROM patients UNION SELECT age - 1 FROM patients ORDER BY 1", nil},
+		{"SELECT age FROM patients UNION ALL SELECT age - 1 FROM patients ORDER BY 1 DESC LIMIT 3", nil},
+		{"SELECT DISTINCT age FROM patients ORDER BY age", nil},
+		{"SELECT age, count(*) FROM patients GROUP BY age ORDER BY age DESC", nil},
+		{"SELECT v.id, p.id FROM patients p LEFT JOIN visits v ON v.patient_id = p.id ORDER BY v.id, p.id", nil},
+		{"SELECT v.id, p.id FROM visits v RIGHT JOIN patients p ON v.patient_id = p.id ORDER BY v.id DESC, 2", nil},
+		{"SELECT x.v, x.p FROM (SELECT v.id AS v, p.id AS p FROM patients p LEFT JOIN visits v ON v.patient_id = p.id) x ORDER BY x.v, x.p", nil},
+		{"WITH x AS (SELECT v.id AS v, p.id AS p FROM visits v FULL JOIN patients p ON v.patient_id = p.id) SELECT v, p FROM x ORDER BY v, p", nil},
+		{"SELECT id, rank() OVER (ORDER BY age DESC) FROM patients ORDER BY id", nil},
+		{"SELECT id, sum(id) OVER (ORDER BY age, id) FROM patients ORDER BY id", nil},
+		{"SELECT id, row_number() OVER w FROM patients WINDOW w AS (PARTITION BY age > 0 ORDER BY age, id) ORDER BY id", nil},
+		{"SELECT string_agg(coalesce(note, '-'), ',' ORDER BY age, id) FROM patients", nil},
+		{"SELECT id FROM patients WHERE id IN (SELECT id FROM patients ORDER BY age, id LIMIT 4) ORDER BY id", nil},
+		{"WITH RECURSIVE r AS (SELECT id AS i, 0 AS d FROM patients UNION ALL SELECT p.age, r.d + 1 FROM r JOIN patients p ON p.id = r.i WHERE r.d < 1) SELECT i, d FROM r ORDER BY i, d", nil},
+		{"SELECT id, substr(note, age, id) FROM patients ORDER BY id", nil}, // every start and length
+		{"SELECT id, substr(note, age - 2, id) FROM patients ORDER BY id", nil},
+		{"SELECT id, substr(note, age, $1) FROM patients ORDER BY id", []any{3}},
+		{"SELECT id, substr(note, $1, $2) FROM patients ORDER BY id", []any{-2, 5}},
+		{"SELECT id, substr(note, $1, id - 2) FROM patients WHERE id > 2 ORDER BY id", []any{2}},
+		{"SELECT id, substr(note, $1, id - 4) FROM patients ORDER BY id", []any{2}}, // fails
+		{"SELECT id, substr(note, 2, id - 4) FROM patients ORDER BY id", []any{}},   // fails
+		{"SELECT id, substr(note, $1) FROM patients ORDER BY id", []any{-3}},
+		{"SELECT id, substr(note, 0) FROM patients ORDER BY id", nil},
+		{"SELECT id, substr(note, -1, 4) FROM patients ORDER BY id", nil},
+		{"SELECT id, substr(note, -9, 4) FROM patients ORDER BY id", nil},
+		{"SELECT id, substring(note FROM 2 FOR 3) FROM patients ORDER BY id", nil},
+		{"SELECT id, substring(note FROM age FOR 3) FROM patients ORDER BY id", nil},
+		{"SELECT id, substring(note FOR 2) FROM patients ORDER BY id", nil},
+		{"SELECT id, substring(note, age) FROM patients ORDER BY id", nil},
+		{"SELECT id, substr(note, 1, NULL) FROM patients ORDER BY id", nil},
+		{"SELECT id, substr(note, 2147483647, 2147483647), substr(note, -2147483647, 2147483647) FROM patients ORDER BY id", nil},
 	}
-	for statement, args := range statements {
+	for _, st := range statements {
 		got := map[Dialect]string{}
 		for dialect, db := range databases {
-			plan, err := New(statement, testCatalog(dialect))
+			plan, err := New(st.sql, testCatalog(dialect))
 			if err != nil {
-				t.Errorf("%s: %v", statement, err)
+				t.Errorf("%s: %v", st.sql, err)
 				continue
 			}
-			got[dialect] = rowsInOrder(t, db, plan, args)
+			got[dialect] = rowsInOrder(t, db, plan, st.args)
 		}
 		if got[PostgreSQL] != got[SQLite] {
-			t.Errorf("%s\nPostgreSQL: %s\nSQLite: %s", statement, got[PostgreSQL], got[SQLite])
+			t.Errorf("%s\nPostgreSQL: %s\nSQLite: %s", st.sql, got[PostgreSQL], got[SQLite])
 		}
 	}
 }

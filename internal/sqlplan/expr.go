@@ -46,9 +46,6 @@ func (p *planner) expression(n *pg.Node, in ctx) expr {
 	case *pg.Node_NullTest:
 		return p.nullTest(n, e.NullTest, in)
 	case *pg.Node_BooleanTest:
-		if p.lite && (e.BooleanTest.Booltesttype == pg.BoolTestType_IS_UNKNOWN || e.BooleanTest.Booltesttype == pg.BoolTestType_IS_NOT_UNKNOWN) {
-			refuse("unsupported in SQLite", "IS UNKNOWN", e.BooleanTest.Location, "use IS NULL")
-		}
 		arg := p.expr(e.BooleanTest.Arg, in)
 		e.BooleanTest.Arg = arg.node
 		return p.strict(n, "bool", p.totalBool(arg), arg)
@@ -66,9 +63,6 @@ func (p *planner) expression(n *pg.Node, in ctx) expr {
 		}
 		return p.chosen(n, p.exprs(e.CoalesceExpr.Args, in.lazily())...)
 	case *pg.Node_MinMaxExpr:
-		if p.lite {
-			refuse("unsupported in SQLite", e.MinMaxExpr.Op.String()[3:], e.MinMaxExpr.Location, "use CASE")
-		}
 		args := p.exprs(e.MinMaxExpr.Args, in)
 		made := p.chosen(n, args...)
 		for _, arg := range args { // they are compared with one another
@@ -84,9 +78,6 @@ func (p *planner) expression(n *pg.Node, in ctx) expr {
 	case *pg.Node_CollateClause:
 		return p.collate(n, e.CollateClause, in)
 	case *pg.Node_GroupingFunc:
-		if p.lite {
-			refuse("unsupported in SQLite", "GROUPING", e.GroupingFunc.Location, "send a statement for each grouping")
-		}
 		return expr{node: n, typ: "int4", aggregate: true}.with(p.exprs(e.GroupingFunc.Args, in)...)
 	case *pg.Node_MergeSupportFunc: // merge_action(), which the database admits in MERGE alone
 		return expr{node: n, typ: "text"}
@@ -244,9 +235,6 @@ func (p *planner) sqlValue(n *pg.Node, f *pg.SQLValueFunction) expr {
 
 // subscript plans a[1], a[1:2] and j['key']. A subscript that is no int4 fails.
 func (p *planner) subscript(n *pg.Node, a *pg.A_Indirection, in ctx) expr {
-	if p.lite {
-		refuse("unsupported in SQLite", "subscript", -1, "use json_extract")
-	}
 	arg := p.expr(a.Arg, in)
 	a.Arg = arg.node
 	e := expr{node: n, typ: builtin.Unknown}.with(arg)
@@ -298,8 +286,5 @@ func (p *planner) operands(n *pg.Node, in ctx) (*pg.Node, []expr) {
 		return e.node, []expr{e}
 	}
 	p.mark(row)
-	if p.lite && row.RowFormat != pg.CoercionForm_COERCE_IMPLICIT_CAST {
-		refuse("unsupported in SQLite", "ROW", row.Location, "write (a, b)")
-	}
 	return n, p.exprs(row.Args, in)
 }

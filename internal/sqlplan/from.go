@@ -194,9 +194,6 @@ func (f *from) subquery(sub *pg.RangeSubselect, left fragment) *relation {
 	}
 	outer := f.outer
 	if sub.Lateral {
-		if p.lite {
-			refuse("unsupported in SQLite", "LATERAL", -1, "use a join or a scalar subquery")
-		}
 		outer = f.lateral(left)
 	} else if outer == nil {
 		outer = &scope{ctes: f.ctes, level: f.level}
@@ -224,9 +221,6 @@ func (f *from) subquery(sub *pg.RangeSubselect, left fragment) *relation {
 func (f *from) function(rf *pg.RangeFunction, left fragment) *relation {
 	p := f.p
 	p.mark(rf)
-	if p.lite {
-		refuse("unsupported in SQLite", "function in FROM", -1, "use a join, or a recursive query of WITH")
-	}
 	r := &relation{behind: true}
 	for _, n := range rf.Functions {
 		items := n.GetList().GetItems() // the function and a list of columns, which records need

@@ -12,55 +12,43 @@ import (
 func (p *planner) json(n *pg.Node, in ctx) *expr {
 	e := expr{node: n, typ: "json"}
 	in = in.inside()
-	what := ""
 	switch j := n.GetNode().(type) {
 	case *pg.Node_JsonObjectConstructor:
-		what = "JSON_OBJECT"
 		e = p.jsonOutput(e, j.JsonObjectConstructor.Output)
 		for _, pair := range j.JsonObjectConstructor.Exprs {
 			e = p.jsonPair(e, pair.GetJsonKeyValue(), in)
 		}
 	case *pg.Node_JsonArrayConstructor:
-		what = "JSON_ARRAY"
 		e = p.jsonOutput(e, j.JsonArrayConstructor.Output)
 		for _, value := range j.JsonArrayConstructor.Exprs {
 			e = p.jsonValue(e, value.GetJsonValueExpr(), in)
 		}
 	case *pg.Node_JsonArrayQueryConstructor:
-		what = "JSON_ARRAY"
 		e = p.jsonQuery(n, j.JsonArrayQueryConstructor, in)
 	case *pg.Node_JsonObjectAgg:
-		what = "JSON_OBJECTAGG"
 		e = p.jsonPair(e, j.JsonObjectAgg.Arg, in)
-		e = p.jsonAggregate(e, j.JsonObjectAgg.Constructor, what, in)
+		e = p.jsonAggregate(e, j.JsonObjectAgg.Constructor, "JSON_OBJECTAGG", in)
 	case *pg.Node_JsonArrayAgg:
-		what = "JSON_ARRAYAGG"
 		e = p.jsonValue(e, j.JsonArrayAgg.Arg, in)
-		e = p.jsonAggregate(e, j.JsonArrayAgg.Constructor, what, in)
+		e = p.jsonAggregate(e, j.JsonArrayAgg.Constructor, "JSON_ARRAYAGG", in)
 	case *pg.Node_JsonParseExpr:
-		what = "JSON"
 		e = p.jsonOutput(p.jsonValue(e, j.JsonParseExpr.Expr, in), j.JsonParseExpr.Output)
 	case *pg.Node_JsonScalarExpr:
-		what = "JSON_SCALAR"
 		arg := p.expr(j.JsonScalarExpr.Expr, in)
 		j.JsonScalarExpr.Expr = arg.node
 		e = p.jsonOutput(e.with(arg), j.JsonScalarExpr.Output)
 	case *pg.Node_JsonSerializeExpr:
-		what, e.typ = "JSON_SERIALIZE", "text"
+		e.typ = "text"
 		e = p.jsonOutput(p.jsonValue(e, j.JsonSerializeExpr.Expr, in), j.JsonSerializeExpr.Output)
 	case *pg.Node_JsonIsPredicate:
-		what, e.typ = "IS JSON", "bool"
+		e.typ = "bool"
 		arg := p.expr(j.JsonIsPredicate.Expr, in)
 		j.JsonIsPredicate.Expr = arg.node
 		e = e.with(arg)
 	case *pg.Node_JsonFuncExpr:
-		what = strings.TrimSuffix(j.JsonFuncExpr.Op.String(), "_OP")
 		e = p.jsonFunction(e, j.JsonFuncExpr, in)
 	default:
 		return nil
-	}
-	if p.lite {
-		refuse("unsupported in SQLite", what, -1, "call a function of SQLite's, such as json_object, json_array, json_group_array or json_extract")
 	}
 	return &e
 }

@@ -22,9 +22,6 @@ const maxPatternParts = 3
 
 // like plans LIKE and ILIKE.
 func (p *planner) like(n *pg.Node, e *pg.A_Expr, in ctx) expr {
-	if p.lite && e.Kind == pg.A_Expr_Kind_AEXPR_ILIKE {
-		refuse("unsupported in SQLite", "ILIKE", e.Location, "use LIKE, which ignores the case of ASCII letters in SQLite")
-	}
 	value := p.expr(e.Lexpr, in)
 	e.Lexpr = value.node
 	l := &likePattern{p: p, in: in, escape: `\`, position: e.Location}

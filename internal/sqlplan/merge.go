@@ -8,9 +8,6 @@ import (
 // again in the condition of each WHEN MATCHED. WHEN NOT MATCHED BY SOURCE is refused: it is about all rows that the join
 // did not find, so the database would read the rows of every tenant.
 func (p *planner) merge(s *pg.MergeStmt, l *level, ctes *cte, kind withQueries) []column {
-	if p.lite {
-		refuse("unsupported in SQLite", "MERGE", -1, "write INSERT … ON CONFLICT, or UPDATE and INSERT")
-	}
 	r, rv := p.writeTarget(s.Relation) // first, so that it keeps its name
 	s.Relation = rv
 	ctes = p.with(s.WithClause, l, nil, ctes, kind)

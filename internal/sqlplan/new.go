@@ -40,6 +40,9 @@ func NewContext(ctx context.Context, sql string, cat *Catalog) (plan *Plan, err 
 	plan = &Plan{}
 	plan.describe(tree)
 	p := newPlanner(ctx, cat)
+	if p.lite {
+		checkLite(stmt)
+	}
 	p.uses = countParams(stmt)
 	p.statement(stmt, plan)
 	p.interrupted()

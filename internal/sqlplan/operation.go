@@ -256,9 +256,6 @@ func (p *planner) distinctOrNullIf(n *pg.Node, e *pg.A_Expr, in ctx) expr {
 }
 
 func (p *planner) between(n *pg.Node, e *pg.A_Expr, in ctx) expr {
-	if p.lite && e.Kind != pg.A_Expr_Kind_AEXPR_BETWEEN && e.Kind != pg.A_Expr_Kind_AEXPR_NOT_BETWEEN {
-		refuse("unsupported in SQLite", "BETWEEN SYMMETRIC", e.Location, "use BETWEEN")
-	}
 	in.operand = true
 	left := p.expr(e.Lexpr, in)
 	e.Lexpr = left.node

@@ -162,10 +162,7 @@ func (p *planner) limits(s *pg.SelectStmt, l *level, ctes *cte) {
 		s.LimitCount = intConst(-1) // SQLite has no OFFSET alone
 	}
 	switch {
-	case s.LimitOption == pg.LimitOption_LIMIT_OPTION_WITH_TIES:
-		if p.lite {
-			refuse("unsupported in SQLite", "WITH TIES", -1, "use LIMIT")
-		}
+	case s.LimitOption == pg.LimitOption_LIMIT_OPTION_WITH_TIES: // stays as it is
 	case s.LimitCount != nil:
 		s.LimitOption = pg.LimitOption_LIMIT_OPTION_COUNT
 	case s.LimitOffset == nil:
@@ -187,9 +184,6 @@ func (p *planner) locking(s *pg.SelectStmt, f fragment, of *level) {
 	for _, n := range s.LockingClause {
 		l := n.GetLockingClause()
 		of.fails, of.volatile = true, true
-		if p.lite {
-			refuse("unsupported in SQLite", "FOR UPDATE", -1, "leave it out; a write transaction locks the database")
-		}
 		p.locks = true
 		locked := f.relations
 		if len(l.LockedRels) > 0 {

@@ -52,15 +52,9 @@ func (p *planner) subQuery(n *pg.Node, l *pg.SubLink, in ctx) (expr, planned) {
 	switch l.SubLinkType {
 	case pg.SubLinkType_EXPR_SUBLINK:
 	case pg.SubLinkType_ARRAY_SUBLINK:
-		if p.lite {
-			refuse("unsupported in SQLite", "ARRAY", l.Location, "use a join")
-		}
 	case pg.SubLinkType_ANY_SUBLINK, pg.SubLinkType_ALL_SUBLINK:
 		if op = "="; len(l.OperName) > 0 {
 			op = p.operatorName(l.OperName, l.Location)
-		}
-		if p.lite && (len(l.OperName) > 0 || l.SubLinkType == pg.SubLinkType_ALL_SUBLINK) {
-			refuse("unsupported in SQLite", op+" ANY or ALL", l.Location, "use IN, EXISTS, min or max")
 		}
 	default:
 		refuse("unsupported construct", l.SubLinkType.String(), l.Location, "use EXISTS, IN or a scalar subquery")

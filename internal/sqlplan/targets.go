@@ -191,9 +191,6 @@ func (q *selection) group() {
 	}
 	q.groupItems(items)
 	q.s.GroupClause = items
-	if q.s.GroupDistinct && q.p.lite {
-		refuse("unsupported in SQLite", "GROUP BY DISTINCT", -1, "use GROUP BY")
-	}
 	q.checkGrouped()
 }
 
@@ -201,9 +198,6 @@ func (q *selection) group() {
 func (q *selection) groupItems(items []*pg.Node) {
 	for i, n := range items {
 		if set := n.GetGroupingSet(); set != nil {
-			if q.p.lite {
-				refuse("unsupported in SQLite", "GROUPING SETS", set.Location, "send a statement for each grouping, or join them with UNION ALL")
-			}
 			q.sets = true
 			// Grouping sets make NULL of a column. PostgreSQL 17 does not see that when it knows the column to be constant, as
 			// the tenant predicate tells it of the tenant's, and then leaves it out of ORDER BY. Behind a barrier it does not know.

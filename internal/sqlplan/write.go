@@ -69,9 +69,6 @@ type stored struct {
 // store plans the value that a write gives a column: for a sealed one, a parameter, a literal, NULL or DEFAULT.
 func (p *planner) store(t *Table, c *Column, n *pg.Node, in ctx) []stored {
 	if def := n.GetSetToDefault(); def != nil {
-		if p.lite {
-			refuse("unsupported in SQLite", "DEFAULT", def.Location, "leave the column out")
-		}
 		if c.Sealed && c.HasDefault {
 			refuse("DEFAULT for a sealed column", t.Name+"."+c.Name, def.Location, "bind the value as a parameter")
 		}
@@ -252,9 +249,6 @@ func (p *planner) delete(s *pg.DeleteStmt, l *level, ctes *cte, kind withQueries
 	}
 	s.Relation = rv
 	ctes = p.with(s.WithClause, l, nil, ctes, kind)
-	if len(s.UsingClause) > 0 && p.lite {
-		refuse("unsupported in SQLite", "DELETE … USING", -1, "use WHERE … IN (SELECT …)")
-	}
 	l.pre = p.newPrelude(l)
 	sc := &scope{fragment: p.from(s.UsingClause, l, nil, ctes, r), ctes: ctes, level: l}
 	s.WhereClause = p.where(s.WhereClause, r, ctx{scope: sc, clause: clauseWhere, pre: l.pre})

@@ -14,7 +14,8 @@
 // The tenant comes from the context: use QueryContext, ExecContext, BeginTx. A transaction belongs to the tenant that
 // began it. A write outside one is over before the first row that it returns is handed out, and its rows are held in memory
 // until then; in a transaction they are streamed. A prepared statement runs for whoever executes it. Applications write
-// PostgreSQL's SQL with $1, $2, … for SQLite too, as far as SQLite shares it.
+// PostgreSQL's SQL with $1, $2, … for SQLite too, as far as SQLite shares it. NULL is sorted as PostgreSQL sorts it: an index
+// serves the first column of ORDER BY that may be NULL there, and all that are NOT NULL.
 //
 // Statements are SELECT, INSERT, UPDATE, DELETE, MERGE and savepoints, with nearly all that PostgreSQL has for them: joins,
 // LATERAL, subqueries, WITH (recursive, and with writes in it), set operations, window functions, grouping sets, ordered-set
