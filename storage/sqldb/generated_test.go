@@ -126,8 +126,8 @@ func (w *genWorld) fill(t *testing.T, ctx context.Context, db *sql.DB, plain boo
 	}
 }
 
-// genUnwritable are refusals of what the parser's library cannot read or write.
-var genUnwritable = regexp.MustCompile("over the limit of depth|cannot be described without its literals|not read as it is written")
+// genUnwritable are refusals of what the parser's library cannot read or write, and of what PostgreSQL refuses too.
+var genUnwritable = regexp.MustCompile("over the limit of depth|cannot be described without its literals|not read as it is written|ambiguous column")
 
 var genParameters = regexp.MustCompile(`\$(\d+)`)
 
