@@ -86,7 +86,9 @@
 // meet rows before the policy does. Out of the box these are the operators of numeric, enumerations, jsonb, arrays, ranges and full
 // text, containment of networks, LIKE and regular expressions, comparisons of a date with a timestamp, of timestamps with and
 // without a zone, and whatever is compared with a function of a column, such as lower(email). They are evaluated for each row that
-// the tenant has, whoever wrote the statement. FIGURES
+// the tenant has, whoever wrote the statement. Measured where ten of a tenant's 100,000 rows are found, without and with
+// row-level security: full text 0.4 and 200 ms, jsonb @> 1.3 and 700 ms, arrays 0.7 and 400 ms (internal/bench, rows
+// sql.scale.fulltext, .json, .array and the same with .rls; a predicate by hand takes about as long behind row-level security).
 //
 // [Open] logs one line that names the indexes which cannot be used at all ([Options].Logger). With [Options].Leakproof,
 // [Schema.DDL] prints what a superuser may mark: the functions of numeric, enumerations, jsonb ? ?| ?& and comparisons, networks,

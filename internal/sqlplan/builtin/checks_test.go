@@ -124,11 +124,11 @@ func (p *poisoned) checkMutants(t *testing.T, find func(testing.TB, entry) strin
 	for name, list := range map[string][]signature{
 		"function abs": functions[PostgreSQL]["abs"].signatures, "function mod": functions[PostgreSQL]["mod"].signatures,
 		"function jsonb_array_length": functions[PostgreSQL]["jsonb_array_length"].signatures,
-		"operator -":                  operatorTable["-"], "operator #-": operatorTable["#-"], "operator &": operatorTable["&"],
+		"operator -":                  operatorTable["-"], "operator #-": operatorTable["#-"],
 	} {
 		for i := range list {
-			if list[i].total {
-				continue
+			if list[i].total || name == "operator -" && among("time anymultirange", list[i].args...) {
+				continue // the difference of two of these fails for none that are tried
 			}
 			list[i].total = true
 			entries := slices.DeleteFunc(totalEntries(), func(e entry) bool { return e.what != name || !e.declared })
