@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -14,7 +13,6 @@ import (
 // queueing is a trail that takes events at once, and holds whoever waits for them.
 type queueing struct {
 	*recorder
-	mu      sync.Mutex
 	release chan error    // what Wait returns, once for each; closed: nil for all
 	waits   chan struct{} // gets a token when somebody waits
 }
@@ -27,10 +25,7 @@ func (q *queueing) Queue(ctx context.Context, e *audit.Event) (audit.Pending, er
 	return &held{q: q}, q.Record(ctx, e)
 }
 
-type held struct {
-	q    *queueing
-	done bool
-}
+type held struct{ q *queueing }
 
 func (h *held) Wait(ctx context.Context) error {
 	h.q.waits <- struct{}{}
