@@ -32,7 +32,7 @@ func TestSQLiteAuthorizer(t *testing.T) {
 	}
 	ctx := context.Background()
 	schema := Schema{"mine": {}, "shared": {Shared: true}}
-	cat, problems, err := e.introspect(ctx, schema.withDefaults((*Options)(nil).withDefaults()), (*Options)(nil).withDefaults())
+	cat, problems, err := e.introspect(ctx, schema, (*Options)(nil).withDefaults())
 	if err != nil || len(problems) > 0 {
 		t.Fatal(err, problems)
 	}

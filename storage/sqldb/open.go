@@ -34,7 +34,7 @@ func Open(ctx context.Context, dsn string, schema Schema, guard storage.Guard, o
 	if err != nil {
 		return nil, err
 	}
-	schema = schema.withDefaults(o)
+	schema = schema.clone()
 	cat, problems, err := e.introspect(ctx, schema, o)
 	if err != nil {
 		return nil, err

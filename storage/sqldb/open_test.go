@@ -68,7 +68,8 @@ func TestSchemaIsCheckedWithoutADatabase(t *testing.T) {
 		"no logical type":         {"t": {Sealed: sqldb.Columns{"a": sqldb.Column{}}}},
 		"the tenant column and":   {"t": {Sealed: sqldb.Columns{"tenant_id": sqldb.Text()}}},
 		"is empty":                {"": {}},
-		"contains a dot":          {"public.t": {}},
+		"contains a dot":          {"public.t.u": {}},
+		"the default schema's":    {"public.t": {}},
 		"over PostgreSQL's":       {strings.Repeat("x", 64): {}},
 		"the blind index of":      {"t": {Sealed: sqldb.Columns{"a": sqldb.Text().Searchable("i"), "b": sqldb.Text().Searchable("i")}}},
 	} {

@@ -155,7 +155,7 @@ func openInterrupted(t *testing.T) (*sql.DB, *interrupted, *events) {
 		t.Fatal(err)
 	}
 	schema, o := Schema{"t": {}}, (*Options)(nil).withDefaults()
-	cat, problems, err := lite.introspect(t.Context(), schema.withDefaults(o), o)
+	cat, problems, err := lite.introspect(t.Context(), schema, o)
 	if err != nil || problems != nil {
 		t.Fatal(err, problems)
 	}

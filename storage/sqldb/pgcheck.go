@@ -21,7 +21,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		return nil, nil, err
 	}
 	defer conn.Close(ctx)
-	r := &pgReader{ctx: ctx, conn: conn, options: o, declared: s, tables: make(map[string]*pgTable)}
+	r := &pgReader{ctx: ctx, conn: conn, options: o, declared: s.withDefaults(o), tables: make(map[string]*pgTable)}
 	steps := []struct {
 		what string
 		run  func() error

@@ -14,6 +14,7 @@ import (
 
 // introspect reads the declared tables of a SQLite file.
 func (e *sqliteEngine) introspect(ctx context.Context, s Schema, o *Options) (*sqlplan.Catalog, []Problem, error) {
+	s = s.withDefaults(o)
 	db := sql.OpenDB(rawSQLite{e})
 	defer db.Close()
 	cat := &sqlplan.Catalog{Dialect: sqlplan.SQLite, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions}
