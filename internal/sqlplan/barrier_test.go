@@ -116,3 +116,19 @@ func TestConditionsAreReleasedSQLite(t *testing.T) {
 		}
 	}
 }
+
+// A key of a table that others inherit from holds for each of them alone, so a query by the whole key may find several rows.
+func TestKeysOfInheritedTables(t *testing.T) {
+	const query = "SELECT v.id FROM visits v WHERE (SELECT p.age FROM patients p WHERE p.id = v.patient_id) = 3"
+	for inherited, guarded := range map[bool]bool{false: false, true: true} {
+		cat := testCatalog(PostgreSQL)
+		cat.Tables["patients"].Inherited = inherited
+		plan, err := New(query, cat)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(plan.SQL, "CASE WHEN"); got != guarded {
+			t.Errorf("inherited %v: %s", inherited, plan.SQL)
+		}
+	}
+}

@@ -172,7 +172,7 @@ func (p *planner) returnsRows(n *pg.Node) bool {
 // the types of parameters are found: two keys may be equal to one value of another type, as bigints are to a float.
 func (p *planner) wholeKey(rv *pg.RangeVar, where *pg.Node, in ctx) func() bool {
 	t := p.find(rv.Schemaname, rv.Relname)
-	if t == nil || where == nil {
+	if t == nil || t.Inherited || where == nil {
 		return func() bool { return false }
 	}
 	name := rv.Relname

@@ -128,7 +128,8 @@ func (r *pgReader) readTables() error {
 		schemas, relations = append(schemas, schema), append(relations, relation)
 	}
 	rows, err := r.conn.Query(r.ctx, `
-		SELECT want.declared, c.oid, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity
+		SELECT want.declared, c.oid, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity,
+		       c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS want(declared, nspname, relname)
 		JOIN pg_catalog.pg_namespace n ON n.nspname = want.nspname
 		JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = want.relname`, names, schemas, relations)
@@ -141,8 +142,9 @@ func (r *pgReader) readTables() error {
 			name, kind    string
 			oid           uint32
 			rls, forceRLS bool
+			inherited     bool
 		)
-		if err := rows.Scan(&name, &oid, &kind, &rls, &forceRLS); err != nil {
+		if err := rows.Scan(&name, &oid, &kind, &rls, &forceRLS, &inherited); err != nil {
 			return err
 		}
 		if kind != "r" && kind != "p" {
@@ -152,7 +154,7 @@ func (r *pgReader) readTables() error {
 		}
 		shared := r.declared[name].Shared
 		schema, _ := r.options.place(name)
-		r.tables[name] = &pgTable{oid: oid, rls: rls, forceRLS: forceRLS, plan: &sqlplan.Table{Schema: schema, Name: name, Shared: shared}}
+		r.tables[name] = &pgTable{oid: oid, rls: rls, forceRLS: forceRLS, plan: &sqlplan.Table{Schema: schema, Name: name, Shared: shared, Inherited: inherited}}
 	}
 	if err := rows.Err(); err != nil {
 		return err
