@@ -87,7 +87,7 @@
 // text, containment of networks, LIKE and regular expressions, comparisons of a date with a timestamp, of timestamps with and
 // without a zone, and whatever is compared with a function of a column, such as lower(email). They are evaluated for each row that
 // the tenant has, whoever wrote the statement. Measured where ten of a tenant's 100,000 rows are found, without and with
-// row-level security: full text 0.4 and 200 ms, jsonb @> 1.3 and 700 ms, arrays 0.7 and 400 ms (internal/bench, rows
+// row-level security: full text 0.2 and 61 ms, jsonb @> 0.5 and 340 ms, arrays 0.6 and 310 ms (internal/bench, rows
 // sql.scale.fulltext, .json, .array and the same with .rls; a predicate by hand takes about as long behind row-level security).
 //
 // [Open] logs one line that names the indexes which cannot be used at all ([Options].Logger). With [Options].Leakproof,

@@ -127,8 +127,8 @@ func (p *poisoned) checkMutants(t *testing.T, find func(testing.TB, entry) strin
 		"operator -":                  operatorTable["-"], "operator #-": operatorTable["#-"],
 	} {
 		for i := range list {
-			if list[i].total || name == "operator -" && among("time anymultirange", list[i].args...) {
-				continue // the difference of two of these fails for none that are tried
+			if list[i].total || name == "operator -" && among("time timetz anymultirange", list[i].args[0]) {
+				continue // these fail for infinite intervals alone, which version 15 does not have, or for none that are tried
 			}
 			list[i].total = true
 			entries := slices.DeleteFunc(totalEntries(), func(e entry) bool { return e.what != name || !e.declared })
