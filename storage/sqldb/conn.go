@@ -86,28 +86,26 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.run(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	return result(n), nil
+	return c.run(ctx, a)
 }
 
-// run executes a statement without showing its result, and returns how many rows it changed or would have returned.
-func (c *conn) run(ctx context.Context, a *access) (int64, error) {
+// run executes a statement without showing its rows. Its result is how many it changed or would have returned.
+func (c *conn) run(ctx context.Context, a *access) (driver.Result, error) {
 	if a.pass == nil {
-		return 0, c.savepoint(ctx, a)
+		return result{}, c.savepoint(ctx, a)
 	}
 	n, err := c.exec(ctx, a)
 	if err != nil {
-		return 0, c.failed(ctx, a, err)
+		return nil, c.failed(ctx, a, err)
 	}
-	if !a.inTx || !a.writes() { // what a statement of a transaction writes, COMMIT waits for
-		if err := c.admitted(ctx, a); err != nil {
-			return 0, err
-		}
+	r := result{rows: n}
+	if a.inTx && a.writes() { // what it writes, COMMIT waits for, and its result for itself
+		tx, ctx := c.tx, context.WithoutCancel(ctx) // a result is asked without a context, maybe after that of its statement
+		r.admitted = func() error { return tx.admitted(ctx, a.pass) }
+	} else if err := c.admitted(ctx, a); err != nil {
+		return nil, err
 	}
-	return n, a.pass.Leave(ctx, gate.Result{Rows: a.recorded(n), Bytes: -1})
+	return r, a.pass.Leave(ctx, gate.Result{Rows: a.recorded(n), Bytes: -1})
 }
 
 // recorded is what the trail says of the number of rows: nothing where a write in WITH is not in that number.
@@ -225,12 +223,14 @@ func (c *conn) pass(ctx context.Context, plan *sqlplan.Plan) (*gate.Pass, error)
 // admitted waits until the statement's intent is in the trail. Where it does not get there, nothing of what the database
 // said is to be released.
 func (c *conn) admitted(ctx context.Context, a *access) error {
-	err := a.pass.Wait(ctx)
+	var err error
+	if c.tx != nil {
+		err = c.tx.admitted(ctx, a.pass)
+	} else {
+		err = a.pass.Wait(ctx)
+	}
 	if err == nil {
 		return nil
-	}
-	if c.tx != nil {
-		c.tx.lacks(ctx, err)
 	}
 	if lerr := a.pass.Leave(ctx, a.result(-1, err)); lerr != nil {
 		return errors.Join(err, lerr)
@@ -252,6 +252,13 @@ func (c *conn) checkTx(ctx context.Context) error {
 	}
 	if c.tx.unknown {
 		return errTxUnknown
+	}
+	if c.tx.withheld {
+		// How the next statement goes would tell how the one went whose answer nobody was to see.
+		if err := c.tx.settle(ctx, len(c.tx.unsettled)); err != nil {
+			return err
+		}
+		c.tx.withheld = false
 	}
 	return c.tx.unrecorded
 }
@@ -341,10 +348,22 @@ func (c *conn) IsValid() bool { return c.tx == nil && c.session.usable() }
 
 // result is how many rows a statement changed. There is no LastInsertId: PostgreSQL has none, and SQLite's would be
 // of a table's rowid.
-type result int64
+type result struct {
+	rows int64
+	// admitted waits until the statement's intent is in the trail, where that was not waited for: the number is an answer of
+	// the database's.
+	admitted func() error
+}
 
 func (r result) LastInsertId() (int64, error) {
 	return 0, errors.New("sqldb: LastInsertId is not supported; use INSERT … RETURNING id")
 }
 
-func (r result) RowsAffected() (int64, error) { return int64(r), nil }
+func (r result) RowsAffected() (int64, error) {
+	if r.admitted != nil {
+		if err := r.admitted(); err != nil {
+			return 0, err
+		}
+	}
+	return r.rows, nil
+}

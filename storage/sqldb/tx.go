@@ -27,6 +27,8 @@ type transaction struct {
 	// the transaction is not committed.
 	unsettled  []*gate.Pass
 	unrecorded error
+	// withheld tells that the caller of a statement gave up before its intent was in the trail, and did not see its answer.
+	withheld bool
 }
 
 // maxUnsettled bounds what a transaction keeps of its statements. Those in the first half of them are long in the trail.
@@ -43,19 +45,28 @@ func (t *transaction) owes(ctx context.Context, pass *gate.Pass) error {
 	return nil
 }
 
-// lacks notes that an event is not in the trail, unless who waited for it gave up: then COMMIT waits for it once more.
+// lacks notes that an event is not in the trail, unless who waited for it gave up: then the next statement, or COMMIT, waits
+// for it once more.
 func (t *transaction) lacks(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
+	if t.withheld = true; ctx.Err() == nil {
 		t.unrecorded = err
 	}
 	return err
 }
 
+// admitted waits until a statement's intent is in the trail.
+func (t *transaction) admitted(ctx context.Context, pass *gate.Pass) error {
+	if err := pass.Wait(ctx); err != nil {
+		return t.lacks(ctx, err)
+	}
+	return nil
+}
+
 // settle waits until the intents of the oldest n statements are in the trail.
 func (t *transaction) settle(ctx context.Context, n int) error {
 	for len(t.unsettled) > 0 && n > 0 {
-		if err := t.unsettled[0].Wait(ctx); err != nil {
-			return t.lacks(ctx, err)
+		if err := t.admitted(ctx, t.unsettled[0]); err != nil {
+			return err
 		}
 		t.unsettled = t.unsettled[1:]
 		n--
