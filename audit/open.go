@@ -73,10 +73,7 @@ func (l *Log) open(undo *undo) error {
 // reopen goes on with a log that exists.
 func (l *Log) reopen(c config) error {
 	fsys := l.opts.fs
-	verifiers, err := verifierList(c.Verifiers, c.Origin)
-	if err != nil {
-		return err
-	}
+	// The key that goes on is its own only witness: whoever can write to the log's files can put others before it.
 	own, err := verifierList(c.Verifiers[len(c.Verifiers)-1:], c.Origin)
 	if err != nil {
 		return err
@@ -85,7 +82,7 @@ func (l *Log) reopen(c config) error {
 	if err != nil {
 		return err
 	}
-	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: verifiers, chained: true, fromState: own,
+	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: own, chained: true, fromState: own,
 		chain: func(nonce string) (*chain, error) { return openChain(w.signer, nonce) }}
 	if err := r.run(context.Background()); err != nil {
 		if errors.Is(err, ErrTampered) {
