@@ -11,7 +11,8 @@ import (
 
 // Trigger says what a trigger of a table on PostgreSQL does to the rows of other declared tables. What it does there runs as
 // the role that the guard connects with, under row-level security, and is put to the authorizer and recorded with the
-// statement that makes it fire. What it does to the row itself needs no mention.
+// statement that makes it fire. What it does to the row itself needs no mention. With [Options].InsecureWithoutRLS one that
+// changes other tables is a problem: nothing would scope it.
 type Trigger struct {
 	Writes  []string // tables whose rows it inserts or updates
 	Deletes []string // tables whose rows it deletes
@@ -56,10 +57,13 @@ func (r *pgReader) readTriggers() error {
 			if err := rows.Scan(&table, &trigger, &function, &definer); err != nil {
 				return err
 			}
-			_, declared := r.declared[table].Triggers[trigger]
+			declaration, declared := r.declared[table].Triggers[trigger]
 			switch {
 			case definer:
 				r.problem(table, "", fmt.Sprintf("the trigger %s runs %s with its owner's rights, past row-level security", trigger, function), "ALTER FUNCTION "+function+" SECURITY INVOKER")
+			case r.options.InsecureWithoutRLS && len(declaration.Writes)+len(declaration.Deletes) > 0:
+				r.problem(table, "", fmt.Sprintf("the trigger %s changes other tables, and without row-level security nothing scopes what it does there", trigger),
+					"open the database with row-level security; or DROP TRIGGER "+quote(trigger)+" ON "+r.check(table).qualified())
 			case !declared:
 				r.problem(table, "", fmt.Sprintf("the trigger %s, which is not declared, may change rows of other tables unseen", trigger),
 					"name it in the table's Triggers, with the tables that it changes; or DROP TRIGGER "+quote(trigger)+" ON "+r.check(table).qualified())

@@ -92,3 +92,26 @@ func TestTriggersAreSeen(t *testing.T) {
 		}
 	}
 }
+
+// Without row-level security a trigger changes the rows of whatever tenant its function finds. One that changes other tables
+// is a problem then, whatever is declared; one that does not is none.
+func TestTriggersNeedRowLevelSecurity(t *testing.T) {
+	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	mustExec(t, raw, `
+		CREATE TABLE orders (tenant_id text COLLATE "C" NOT NULL, id bigint, PRIMARY KEY (tenant_id, id));
+		CREATE TABLE lines (tenant_id text COLLATE "C" NOT NULL, id bigint, order_id bigint, PRIMARY KEY (tenant_id, id));
+		CREATE FUNCTION clean() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM lines WHERE order_id = OLD.id; RETURN NULL; END';
+		CREATE TRIGGER clean AFTER DELETE ON orders FOR EACH ROW EXECUTE FUNCTION clean()`)
+	for want, trigger := range map[string]sqldb.Trigger{
+		"nothing scopes what it does": {Deletes: []string{"lines"}}, "without row-level security": {Writes: []string{"lines"}}, "": {},
+	} {
+		schema := sqldb.Schema{"orders": {Triggers: map[string]sqldb.Trigger{"clean": trigger}}, "lines": {}}
+		db, err := sqldb.Open(context.Background(), dsn, schema, storage.Guard{Keys: newRing(t, tenantA), Audit: &recorder{}}, &sqldb.Options{InsecureWithoutRLS: true})
+		if err == nil {
+			db.Close()
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v: %v", trigger, err)
+		}
+	}
+}
