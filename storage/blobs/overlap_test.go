@@ -10,6 +10,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/storage"
 )
 
 // queueing is a trail that takes events at once, and holds whoever waits for them.
@@ -78,5 +79,36 @@ func TestFirstByteWaitsForTheIntent(t *testing.T) {
 	close(q.release)
 	if got, err := b.ReadAll(w.a, "there"); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// What was done to an object is in the trail even if who found it gives up before the intent is there, and is told nothing.
+func TestAlertsOutliveTheirCaller(t *testing.T) {
+	w := newWorld(t)
+	q := &queueing{recorder: w.log, release: make(chan error), waits: make(chan struct{}, 1)}
+	w.guard.Audit = q
+	inner := memblob.OpenBucket(nil)
+	b, err := Wrap(inner, w.guard, &Options{Label: "records"})
+	must(t, err)
+	defer b.Close()
+	must(t, b.WriteAll(w.a, "k", pattern(1000), nil))
+	name := w.nameOf(t, alice, "k")
+	object := getRaw(t, inner, name)
+	object.meta = map[string]string{}
+	putRaw(t, inner, name, object)
+	w.log.take()
+	ctx, cancel := context.WithCancel(w.a)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := b.ReadAll(ctx, "k")
+		answer <- err
+	}()
+	<-q.waits
+	cancel()
+	if err := <-answer; err == nil || errors.Is(err, storage.ErrIsolation) || gcerrors.Code(err) == gcerrors.FailedPrecondition {
+		t.Errorf("released before its intent is in the trail: %v", err)
+	}
+	if n := alerts(w.log.take()); n != 1 {
+		t.Errorf("%d alerts", n)
 	}
 }

@@ -23,8 +23,12 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 	}
 	o, err := b.open(ctx, pass.Keys(), key, name, offset, length)
 	if unrecorded := pass.Wait(ctx); unrecorded != nil {
-		if err == nil {
+		switch {
+		case err == nil:
 			o.close()
+		case errors.Is(err, storage.ErrIsolation):
+			// A caller that gives up does not make the attempt unseen, and hears nothing of it.
+			unrecorded = errors.Join(unrecorded, pass.Alert(ctx, key))
 		}
 		return nil, b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: 0, Err: unrecorded})
 	}
