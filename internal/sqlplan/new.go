@@ -71,7 +71,7 @@ func (p *planner) statement(stmt *pg.Node, plan *Plan) {
 	case p.deletes:
 		plan.Verb = Delete
 	}
-	plan.Locks, plan.WritesInWith = p.locks, p.nested
+	plan.Locks, plan.Draws, plan.WritesInWith = p.locks, p.draws, p.nested
 	if !plan.ReturnsRows {
 		return
 	}

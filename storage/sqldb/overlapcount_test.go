@@ -2,11 +2,14 @@ package sqldb_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
 // How many rows a write of a transaction found is an answer of the database too: of which of a tenant's rows a condition holds.
@@ -102,4 +105,47 @@ func TestWithheldAnswersStayWithheld(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A number that is drawn from a sequence is gone, whatever becomes of the statement: it is drawn when the intent is in the trail.
+func TestDrawingWaitsBeforeItIsSent(t *testing.T) {
+	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	mustExec(t, raw, `CREATE TABLE notes (tenant_id text COLLATE "C" NOT NULL, id bigserial, PRIMARY KEY (tenant_id, id));
+		GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO PUBLIC`)
+	schema := sqldb.Schema{"notes": {}}
+	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, raw, ddl)
+	q := newQueueing()
+	db, err := sqldb.Open(context.Background(), dsn, schema, storage.Guard{Keys: newRing(t, tenantA), Audit: q}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.BeginTx(as(tenantA), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	for _, on := range []interface {
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	}{db, tx} {
+		answer := make(chan error, 1)
+		go func() {
+			_, err := on.ExecContext(as(tenantA), `SELECT nextval('notes_id_seq')`)
+			answer <- err
+		}()
+		select {
+		case <-q.waits:
+			t.Errorf("%T: drawn before its intent is in the trail", on)
+			q.release <- nil
+			<-answer
+		case err := <-answer: // it was recorded, which nobody waits for here
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
