@@ -26,7 +26,7 @@ func (p *postgres) introspect(ctx context.Context, s Schema, o *Options) (*sqlpl
 		what string
 		run  func() error
 	}{
-		{"the server", r.readServer}, {"tables", r.readTables}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
+		{"the server", r.readServer}, {"tables", r.readTables}, {"partitions", r.readFamilies}, {"the role", r.readRole}, {"columns", r.readColumns}, {"indexes", r.readIndexes},
 		{"foreign keys", r.readForeignKeys}, {"cascades", r.readCascades}, {"enumerations", r.readEnums}, {"sequences", r.readSequences}, {"triggers", r.readTriggers},
 		{"rules", r.readRules}, {"constraints", r.readMarks}, {"policies", r.readPolicies}, {"operators", r.readUnusable},
 	}
