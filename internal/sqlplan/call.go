@@ -96,7 +96,7 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	if facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered {
 		p.ownAggregate(e, f.Over, name, f.Location, in)
 	}
-	e.volatile = e.volatile || declared
+	e.volatile, p.effects = e.volatile || declared, p.effects || declared
 	if !known {
 		return e
 	}

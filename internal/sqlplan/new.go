@@ -71,7 +71,7 @@ func (p *planner) statement(stmt *pg.Node, plan *Plan) {
 	case p.deletes:
 		plan.Verb = Delete
 	}
-	plan.Locks, plan.Draws, plan.WritesInWith = p.locks, p.draws, p.nested
+	plan.Locks, plan.Effects, plan.WritesInWith = p.locks, p.effects, p.nested
 	if !plan.ReturnsRows {
 		return
 	}

@@ -26,8 +26,9 @@ type Plan struct {
 	ReturnsRows bool
 	// Locks tells that a read takes row locks (FOR UPDATE and the like).
 	Locks bool
-	// Draws tells that the statement draws from a sequence by nextval, which stands whatever becomes of it.
-	Draws bool
+	// Effects tells that the statement calls what may have an effect that stands whatever becomes of it: nextval, or a declared
+	// function.
+	Effects bool
 	// NumInput is how many parameters the caller must pass: the highest $n in the text.
 	NumInput int
 	// Params says how each parameter of SQL is made, the first for $1.

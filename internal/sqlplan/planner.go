@@ -41,7 +41,7 @@ type planner struct {
 	changed   map[string]bool // tables whose rows a foreign key changes
 	fired     map[string]bool // tables whose triggers were noted
 	locks     bool
-	draws     bool // nextval is called
+	effects   bool // something is called whose effect may stand whatever becomes of the statement
 	writes    bool // something inserts or updates
 	deletes   bool
 	nested    bool // something in WITH writes

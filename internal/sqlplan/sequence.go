@@ -30,7 +30,7 @@ func (p *planner) nextval(n *pg.Node, f *pg.FuncCall) expr {
 		refuse("sequence that is no declared table's", "nextval", f.Location,
 			"name as a literal the sequence that belongs to a column of a declared table; or leave the column out of the INSERT and read it with RETURNING")
 	}
-	p.draws = true
+	p.effects = true
 	f.Funcname = p.builtinName("nextval")
 	f.Args = []*pg.Node{stringConst(quoted(s.Schema) + "." + quoted(s.Name))}
 	return expr{node: n, typ: "int8", volatile: true}

@@ -208,10 +208,10 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 
 // pass passes the gate. A read, and a statement of a transaction, is sent while its intent is on its way to the trail: what
 // waits for it is what the database answers, and COMMIT. A write by itself waits, for the database makes it permanent, and so
-// does what draws from a sequence, which no ROLLBACK takes back.
+// does what draws from a sequence or calls a declared function, of which it is not known what ROLLBACK takes back.
 func (c *conn) pass(ctx context.Context, plan *sqlplan.Plan) (*gate.Pass, error) {
 	op := c.db.op(plan, c.tx)
-	if c.tx == nil && plan.Verb != sqlplan.Read || plan.Draws {
+	if c.tx == nil && plan.Verb != sqlplan.Read || plan.Effects {
 		return c.db.gate.Enter(ctx, op)
 	}
 	pass, err := c.db.gate.Begin(ctx, op)

@@ -107,10 +107,12 @@ func TestWithheldAnswersStayWithheld(t *testing.T) {
 	})
 }
 
-// A number that is drawn from a sequence is gone, whatever becomes of the statement: it is drawn when the intent is in the trail.
-func TestDrawingWaitsBeforeItIsSent(t *testing.T) {
+// A number that is drawn from a sequence is gone, whatever becomes of the statement, and what a declared function does may be
+// permanent: both are called when the intent is in the trail.
+func TestEffectsWaitBeforeTheyAreSent(t *testing.T) {
 	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
 	mustExec(t, raw, `CREATE TABLE notes (tenant_id text COLLATE "C" NOT NULL, id bigserial, PRIMARY KEY (tenant_id, id));
+		CREATE FUNCTION effect() RETURNS integer LANGUAGE sql AS 'SELECT 1';
 		GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO PUBLIC`)
 	schema := sqldb.Schema{"notes": {}}
 	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
@@ -119,7 +121,7 @@ func TestDrawingWaitsBeforeItIsSent(t *testing.T) {
 	}
 	mustExec(t, raw, ddl)
 	q := newQueueing()
-	db, err := sqldb.Open(context.Background(), dsn, schema, storage.Guard{Keys: newRing(t, tenantA), Audit: q}, nil)
+	db, err := sqldb.Open(context.Background(), dsn, schema, storage.Guard{Keys: newRing(t, tenantA), Audit: q}, &sqldb.Options{Functions: []string{"effect"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,19 +134,21 @@ func TestDrawingWaitsBeforeItIsSent(t *testing.T) {
 	for _, on := range []interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	}{db, tx} {
-		answer := make(chan error, 1)
-		go func() {
-			_, err := on.ExecContext(as(tenantA), `SELECT nextval('notes_id_seq')`)
-			answer <- err
-		}()
-		select {
-		case <-q.waits:
-			t.Errorf("%T: drawn before its intent is in the trail", on)
-			q.release <- nil
-			<-answer
-		case err := <-answer: // it was recorded, which nobody waits for here
-			if err != nil {
-				t.Error(err)
+		for _, query := range []string{`SELECT nextval('notes_id_seq')`, `SELECT effect()`, `SELECT id FROM notes, effect() AS n WHERE n = 2`} {
+			answer := make(chan error, 1)
+			go func() {
+				_, err := on.ExecContext(as(tenantA), query)
+				answer <- err
+			}()
+			select {
+			case <-q.waits:
+				t.Errorf("%T: %s: sent before its intent is in the trail", on, query)
+				q.release <- nil
+				<-answer
+			case err := <-answer: // it was recorded, which nobody waits for here
+				if err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	}
