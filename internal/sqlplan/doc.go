@@ -63,6 +63,9 @@
 // that the time that a statement takes is not hidden: it may depend on how many foreign rows an index or a LIKE
 // pattern meets.
 //
+// Nor is hidden what comes of the statistics, which PostgreSQL keeps over all tenants' rows: they decide the order of a
+// join, and so whether a part that fails on the tenant's own rows is run. A plan cannot take that choice away.
+//
 // What a guard costs: the condition itself uses no index, an EXISTS or IN inside of it becomes no join, and an
 // outer join that the condition would make an inner one stays. With row-level security PostgreSQL does about
 // the same by itself: an operator that is not marked LEAKPROOF is no index condition there.

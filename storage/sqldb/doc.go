@@ -99,6 +99,10 @@
 //
 // # What is not hidden
 //
+// PostgreSQL chooses plans by statistics over all tenants' rows, with row-level security too. A tenant who sends statements of
+// its own making can learn from the plan how common a value is among all: by the time that it takes, and by whether something
+// that fails on the tenant's own rows, such as a division in a subquery of FROM, is evaluated at all.
+//
 // Plain columns, the number and size of rows and values, access patterns, and which rows of a tenant share a blind
 // index value. Two values of the same tenant, table and column can be exchanged between rows by somebody who can write
 // to the database, and an old value put back, without being noticed.
