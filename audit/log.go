@@ -68,7 +68,7 @@ func newLog(dir string, opts Options) *Log {
 // the events of one do not keep those of another waiting, and where more wait than the disk takes, it is the tenant with
 // the most that is refused ([Log.Stats] counts).
 func (l *Log) Record(ctx context.Context, e *Event) error {
-	p, err := l.queue(ctx, e)
+	p, err := l.queue(ctx, e, false)
 	if err != nil {
 		return err
 	}

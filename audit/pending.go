@@ -24,16 +24,18 @@ type Pending interface {
 
 var _ Queuer = (*Log)(nil)
 
-// Queue implements [Queuer]. It waits for room in the queue, at most Options.Timeout, which counts for Wait too.
+// Queue implements [Queuer]. It waits for room in the queue, at most Options.Timeout, which counts for Wait too. An outcome
+// that nobody waits for goes to the disk with the next event, and within Options.CheckpointEvery: by itself it would keep the
+// disk from the next intent.
 func (l *Log) Queue(ctx context.Context, e *Event) (Pending, error) {
-	p, err := l.queue(ctx, e)
+	p, err := l.queue(ctx, e, e.Phase == Outcome)
 	if err != nil {
 		return nil, err
 	}
 	return &p, nil
 }
 
-func (l *Log) queue(ctx context.Context, e *Event) (pending, error) {
+func (l *Log) queue(ctx context.Context, e *Event, lazy bool) (pending, error) {
 	if err := ctx.Err(); err != nil {
 		return pending{}, fmt.Errorf("audit: the event was not recorded: %w", err)
 	}
@@ -44,6 +46,7 @@ func (l *Log) queue(ctx context.Context, e *Event) (pending, error) {
 	timer := l.timer(l.opts.Timeout)
 	defer l.stop(timer)
 	it := l.items.Get().(*item)
+	it.lazy = lazy
 	err := l.reserve(ctx, timer.C, e, it)
 	if err == nil {
 		err = l.write(it, e)
@@ -65,6 +68,9 @@ type pending struct {
 func (p *pending) Wait(ctx context.Context) error {
 	if p.item == nil {
 		return p.err
+	}
+	if p.item.lazy {
+		p.log.signal()
 	}
 	timer := p.log.timer(time.Until(p.deadline))
 	defer p.log.stop(timer)

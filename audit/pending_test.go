@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -80,5 +81,52 @@ func TestQueuedEventsHearOfFailures(t *testing.T) {
 	}
 	if err := l.Close(); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("Close: %v", err)
+	}
+}
+
+// An outcome goes to the disk with the event behind it, when somebody waits for it, or when the log is sealed.
+func TestOutcomesRideAlong(t *testing.T) {
+	fsys := faultfs.New()
+	opts := quiet()
+	opts.fs = fsys
+	dir := t.TempDir()
+	l := mustOpen(t, dir, opts)
+	var syncs atomic.Int64
+	fsys.Before = func(s faultfs.Step) error {
+		if isLines(s, faultfs.Datasync) {
+			syncs.Add(1)
+		}
+		return nil
+	}
+	outcome := query(acme, "r")
+	outcome.Phase = Outcome
+	queue := func() Pending {
+		t.Helper()
+		p, err := l.Queue(background, outcome)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	queue()
+	queue()
+	mustRecord(t, l, query(acme, "r"))
+	if n := syncs.Load(); n != 1 {
+		t.Errorf("two outcomes and an intent took %d syncs", n)
+	}
+	if err := queue().Wait(background); err != nil || syncs.Load() != 2 {
+		t.Errorf("%v after %d syncs", err, syncs.Load())
+	}
+	queue()
+	if _, err := l.Checkpoint(background); err != nil {
+		t.Fatal(err)
+	}
+	if l.Stats().Waiting != 0 {
+		t.Error("an outcome waits behind a checkpoint")
+	}
+	queue()
+	mustClose(t, l)
+	if n := len(entries(t, dir, &Filter{Code: "sql."})); n != 6 {
+		t.Errorf("%d events of 6 are in the log", n)
 	}
 }

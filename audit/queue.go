@@ -21,6 +21,7 @@ type item struct {
 	line   []byte       // as encoder.event returns it: its sequence number is still to come
 	tenant *tenantState // whose numbers it takes part in; nil for none
 	queue  *queue
+	lazy   bool       // it goes to the disk with the next event, unless somebody waits for it
 	room   int        // bytes that are reserved for it in the queue: at first about as many as it will have
 	done   chan error // has room for one; used when room is found, and when the event is written
 }
@@ -163,7 +164,9 @@ func (l *Log) enqueue(it *item) error {
 		l.active = append(l.active, q)
 	}
 	q.items = append(q.items, it)
-	l.signal()
+	if !it.lazy || l.waiting > maxBatch {
+		l.signal()
+	}
 	return nil
 }
 

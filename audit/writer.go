@@ -105,7 +105,7 @@ func (w *writer) maintain() {
 		w.sweep()
 		w.swept = now
 	}
-	if len(w.due) > 0 {
+	if len(w.due) > 0 || w.log.Stats().Waiting > 0 { // also outcomes that nobody waits for
 		w.commit()
 	}
 	if !w.failed {
