@@ -30,7 +30,11 @@ func NewContext(ctx context.Context, sql string, cat *Catalog) (plan *Plan, err 
 	}()
 	tree, err := pgparse.Parse(sql)
 	if err != nil {
-		return nil, parseRefusal(err)
+		refused := parseRefusal(err)
+		if refused.Reason == "syntax error" && hasPlaceholder(sql) {
+			refused.Hint = "write parameters as $1, $2, … instead of ?"
+		}
+		return nil, refused
 	}
 	if len(tree.Stmts) != 1 {
 		refuse("not one statement", "", -1, "send one statement at a time")

@@ -22,6 +22,20 @@ func refuse(reason, construct string, position int32, hint string) {
 	panic(refusal{&RefusedError{Reason: reason, Construct: construct, Position: int(position), Hint: hint}})
 }
 
+// hasPlaceholder tells whether a text has a ? that stands alone, as other databases write parameters.
+func hasPlaceholder(sql string) bool {
+	tokens, err := pgparse.Scan(sql)
+	if err != nil {
+		return false
+	}
+	for _, t := range tokens {
+		if sql[t.Start:t.End] == "?" {
+			return true
+		}
+	}
+	return false
+}
+
 // parseRefusal turns a parser's error into a refusal.
 func parseRefusal(err error) *RefusedError {
 	var limit *pgparse.LimitError
