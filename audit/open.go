@@ -17,9 +17,9 @@ import (
 
 // OpenLog opens the log in dir, or creates one where dir is missing or empty; opts may be nil. Close it when done.
 //
-// Opening reads and checks what was recorded since the log's state was last written, which is every 100,000 events and when
-// it is closed; [Verify] reads all. Behind the end of a log that was closed nothing may stand. Of a log that was not closed, every batch behind
-// the last checkpoint must authenticate itself; what a write cut short left behind them, which nobody was ever told was
+// Opening reads and checks what was recorded since the log's state was last written, which is every 100,000 events and
+// when it is closed; [Verify] reads all. Behind the end of a log that was closed nothing may stand. Of a log that was not
+// closed, every batch behind the last checkpoint must authenticate itself; what a write cut short left behind them, which nobody was ever told was
 // recorded, is cut off, and an audit.recovered event says how much. Events of a log without such authentication, which
 // an earlier release or a signer that cannot have it left, are kept, and that event says for ever that nothing
 // authenticates them. Anything else that is not as it was written is an error that wraps [ErrTampered], and nothing is

@@ -40,6 +40,17 @@ func query() (*audit.Event, func(), error) {
 	}, cleanup, nil
 }
 
+// openTrail opens a log in a directory that the returned function removes.
+func openTrail(opts *audit.Options) (log *audit.Log, dir string, cleanup func(), err error) {
+	if dir, err = os.MkdirTemp("", "strongroom-bench-"); err != nil {
+		return nil, "", nil, err
+	}
+	if log, err = audit.OpenLog(filepath.Join(dir, "log"), opts); err != nil {
+		return nil, "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return log, dir, func() { log.Close(); os.RemoveAll(dir) }, nil
+}
+
 // recorded is what a log's segments hold.
 func recorded(dir string) ([]byte, error) {
 	var all []byte
@@ -63,11 +74,7 @@ func durable(n int) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "strongroom-bench-")
-	if err != nil {
-		return nil, err
-	}
-	log, err := audit.OpenLog(filepath.Join(dir, "log"), nil)
+	log, dir, cleanLog, err := openTrail(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +101,7 @@ func durable(n int) (*Pair, error) {
 		}
 		return unix.Fdatasync(int(f.Fd()))
 	}
-	cleanup := func() { log.Close(); f.Close(); os.RemoveAll(dir); cleanKeys() }
+	cleanup := func() { f.Close(); cleanLog(); cleanKeys() }
 	return &Pair{Ours: parallel(n, record), Peer: parallel(n, peer), Cleanup: cleanup}, nil
 }
 

@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto/cipher"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
-	"os"
-	"path/filepath"
 
 	"filippo.io/age"
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -87,20 +84,17 @@ func blobPair(newPeer func() (sealer, error), size int, ours, theirs func(*blobB
 
 // durableBlobs records ours in a log on the disk.
 func durableBlobs(newPeer func() (sealer, error), size int, ours, theirs func(*blobBench) func(n int) error) (*Pair, error) {
-	dir, err := os.MkdirTemp("", "strongroom-bench-")
-	if err != nil {
-		return nil, err
-	}
-	log, err := audit.OpenLog(filepath.Join(dir, "log"), nil)
+	log, _, cleanLog, err := openTrail(nil)
 	if err != nil {
 		return nil, err
 	}
 	p, err := recordedBlobs(log, newPeer, size, ours, theirs)
 	if err != nil {
-		return nil, errors.Join(err, log.Close(), os.RemoveAll(dir))
+		cleanLog()
+		return nil, err
 	}
 	cleanup := p.Cleanup
-	p.Cleanup = func() { cleanup(); log.Close(); os.RemoveAll(dir) }
+	p.Cleanup = func() { cleanup(); cleanLog() }
 	return p, nil
 }
 

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	mrand "math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -203,15 +201,11 @@ func (b *sqlBench) pair(s shape) (*Pair, error) {
 	var log audit.Recorder = silence{}
 	cleanup := func() {}
 	if s.log != nil {
-		dir, err := os.MkdirTemp("", "strongroom-bench-")
+		opened, _, cleanLog, err := openTrail(s.log)
 		if err != nil {
 			return nil, err
 		}
-		opened, err := audit.OpenLog(filepath.Join(dir, "log"), s.log)
-		if err != nil {
-			return nil, err
-		}
-		log, cleanup = opened, func() { opened.Close(); os.RemoveAll(dir) }
+		log, cleanup = opened, cleanLog
 	}
 	db, err := b.open(s.schema, log, s.opts)
 	if err != nil {
