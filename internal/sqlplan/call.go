@@ -104,6 +104,10 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 	for i, arg := range args {
 		types[i] = arg.typ
 	}
+	if slices.Contains(types, "citext") && builtin.OfCitext(name) {
+		refuse("function that the extension citext has of its own", name, f.Location,
+			"it ignores case there, and here it would not; cast the argument to text, or to lower(…), where case is to count")
+	}
 	if given, ok := builtin.Function(p.engine, name, types); ok {
 		facts = given
 	}
