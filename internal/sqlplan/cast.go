@@ -55,7 +55,7 @@ func (p *planner) castParam(n *pg.Node, c *pg.TypeCast, ref *pg.ParamRef, name s
 		p.types[number] = to
 		p.casts[number] = cast
 	}
-	c.Arg = p.param(Param{Source: FromCaller, Caller: number, Use: AsIs}, "")
+	c.Arg = p.asIs(number)
 	e := expr{node: n, typ: to}
 	e.total = !settled || p.casts[number] == cast || p.uses[number].alike() || from == to && to != builtin.Unknown || builtin.Cast(from, to)
 	return e

@@ -95,6 +95,9 @@ type Column struct {
 	Generated  bool // a generated column: it cannot be written
 	// Sealed marks a column that holds ciphertexts.
 	Sealed bool
+	// Plain is the type in pg_catalog that the column would have if it were not sealed, such as text: what a parameter is that is
+	// compared with it, wherever else it stands. Where it is empty, that is left to the other places.
+	Plain string
 	// IndexColumn names the column with the blind index of this sealed column; empty when it is not searchable.
 	IndexColumn string
 	// Index marks a column that holds blind index values: statements cannot name it, * leaves it out.

@@ -142,7 +142,12 @@ func (p *planner) nullTest(n *pg.Node, t *pg.NullTest, in ctx) expr {
 		parts := p.exprs(row.Args, in)
 		return p.strict(n, "bool", true, parts...)
 	} else {
+		param := t.Arg.GetParamRef() != nil
+		in.operand = param // the test gives a parameter no type
 		arg = p.expr(t.Arg, in)
+		if param {
+			p.untyped[arg.param] = append(p.untyped[arg.param], arg.node)
+		}
 	}
 	t.Arg = arg.node
 	// A test of a column is all that costs no more than the tenant predicate. What is computed first, such as lower(note), may

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlgen"
 )
 
@@ -39,6 +40,9 @@ func catalogOf(s *sqlgen.Schema) *Catalog {
 		for i, c := range t.Columns {
 			tenant(i)
 			column := Column{Name: c.Name, Type: s.TypeOf(c, false), NotNull: c.NotNull, HasDefault: c.Default != "", Generated: c.Generated != "", Sealed: c.Sealed}
+			if c.Sealed {
+				column.Plain = string(builtin.Canonical(s.TypeOf(c, true)))
+			}
 			if c.Searchable {
 				column.IndexColumn = c.Index()
 				indexes = append(indexes, Column{Name: c.Index(), Type: s.TypeOf(c, false), Index: true})

@@ -48,11 +48,32 @@ func countParams(stmt *pg.Node) map[int]paramUse {
 	return uses
 }
 
+// settlePlain gives a parameter that nothing has given a type before the type that a sealed column would give it. The
+// database does not see that place: others of the same parameter say the type with a cast, see asIs.
+func (p *planner) settlePlain(sealed *Param, c *Column) {
+	n := sealed.Caller
+	if _, settled := p.types[n]; sealed.Source == FromCaller && !settled && c.Plain != "" && !p.lite {
+		p.types[n], p.plain[n] = builtin.Canonical(c.Plain), c.Plain
+		for _, earlier := range p.untyped[n] {
+			earlier.Node = p.castTo(&pg.Node{Node: earlier.Node}, c.Plain).Node
+		}
+	}
+}
+
+// asIs is a parameter of the caller's that is bound as it is.
+func (p *planner) asIs(n int) *pg.Node {
+	param := p.param(Param{Source: FromCaller, Caller: n, Use: AsIs}, "")
+	if plain := p.plain[n]; plain != "" {
+		return p.castTo(param, plain)
+	}
+	return param
+}
+
 // parameter plans a parameter that is bound as it is. Operand tells that an operator is around it, which settles its type
 // once the other operand is known; any other place may give it a type that the planner does not know.
 func (p *planner) parameter(ref *pg.ParamRef, operand bool) expr {
 	n := p.callerNumber(ref)
-	e := expr{node: p.param(Param{Source: FromCaller, Caller: n, Use: AsIs}, ""), total: true, param: n}
+	e := expr{node: p.asIs(n), total: true, param: n}
 	if p.lite {
 		e.typ = builtin.Adapts
 		return e
@@ -102,7 +123,7 @@ func (p *planner) callerNumber(ref *pg.ParamRef) int {
 func (p *planner) patternParam(ref *pg.ParamRef, tail bool) expr {
 	e := p.parameter(ref, true)
 	p.settle(e, expr{typ: "text"})
-	if id := e.node.GetParamRef().Number; tail {
+	if id := p.param(Param{Source: FromCaller, Caller: e.param, Use: AsIs}, "").GetParamRef().Number; tail {
 		p.params[id-1].Pattern = true
 	} else {
 		p.params[id-1].Head = true

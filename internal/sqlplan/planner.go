@@ -33,6 +33,8 @@ type planner struct {
 	uses      map[int]paramUse
 	types     map[int]builtin.Type // what the caller's parameters were given for a type, see params.go
 	casts     map[int]string       // the cast that gave it
+	plain     map[int]string       // the type that a sealed column gave it, of pg_catalog, see params.go
+	untyped   map[int][]*pg.Node   // where it stands in places that give it none
 	relations int                  // how many were met
 	ctx       context.Context
 	engine    builtin.Engine
@@ -54,7 +56,7 @@ func newPlanner(ctx context.Context, cat *Catalog) *planner {
 	}
 	return &planner{
 		cat: cat, lite: cat.Dialect == SQLite, ctx: ctx, engine: engine,
-		suffixes: map[string]int{}, deleted: map[string]bool{}, changed: map[string]bool{}, fired: map[string]bool{}, types: map[int]builtin.Type{}, casts: map[int]string{},
+		suffixes: map[string]int{}, deleted: map[string]bool{}, changed: map[string]bool{}, fired: map[string]bool{}, types: map[int]builtin.Type{}, casts: map[int]string{}, plain: map[int]string{}, untyped: map[int][]*pg.Node{},
 		paramIDs: map[paramKey]int32{}, callers: map[int]int32{},
 		tables: map[string]bool{}, columns: map[string]bool{}, sealed: map[string]bool{},
 		names: map[string]bool{"excluded": true}, marks: map[any]bool{},

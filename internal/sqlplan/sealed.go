@@ -99,6 +99,7 @@ func (p *planner) search(e *pg.A_Expr, v *visible, c *Column, values []*pg.Node,
 			if param == nil {
 				refuse("sealed column compared with NULL", v.table+"."+c.Name, e.Location, "use IS NULL or IS NOT NULL")
 			}
+			p.settlePlain(param, c)
 			param.Use, param.IndexVersion = Index, version
 			params = append(params, p.param(*param, ""))
 		}

@@ -12,14 +12,14 @@ func testCatalog(d Dialect) *Catalog {
 	id := Column{Name: "id", Type: bigint, NotNull: true}
 	return &Catalog{Dialect: d, IndexVersions: 1, Functions: []string{"own_function"}, Types: []string{"own_mood"}, Tables: map[string]*Table{
 		"patients": {Schema: schema, Name: "patients", TenantColumn: "tenant_id",
-			Columns: []Column{id, tenant, {Name: "name", Type: bytea, Sealed: true},
-				{Name: "ssn", Type: bytea, Sealed: true, IndexColumn: "ssn_index"}, {Name: "ssn_index", Type: bytea, Index: true},
+			Columns: []Column{id, tenant, {Name: "name", Type: bytea, Sealed: true, Plain: "text"},
+				{Name: "ssn", Type: bytea, Sealed: true, Plain: "text", IndexColumn: "ssn_index"}, {Name: "ssn_index", Type: bytea, Index: true},
 				{Name: "note", Type: text}, {Name: "age", Type: bigint}, {Name: "created", Type: timestamp}},
 			PrimaryKey: []string{"tenant_id", "id"}, UniqueKeys: [][]string{{"tenant_id", "ssn_index"}, {"tenant_id", "note"}}},
 		"visits": {Schema: schema, Name: "visits", TenantColumn: "tenant_id",
 			Columns: []Column{id, tenant, {Name: "patient_id", Type: bigint}, {Name: "ward", Type: text},
 				{Name: "cost", Type: bigint, HasDefault: true}, {Name: "double_cost", Type: bigint, Generated: true},
-				{Name: "report", Type: bytea, Sealed: true, IndexColumn: "report_index"}, {Name: "report_index", Type: bytea, Index: true}},
+				{Name: "report", Type: bytea, Sealed: true, Plain: "text", IndexColumn: "report_index"}, {Name: "report_index", Type: bytea, Index: true}},
 			PrimaryKey: []string{"tenant_id", "id"}},
 		"Odd Table": {Schema: schema, Name: "Odd Table", TenantColumn: "Tenant.Id",
 			Columns:    []Column{{Name: "Key", Type: bigint, NotNull: true}, {Name: "Tenant.Id", Type: text, NotNull: true}, {Name: `we"ird`, Type: text}, {Name: "größe", Type: text}},

@@ -88,6 +88,7 @@ func (p *planner) store(t *Table, c *Column, n *pg.Node, in ctx) []stored {
 	if param == nil {
 		return c.both(n, nullConst())
 	}
+	p.settlePlain(param, c)
 	value := p.param(*param, "")
 	if c.IndexColumn == "" {
 		return []stored{{c.Name, value}}

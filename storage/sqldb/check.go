@@ -50,7 +50,7 @@ func (c *tableCheck) columns() {
 	for _, name := range sortedKeys(c.decl.Sealed) {
 		decl := c.decl.Sealed[name]
 		if col := c.ciphertext(byName, name, "sealed column"); col != nil {
-			col.Sealed = true
+			col.Sealed, col.Plain = true, strings.ToLower(typeNames[decl.logical])
 			if decl.searchable {
 				col.IndexColumn = decl.index
 			}

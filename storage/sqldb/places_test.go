@@ -153,6 +153,28 @@ func TestParametersInBothRoles(t *testing.T) {
 	})
 }
 
+// TestOptionalConditions are conditions that a parameter switches off by being NULL, where nothing but a sealed column says
+// what it is.
+func TestOptionalConditions(t *testing.T) {
+	onBoth(t, nil, func(t *testing.T, e *env) {
+		fill(t, e)
+		all := len(e.rows(t, tenantA, `SELECT id FROM patients`))
+		e.exec(t, tenantA, `INSERT INTO patients (id, ward, name, ssn) VALUES ($1, $2, $2, $2)`, 7, "Zoë")
+		for _, condition := range []string{`$1 IS NULL OR ssn = $1`, `ssn = $1 OR $1 IS NULL`, `$1 IS NULL OR ssn IN ($1, $1)`, `NOT ($1 IS NOT NULL AND ssn <> $1)`,
+			`$1 IS NULL OR ssn = $1 AND ward = $1`, `CASE WHEN $1 IS NULL THEN true ELSE ssn = $1 END`} {
+			if got := e.rows(t, tenantA, `SELECT id FROM patients WHERE `+condition, "Zoë"); fmt.Sprint(got) != "[[7]]" {
+				t.Errorf("%s: read %v", condition, got)
+			}
+			if got := e.rows(t, tenantA, `SELECT id FROM patients WHERE `+condition, nil); len(got) != all+1 {
+				t.Errorf("%s: of NULL read %v", condition, got)
+			}
+			if got := e.rows(t, tenantB, `SELECT id FROM patients WHERE `+condition, "Zoë"); len(got) != 0 {
+				t.Errorf("%s: another tenant read %v", condition, got)
+			}
+		}
+	})
+}
+
 // TestUniqueBlindIndex: a unique constraint compares what searches compare, within a tenant.
 func TestUniqueBlindIndex(t *testing.T) {
 	schema := sqldb.Schema{"people": {Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index").FoldCase().TrimSpace().Compatible()}}}
