@@ -237,7 +237,7 @@ func (c *checker) node(m protoreflect.Message, safe map[*pg.RangeVar]bool) {
 		}
 		_, known := builtin.Function(builtin.PostgreSQL, name[len(name)-1], nil)
 		known = known || name[len(name)-1] == "like_escape" || name[len(name)-1] == "similar_to_escape" ||
-			contains("row_to_json current_setting hashtextextended pg_advisory_xact_lock pg_try_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock_shared", name[len(name)-1])
+			contains("row_to_json current_setting pg_advisory_xact_lock pg_try_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock_shared", name[len(name)-1])
 		if !(len(name) == 2 && name[0] == "pg_catalog" && known) && !(len(name) == 1 && name[0] == "unnest" && len(n.Args) > 1) && !(len(name) == 1 && slices.Contains(c.cat.Functions, name[0])) {
 			c.problem("function %s", strings.Join(name, "."))
 		}

@@ -6,9 +6,10 @@ import (
 	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
-// An advisory lock is on a number that all tenants share. The plan takes it on a number that is mixed with the tenant's id:
-// hashtextextended(tenant, key), 64 bits of PostgreSQL's hash of the id, seeded with the key, so that tenants with one key
-// never wait for each other but by chance. Two numbers are made one first, under another form of the id.
+// An advisory lock is on a number that all tenants share. The plan takes it on a number that is mixed with the tenant's id: the
+// first 64 bits of SHA-256 (FIPS 180-4) over id/key, or id/key/key, since no id has a slash. Tenants with one key never wait for
+// each other but by chance, and one that may choose its keys finds none that is another's lock in less than 2^64 tries, which
+// it would with PostgreSQL's own hashes.
 
 var (
 	advisoryLocks = []string{"pg_advisory_xact_lock", "pg_advisory_xact_lock_shared", "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared"}
@@ -23,28 +24,31 @@ func (p *planner) advisoryLock(n *pg.Node, f *pg.FuncCall, name string, in ctx) 
 		refuse("advisory lock", name, f.Location, "take it with SELECT "+name+"(key)")
 	}
 	e := expr{node: n, typ: builtin.Unknown, volatile: true}
-	tenant := p.textTenant()
-	args := make([]*pg.Node, len(f.Args))
-	for i, arg := range f.Args {
+	text := p.textTenant()
+	for _, arg := range f.Args {
 		key := p.expr(arg, in)
-		if cast := arg.GetTypeCast(); key.param == 0 || cast == nil {
-			key.node = p.castTo(key.node, map[int]string{1: "int8", 2: "int4"}[len(f.Args)])
-		}
 		p.unsettle(key)
-		args[i], e = key.node, e.with(key)
+		key.node = p.castTo(p.castTo(key.node, map[int]string{1: "int8", 2: "int4"}[len(f.Args)]), "text")
+		text, e = p.joined(p.joined(text, p.castTo(stringConst("/"), "text")), key.node), e.with(key)
 	}
-	key := args[0]
-	if len(args) == 2 { // (key::int8 << 32) | (second::int8 & 4294967295)
-		tenant = p.made(opExpr(pg.A_Expr_Kind_AEXPR_OP, "||", p.castTo(stringConst("2/"), "text"), tenant))
-		high := p.made(opExpr(pg.A_Expr_Kind_AEXPR_OP, "<<", p.castTo(args[0], "int8"), intConst(32)))
-		low := p.made(opExpr(pg.A_Expr_Kind_AEXPR_OP, "&", p.castTo(args[1], "int8"), p.castTo(stringConst("4294967295"), "int8")))
-		key = p.made(opExpr(pg.A_Expr_Kind_AEXPR_OP, "|", high, low))
-	}
-	mixed := &pg.FuncCall{Funcname: strs("pg_catalog", "hashtextextended"), Args: []*pg.Node{tenant, key}, Funcformat: pg.CoercionForm_COERCE_EXPLICIT_CALL}
-	p.mark(mixed)
+	digest := p.builtinCall("sha256", p.builtinCall("convert_to", text, stringConst("UTF8")))
+	digits := p.builtinCall("substr", p.builtinCall("encode", digest, stringConst("hex")), intConst(1), intConst(16))
+	bits := p.castTo(p.joined(p.castTo(stringConst("x"), "text"), digits), "bit")
+	bits.GetTypeCast().TypeName.Typmods = []*pg.Node{intConst(64)}
 	f.Funcname = strs("pg_catalog", name)
-	f.Args = []*pg.Node{{Node: &pg.Node_FuncCall{FuncCall: mixed}}}
+	f.Args = []*pg.Node{p.castTo(bits, "int8")}
 	return e
+}
+
+func (p *planner) joined(left, right *pg.Node) *pg.Node {
+	return p.made(opExpr(pg.A_Expr_Kind_AEXPR_OP, "||", left, right))
+}
+
+// builtinCall calls one of PostgreSQL's functions.
+func (p *planner) builtinCall(name string, args ...*pg.Node) *pg.Node {
+	f := &pg.FuncCall{Funcname: strs("pg_catalog", name), Args: args, Funcformat: pg.CoercionForm_COERCE_EXPLICIT_CALL}
+	p.mark(f)
+	return &pg.Node{Node: &pg.Node_FuncCall{FuncCall: f}}
 }
 
 // textTenant is the tenant's id as a text.
