@@ -21,7 +21,8 @@
 //   - [github.com/strongroom-go/strongroom/tenant]: who is asking, for whom, and why.
 //   - [github.com/strongroom-go/strongroom/audit]: what happened; the log, and how it is verified and read.
 //   - [github.com/strongroom-go/strongroom/keys]: the tenants' keys and their life cycle. Key-encryption keys come from
-//     keys/vaultkek or keys/localkek; wrapped keysets are kept by keys/sqlstore or keys/filestore.
+//     keys/vaultkek, keys/kmskek or keys/localkek, and keys/routekek chooses one for each tenant; wrapped keysets are kept
+//     by keys/sqlstore or keys/filestore.
 //   - [github.com/strongroom-go/strongroom/storage]: what guards a store. Databases are in storage/sqldb, buckets in
 //     storage/blobs.
 //

@@ -1,0 +1,77 @@
+package kmskek
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+
+	"google.golang.org/api/googleapi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/strongroom-go/strongroom/keys"
+)
+
+// Class tells what an error of AWS KMS or Google Cloud KMS means: it is the default of [Options].Class.
+func Class(err error) error {
+	var aws interface{ ErrorCode() string } // smithy.APIError
+	var rest *googleapi.Error
+	var rpc interface{ GRPCStatus() *status.Status }
+	var network net.Error
+	switch {
+	case errors.As(err, &aws):
+		return ofAWS(aws.ErrorCode())
+	case errors.As(err, &rest):
+		return ofHTTP(rest)
+	case errors.As(err, &rpc):
+		return ofRPC(rpc.GRPCStatus().Code())
+	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return keys.ErrUnavailable
+	}
+	return nil
+}
+
+// ofAWS: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html#API_Decrypt_Errors and CommonErrors. A key
+// that is disabled, or to be deleted, is an answer, and so is access that is denied.
+func ofAWS(code string) error {
+	switch code {
+	case "NotFoundException":
+		return keys.ErrNotFound
+	case "InvalidCiphertextException", "IncorrectKeyException":
+		return keys.ErrIntegrity
+	case "KeyUnavailableException", "DependencyTimeoutException", "KMSInternalException", "ThrottlingException", "Throttling", "LimitExceededException",
+		"RequestLimitExceeded", "TooManyRequestsException", "InternalFailure", "InternalError", "ServiceUnavailable", "ServiceUnavailableException",
+		"RequestTimeout", "RequestTimeoutException", "RequestExpired", "SlowDown":
+		return keys.ErrUnavailable
+	}
+	return nil
+}
+
+// ofRPC: https://cloud.google.com/kms/docs/reference/rpc/google.rpc#code. FAILED_PRECONDITION is a version that is
+// disabled or destroyed.
+func ofRPC(code codes.Code) error {
+	switch code {
+	case codes.NotFound:
+		return keys.ErrNotFound
+	case codes.InvalidArgument:
+		return keys.ErrIntegrity
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.ResourceExhausted, codes.Aborted, codes.Internal, codes.Unknown:
+		return keys.ErrUnavailable
+	}
+	return nil
+}
+
+// ofHTTP is the same of the REST API, which has one status for a bad ciphertext and a version that is disabled.
+func ofHTTP(err *googleapi.Error) error {
+	switch {
+	case err.Code == http.StatusNotFound:
+		return keys.ErrNotFound
+	case err.Code == http.StatusBadRequest && !strings.Contains(err.Body, "FAILED_PRECONDITION"):
+		return keys.ErrIntegrity
+	case err.Code == http.StatusRequestTimeout, err.Code == http.StatusTooManyRequests, err.Code >= 500:
+		return keys.ErrUnavailable
+	}
+	return nil
+}
