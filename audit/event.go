@@ -19,6 +19,7 @@ const (
 	// Datastore Activity (6005).
 	CodeQuery          Code = "sql.query"       // a statement that returns rows
 	CodeExec           Code = "sql.exec"        // a statement that changes rows
+	CodeReseal         Code = "sql.reseal"      // values moved to a newer key; nothing is released
 	CodeBlobRead       Code = "blob.read"       // an object's content
 	CodeBlobWrite      Code = "blob.write"      // an object written
 	CodeBlobList       Code = "blob.list"       // object names
@@ -33,6 +34,9 @@ const (
 	// Entity Management (3004).
 	CodeKeyProvision Code = "key.provision"
 	CodeKeyRotate    Code = "key.rotate"
+	CodeKeyDisable   Code = "key.disable" // one version of a key taken out of use
+	CodeKeyEnable    Code = "key.enable"  // and put back
+	CodeKeyDestroy   Code = "key.destroy" // and removed for good
 	CodeKeySuspend   Code = "key.suspend"
 	CodeKeyResume    Code = "key.resume"
 	CodeKeyShred     Code = "key.shred"

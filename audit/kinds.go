@@ -26,6 +26,8 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{data, 4, "Query"}, true
 	case CodeExec, CodeBlobWrite:
 		return kind{data, 5, "Write"}, true
+	case CodeReseal:
+		return kind{data, 9, "Encrypt"}, true
 	case CodeBlobRead, CodeBlobAttributes:
 		return kind{data, 1, "Read"}, true
 	case CodeBlobList:
@@ -46,6 +48,12 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{entity, 1, "Create"}, true
 	case CodeKeyRotate:
 		return kind{entity, 3, "Update"}, true
+	case CodeKeyDisable:
+		return kind{entity, 9, "Disable"}, true
+	case CodeKeyEnable:
+		return kind{entity, 8, "Enable"}, true
+	case CodeKeyDestroy:
+		return kind{entity, 4, "Delete"}, true
 	case CodeKeySuspend:
 		return kind{entity, 12, "Suspend"}, true
 	case CodeKeyResume:
@@ -72,7 +80,7 @@ func severity(e *Event) (id int, caption string) {
 	switch {
 	case e.Code == CodeIsolation, e.Code == CodeLogStopping && e.Status != Success:
 		return 4, "High"
-	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
+	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyDestroy, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
 		return 3, "Medium"
 	case e.Status == Failure, e.Status == Unknown:
 		return 2, "Low"

@@ -20,6 +20,11 @@ var (
 	// ErrExhausted means that a key has sealed as many values as it safely may, and nothing could rotate it in time:
 	// [Keyring.Rotate] does. What is sealed still opens.
 	ErrExhausted = errors.New("keys: the key has sealed as much as it may")
+	// ErrKeyDisabled means that a value was sealed with a key of the tenant that is disabled: [Keyring.EnableKey] lets it be
+	// opened again.
+	ErrKeyDisabled = errors.New("keys: the key is disabled")
+	// ErrKeyNeeded means that a key was not disabled, or not destroyed, because it seals or because values need it.
+	ErrKeyNeeded = errors.New("keys: the key is still needed")
 	// ErrConflict means that a store's record changed since it was read.
 	ErrConflict = errors.New("keys: the stored record was changed by somebody else")
 	// ErrNotFound means that a store has no record, or a KEK provider no key, for the tenant.

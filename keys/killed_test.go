@@ -36,6 +36,15 @@ var operations = []struct {
 	{"rotate blobs", rotation(keys.PurposeBlobs), audit.CodeKeyRotate, keys.StatusActive},
 	{"rotate audit", rotation(keys.PurposeAudit), audit.CodeKeyRotate, keys.StatusActive},
 	{"rotate pseudonym", rotation(keys.PurposePseudonym), audit.CodeKeyRotate, keys.StatusActive},
+	{"disable", onOldest(func(ctx context.Context, r *keys.Keyring, key uint32) error {
+		return r.DisableKey(ctx, idA, keys.PurposeData, key, "", none)
+	}), audit.CodeKeyDisable, keys.StatusActive},
+	{"enable", onOldest(func(ctx context.Context, r *keys.Keyring, key uint32) error {
+		return r.EnableKey(ctx, idA, keys.PurposeData, key, "")
+	}), audit.CodeKeyEnable, keys.StatusActive},
+	{"destroy", onOldest(func(ctx context.Context, r *keys.Keyring, key uint32) error {
+		return r.DestroyKey(ctx, idA, keys.PurposeData, key, "", none)
+	}), audit.CodeKeyDestroy, keys.StatusActive},
 	{"rotate the kek", func(ctx context.Context, r *keys.Keyring) error { return r.RotateKEK(ctx, idA, "") }, audit.CodeKeyRotate, keys.StatusActive},
 	{"rewrap", func(ctx context.Context, r *keys.Keyring) error { return r.Rewrap(ctx, idA, "") }, audit.CodeKeyRotate, keys.StatusActive},
 	{"suspend", func(ctx context.Context, r *keys.Keyring) error { return r.Suspend(ctx, idA, "") }, audit.CodeKeySuspend, keys.StatusSuspended},
@@ -45,6 +54,17 @@ var operations = []struct {
 
 func rotation(p keys.Purpose) func(context.Context, *keys.Keyring) error {
 	return func(ctx context.Context, r *keys.Keyring) error { return r.Rotate(ctx, idA, p, "") }
+}
+
+// onOldest does something with the oldest data key, as long as another one seals.
+func onOldest(do func(context.Context, *keys.Keyring, uint32) error) func(context.Context, *keys.Keyring) error {
+	return func(ctx context.Context, r *keys.Keyring) error {
+		all, err := r.Versions(ctx, idA, keys.PurposeData)
+		if err != nil || all[0].Status == keys.KeySeals {
+			return err
+		}
+		return do(ctx, r, all[0].ID)
+	}
 }
 
 // TestKilledAtEveryStep kills a process before and after each call it makes to the KEK provider, the store and the audit
@@ -96,10 +116,17 @@ func newDead(t testing.TB, op string) *dead {
 	if d.creates {
 		return d
 	}
-	r := openRing(t, d.kek, d.store, nil)
+	r := openRing(t, d.kek, d.store, quick())
 	provision(t, r, idA)
-	if op == "resume" {
+	old := open(t, r, idA).DataKeyID()
+	switch op {
+	case "resume":
 		must(t, r.Suspend(t.Context(), idA, ""))
+	case "disable", "enable", "destroy":
+		rotate(t, r, idA, keys.PurposeData)
+		if op != "disable" {
+			must(t, r.DisableKey(t.Context(), idA, keys.PurposeData, old, "", none))
+		}
 	}
 	d.before = record(t, d.local, idA)
 	d.sealed = sealByHand(t, d.kek, d.before.Data)

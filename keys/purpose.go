@@ -3,6 +3,7 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Purpose is what a keyset of a tenant is for. Each purpose is rotated by itself.
@@ -25,6 +26,14 @@ func (p Purpose) rotatable() error {
 		return nil
 	case purposeNames:
 		return errors.New("keys: the key of objects' names cannot be rotated: objects are found by the names it makes")
+	}
+	return p.known()
+}
+
+// known returns an error unless there is such a purpose.
+func (p Purpose) known() error {
+	if slices.Contains(purposes(), string(p)) {
+		return nil
 	}
 	return fmt.Errorf("keys: the purpose %q is unknown; use one of the Purpose constants", string(p))
 }

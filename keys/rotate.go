@@ -57,48 +57,59 @@ func (r *Keyring) rotate(ctx context.Context, id tenant.ID, purpose string, only
 	if err != nil || staged == 0 {
 		return 0, err
 	}
-	// From now on every process that asks the store has the key. Those that asked before hand out what they got then for
-	// SuspendWithin at most; the rest is for clocks that do not run alike.
-	wait := time.NewTimer(r.opts.SuspendWithin + r.opts.SuspendWithin/16)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-		return 0, fmt.Errorf("keys: the new %s key of tenant %s does not seal yet; repeat the call: %w", purpose, id, ctx.Err())
-	case <-r.base.Done():
-		return 0, fmt.Errorf("%w before the new %s key of tenant %s seals; repeat the call", ErrClosed, purpose, id)
+	if err := r.everywhere(ctx); err != nil {
+		return 0, fmt.Errorf("keys: the new %s key of tenant %s does not seal yet; repeat the call: %w", purpose, id, err)
 	}
 	err = r.rekey(ctx, id, purpose, func(m *keyset.Manager, h *keyset.Handle) (bool, error) { return promote(m, h, staged) })
 	return staged, err
 }
 
+// everywhere returns once no process hands out what the store had when it was called. Every process that asks the store
+// from then on has what it has now. Those that asked before hand out what they got for SuspendWithin at most; the rest is for
+// clocks that do not run alike.
+func (r *Keyring) everywhere(ctx context.Context) error {
+	wait := time.NewTimer(r.opts.SuspendWithin + r.opts.SuspendWithin/16)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.base.Done():
+		return ErrClosed
+	}
+}
+
 // rekey edits one keyset of the tenant's record, under the root keyset there is.
 func (r *Keyring) rekey(ctx context.Context, id tenant.ID, purpose string, edit func(*keyset.Manager, *keyset.Handle) (changed bool, err error)) error {
-	return r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
-		root, err := r.unwrapRoot(ctx, rec)
-		if err != nil {
-			return false, err
-		}
-		h, err := decryptKeyset(root, rec, purpose)
-		if err != nil {
-			return false, err
-		}
-		m := keyset.NewManagerFromHandle(h)
-		if changed, err := edit(m, h); err != nil || !changed {
-			return false, err
-		}
-		if h, err = m.Handle(); err != nil {
-			return false, fmt.Errorf("keys: change the keyset %q of tenant %s: %w", purpose, id, err)
-		}
-		for i := range rec.Keysets {
-			if k := &rec.Keysets[i]; k.Purpose == purpose {
-				if k.Encrypted, err = encryptKeyset(root, rec, purpose, h); err != nil {
-					return false, err
-				}
+	return r.swap(ctx, id, func(rec *envelope.Record) (bool, error) { return r.rekeyIn(ctx, rec, purpose, edit) })
+}
+
+// rekeyIn edits one keyset of a record that is to be stored.
+func (r *Keyring) rekeyIn(ctx context.Context, rec *envelope.Record, purpose string, edit func(*keyset.Manager, *keyset.Handle) (changed bool, err error)) (bool, error) {
+	root, err := r.unwrapRoot(ctx, rec)
+	if err != nil {
+		return false, err
+	}
+	h, err := decryptKeyset(root, rec, purpose)
+	if err != nil {
+		return false, err
+	}
+	m := keyset.NewManagerFromHandle(h)
+	if changed, err := edit(m, h); err != nil || !changed {
+		return false, err
+	}
+	if h, err = m.Handle(); err != nil {
+		return false, fmt.Errorf("keys: change the keyset %q of tenant %s: %w", purpose, rec.Tenant, err)
+	}
+	for i := range rec.Keysets {
+		if k := &rec.Keysets[i]; k.Purpose == purpose {
+			if k.Encrypted, err = encryptKeyset(root, rec, purpose, h); err != nil {
+				return false, err
 			}
 		}
-		return true, opens(root, rec)
-	})
+	}
+	return true, opens(root, rec)
 }
 
 // opens reports why a changed record does not open: such a one must never be stored.
@@ -124,7 +135,7 @@ func stage(m *keyset.Manager, h *keyset.Handle, purpose string) (id uint32, chan
 		return last.KeyID(), false, nil
 	}
 	if h.Len() >= maxKeys {
-		return 0, false, fmt.Errorf("keys: there are %d %s keys already; no more can be made before old ones are removed", h.Len(), purpose)
+		return 0, false, fmt.Errorf("keys: there are %d %s keys already; no more can be made before Keyring.DestroyKey removed old ones", h.Len(), purpose)
 	}
 	params, err := parametersOf(purpose)
 	if err != nil {

@@ -21,8 +21,9 @@ type Tenant struct {
 	dataID   uint32
 	index    *prf.Set
 	indexIDs []uint32
-	blobs    []blobKey // the primary first
-	names    *nameKey  // nil where the record is of an earlier version
+	older    []KeyVersion // data keys beside the one that seals; nil for none
+	blobs    []blobKey    // the primary first
+	names    *nameKey     // nil where the record is of an earlier version
 	audit    *auditSealer
 }
 
@@ -41,6 +42,9 @@ func (t *Tenant) open(root tink.AEAD, rec *envelope.Record, sealer *auditSealer)
 		return integrity(rec, purposeData, err)
 	}
 	t.dataID = primary.KeyID()
+	if t.older, err = beside(data); err != nil {
+		return integrity(rec, purposeData, err)
+	}
 	index, err := decryptKeyset(root, rec, purposeIndex)
 	if err != nil {
 		return err
@@ -82,6 +86,12 @@ func (t *Tenant) Data() tink.AEAD { return &t.data }
 
 // DataKeyID is the id of the key that Data seals with. It stands in bytes 1 to 4 of each ciphertext.
 func (t *Tenant) DataKeyID() uint32 { return t.dataID }
+
+// HasDataKey tells whether the tenant has a data key of that id, also a disabled one.
+func (t *Tenant) HasDataKey(id uint32) bool { return id == t.dataID || statusIn(t.older, id) != "" }
+
+// DataKeyDisabled tells whether a data key is disabled: what it sealed belongs to the tenant and does not open.
+func (t *Tenant) DataKeyDisabled(id uint32) bool { return statusIn(t.older, id) == KeyDisabled }
 
 // Index is the PRF set (AES-CMAC, 16 bytes) of blind indexes; every enabled key is in it. It must not be changed.
 func (t *Tenant) Index() *prf.Set { return t.index }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,7 +26,8 @@ type trail struct {
 	correlation string
 	keyVersion  uint32
 	reason      string
-	about       string // what of the keys; in the details, before the reason
+	about       string // what of the keys, in the details
+	key         uint32 // a single key that it is about, in the details; 0 for none
 }
 
 // begin checks what every operation with a reason needs, and prepares its events.
@@ -83,13 +85,16 @@ func (t *trail) outcome(ctx context.Context, err error) error {
 func (t *trail) event(ctx context.Context, phase audit.Phase, status audit.Status) *audit.Event {
 	e := t.ring.event(ctx, t.code, t.id, t.sealer)
 	e.Phase, e.Status, e.Correlation, e.KeyVersion = phase, status, t.correlation, t.keyVersion
-	if t.reason != "" || t.about != "" {
+	if t.reason != "" || t.about != "" || t.key != 0 {
 		e.Details = map[string]string{}
 	}
 	if t.reason != "" {
 		e.Details["reason"] = t.reason
 	}
-	if t.about != "" {
+	switch {
+	case t.key != 0:
+		e.Details["purpose"], e.Details["key"] = t.about, strconv.FormatUint(uint64(t.key), 10)
+	case t.about != "":
 		e.Details["rotated"] = t.about
 	}
 	return e
@@ -141,7 +146,7 @@ func class(err error) string {
 		text string
 	}{
 		{ErrNotProvisioned, "not provisioned"}, {ErrSuspended, "suspended"}, {ErrShredded, "shredded"},
-		{ErrIntegrity, "key material not this tenant's"}, {ErrExhausted, "keys used up"}, {ErrConflict, "changed by somebody else"},
+		{ErrIntegrity, "key material not this tenant's"}, {ErrExhausted, "keys used up"}, {ErrKeyNeeded, "the key is still needed"}, {ErrConflict, "changed by somebody else"},
 		{context.Canceled, "cancelled"}, {context.DeadlineExceeded, "deadline exceeded"}, {ErrUnavailable, "keys unavailable"},
 	} {
 		if errors.Is(err, c.is) {

@@ -27,7 +27,7 @@ import (
 )
 
 func allRows(end *ending) []Row {
-	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), scaleRowsOf(end), auditRows(), blobRows())
+	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), scaleRowsOf(end), resealRows(), auditRows(), blobRows())
 }
 
 // ending is what has to be done once all rows are measured, for what several of them share.

@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -67,6 +68,34 @@ func OpenField(a tink.AEAD, id tenant.ID, table, column string, l Logical, ciphe
 	}
 	return ParseValue(l, plaintext)
 }
+
+// ResealField returns what a value that [SealField] sealed is when it is sealed anew, and the value. The encoded value is taken
+// over byte by byte. The error is that of OpenField, or the AEAD's own where it did not seal.
+func ResealField(a tink.AEAD, id tenant.ID, table, column string, l Logical, ciphertext []byte) (sealed []byte, v any, err error) {
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	s.buf = FieldAD(s.buf, id, table, column)
+	plaintext, err := a.Decrypt(ciphertext, s.buf)
+	if err != nil {
+		return nil, nil, ErrDecrypt
+	}
+	if v, err = ParseValue(l, plaintext); err != nil {
+		return nil, nil, err
+	}
+	sealed, err = a.Encrypt(plaintext, s.buf)
+	return sealed, v, err
+}
+
+// FieldKey returns the id of the key that a sealed field names, in Tink's output prefix.
+func FieldKey(ciphertext []byte) (id uint32, ok bool) {
+	if len(ciphertext) < 5 || ciphertext[0] != 1 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(ciphertext[1:]), true
+}
+
+// FieldPrefix is how the fields begin that a key sealed.
+func FieldPrefix(key uint32) []byte { return binary.BigEndian.AppendUint32([]byte{1}, key) }
 
 // BlindIndex returns the index value of an encoded value (see [AppendValue]) in a tenant's table and column under one
 // key of the set: AES-CMAC over [IndexInput], [IndexSize] bytes. Rows are found again by computing it under each live

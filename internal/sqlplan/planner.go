@@ -105,7 +105,7 @@ func (p *planner) tenant(t *Table, store bool) *pg.Node {
 	if c == nil {
 		refuse("table without its tenant column", t.Name, -1, "correct the schema")
 	}
-	typ, ok := p.tenantType(c.Type)
+	typ, ok := tenantType(p.lite, c.Type)
 	if !ok {
 		refuse("tenant column of an unsuitable type", t.Name+"."+c.Name, -1, "make it text, varchar, uuid, bigint or integer")
 	}
@@ -116,12 +116,21 @@ func (p *planner) tenant(t *Table, store bool) *pg.Node {
 	return p.param(Param{Source: FromTenant, Use: AsIs, TenantType: typ}, slot)
 }
 
+// TenantType is what a table's tenant column holds of a tenant's id. Ok is false where it holds none.
+func (c *Catalog) TenantType(t *Table) (typ TenantType, ok bool) {
+	column := t.column(t.TenantColumn)
+	if column == nil {
+		return TenantText, false
+	}
+	return tenantType(c.Dialect == SQLite, column.Type)
+}
+
 // tenantType admits types whose equality is that of the ids: text by its bytes, and UUIDs and integers, of which a tenant's
 // id must be the canonical text ([Param.TenantType]). Not citext, not a blank-padded char, and in SQLite no numeric
 // affinity, under which '1' equals '01'.
-func (p *planner) tenantType(name string) (TenantType, bool) {
+func tenantType(lite bool, name string) (TenantType, bool) {
 	name = strings.ToLower(name)
-	if p.lite {
+	if lite {
 		return TenantText, !strings.Contains(name, "int") &&
 			(strings.Contains(name, "text") || strings.Contains(name, "char") || strings.Contains(name, "clob"))
 	}

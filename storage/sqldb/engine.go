@@ -23,6 +23,8 @@ type engine interface {
 type session interface {
 	query(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (cursor, error)
 	exec(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (rows int64, err error)
+	// update runs one statement in the open transaction for each list of arguments, and tells which of them changed a row.
+	update(ctx context.Context, id tenant.ID, sql string, args [][]driver.Value) (changed []bool, err error)
 	begin(ctx context.Context, id tenant.ID, opts driver.TxOptions) error
 	commit(ctx context.Context) error
 	rollback(ctx context.Context) error

@@ -141,7 +141,13 @@ func onBoth(t *testing.T, opts *sqldb.Options, test func(*testing.T, *env)) {
 
 func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
 	t.Helper()
-	e := &env{dialect: dialect, log: &recorder{}}
+	return newEnvOn(t, dialect, opts, newRing(t, tenantA, tenantB, tenantC))
+}
+
+// newEnvOn is newEnv with the keys of a ring.
+func newEnvOn(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options, ring *keys.Keyring) *env {
+	t.Helper()
+	e := &env{dialect: dialect, log: &recorder{}, ring: ring}
 	e.raw, e.dsn, e.super = newRaw(t, dialect)
 	for _, ddl := range clinicTables[dialect] {
 		mustExec(t, e.raw, ddl)
@@ -153,7 +159,6 @@ func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
 		}
 		mustExec(t, e.raw, ddl)
 	}
-	e.ring = newRing(t, tenantA, tenantB, tenantC)
 	e.guard = storage.Guard{Keys: e.ring, Audit: e.log}
 	db, err := sqldb.Open(context.Background(), e.dsn, clinicSchema, e.guard, opts)
 	if err != nil {
@@ -195,7 +200,11 @@ func newRaw(t *testing.T, dialect sqldb.Dialect) (raw *sql.DB, dsn, super string
 
 func newRing(t *testing.T, ids ...tenant.ID) *keys.Keyring {
 	t.Helper()
-	dir := t.TempDir()
+	return newRingIn(t, t.TempDir(), &keys.Options{InsecureWithoutAudit: true}, ids...)
+}
+
+func newRingIn(t *testing.T, dir string, opts *keys.Options, ids ...tenant.ID) *keys.Keyring {
+	t.Helper()
 	kek, err := localkek.Open(filepath.Join(dir, "kek.json"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +213,7 @@ func newRing(t *testing.T, ids ...tenant.ID) *keys.Keyring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := keys.Open(context.Background(), kek, store, &keys.Options{InsecureWithoutAudit: true})
+	ring, err := keys.Open(context.Background(), kek, store, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,6 +145,31 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 	return tag.RowsAffected(), nil
 }
 
+// update sends all in one go.
+func (s *pgSession) update(ctx context.Context, id tenant.ID, sql string, args [][]driver.Value) ([]bool, error) {
+	switch {
+	case s.reading:
+		return nil, errReading
+	case !s.inTx || s.switching(id):
+		return nil, errTxTenant
+	}
+	batch := &pgx.Batch{}
+	for _, a := range args {
+		batch.Queue(sql, anys(a)...)
+	}
+	results := s.conn.SendBatch(ctx, batch)
+	changed := make([]bool, len(args))
+	for i := range args {
+		tag, err := results.Exec()
+		if err != nil {
+			results.Close()
+			return nil, s.lost(err)
+		}
+		changed[i] = tag.RowsAffected() > 0
+	}
+	return changed, s.lost(results.Close())
+}
+
 // remember notes that the session's setting names id from now on.
 func (s *pgSession) remember(id tenant.ID) {
 	if !s.pooler {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
 )
 
@@ -135,22 +136,36 @@ func (r *rows) open(dest []driver.Value) error {
 		}
 		ciphertext, ok := dest[s.index].([]byte)
 		if !ok {
-			return r.isolation(s)
+			return r.isolation(s, "")
 		}
-		keys := r.access.pass.Keys()
-		value, err := envelope.OpenField(keys.Data(), r.access.id, s.table, s.column, s.logical, ciphertext)
+		value, err := envelope.OpenField(r.access.pass.Keys().Data(), r.access.id, s.table, s.column, s.logical, ciphertext)
 		if err != nil {
-			return r.isolation(s)
+			return r.unopened(s, ciphertext)
 		}
 		dest[s.index] = value
 	}
 	return nil
 }
 
-// isolation raises the alert. Why the value did not open is not said: it would tell an attacker what to change.
-func (r *rows) isolation(s sealedColumn) error {
+// unopened says why a value did not open where its key explains it: the key is one of the tenant's that is disabled, or none of
+// them, such as one that was destroyed, or another tenant's. The key's id stands before the value in the clear.
+func (r *rows) unopened(s sealedColumn, ciphertext []byte) error {
+	key, named := envelope.FieldKey(ciphertext)
+	switch t := r.access.pass.Keys(); {
+	case named && t.DataKeyDisabled(key):
+		return fmt.Errorf("%w: a value in %s.%s needs data key %d; the row is withheld; Keyring.EnableKey lets it be opened, and Reseal moves it to a newer key",
+			keys.ErrKeyDisabled, s.table, s.column, key)
+	case named && !t.HasDataKey(key):
+		return r.isolation(s, fmt.Sprintf(" is sealed with key %d, which the tenant has not, or not any more", key))
+	}
+	return r.isolation(s, "")
+}
+
+// isolation raises the alert. Why a value did not open under a key of the tenant is not said: it would tell an attacker what to
+// change.
+func (r *rows) isolation(s sealedColumn, why string) error {
 	place := s.table + "." + s.column
-	err := fmt.Errorf("%w: a value in %s; the row is withheld and an alert is in the audit trail", storage.ErrIsolation, place)
+	err := fmt.Errorf("%w: a value in %s%s; the row is withheld and an alert is in the audit trail", storage.ErrIsolation, place, why)
 	if aerr := r.access.pass.Alert(r.ctx, place); aerr != nil {
 		return errors.Join(err, aerr)
 	}

@@ -117,6 +117,18 @@ func cutShort(err error) error {
 	return err
 }
 
+func (s *sqliteSession) update(ctx context.Context, id tenant.ID, sql string, args [][]driver.Value) ([]bool, error) {
+	changed := make([]bool, len(args))
+	for i, a := range args {
+		n, err := s.exec(ctx, id, sql, a)
+		if err != nil {
+			return nil, err
+		}
+		changed[i] = n > 0
+	}
+	return changed, nil
+}
+
 func (s *sqliteSession) begin(ctx context.Context, _ tenant.ID, opts driver.TxOptions) error {
 	tx, err := s.conn.BeginTx(ctx, opts)
 	if err != nil {

@@ -1,0 +1,231 @@
+package keys_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/keys"
+)
+
+// none says that nothing needs a key.
+func none(context.Context) (int64, error) { return 0, nil }
+
+func statuses(t testing.TB, r *keys.Keyring, p keys.Purpose) string {
+	t.Helper()
+	all, err := r.Versions(t.Context(), idA, p)
+	must(t, err)
+	var out []string
+	for _, k := range all {
+		out = append(out, string(k.Status))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestOlderKeysAreDisabledAndDestroyed(t *testing.T) {
+	for _, p := range purposes {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			l := newLocal(t)
+			r := openRing(t, l.kek, l.store, quick())
+			provision(t, r, idA)
+			older := sealAll(t, open(t, r, idA))
+			all, err := r.Versions(t.Context(), idA, p)
+			must(t, err)
+			key := all[0].ID
+			rotate(t, r, idA, p)
+			if got := statuses(t, r, p); got != "opens seals" {
+				t.Fatal(got)
+			}
+			must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
+			must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
+			if got := statuses(t, r, p); got != "disabled seals" {
+				t.Fatal(got)
+			}
+			k := open(t, openRing(t, l.kek, l.store, quick()), idA)
+			if p == keys.PurposeData {
+				if _, err := k.Data().Decrypt(older.data, nil); err == nil || !k.DataKeyDisabled(key) || !k.HasDataKey(key) {
+					t.Error("a disabled key opens")
+				}
+			}
+			if p == keys.PurposeIndex && len(k.IndexKeyIDs()) != 1 {
+				t.Errorf("rows are searched for under %v", k.IndexKeyIDs())
+			}
+			must(t, r.EnableKey(t.Context(), idA, p, key, ""))
+			must(t, r.EnableKey(t.Context(), idA, p, key, ""))
+			older.opens(t, open(t, openRing(t, l.kek, l.store, quick()), idA))
+
+			if err := r.DestroyKey(t.Context(), idA, p, key, "", none); !errors.Is(err, keys.ErrKeyNeeded) {
+				t.Errorf("a key in use was destroyed: %v", err)
+			}
+			must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
+			must(t, r.DestroyKey(t.Context(), idA, p, key, "", none))
+			must(t, r.DestroyKey(t.Context(), idA, p, key, "", none)) // as after a crash
+			if got := statuses(t, r, p); got != "seals" {
+				t.Fatal(got)
+			}
+			if err := r.EnableKey(t.Context(), idA, p, key, ""); !errors.Is(err, keys.ErrNotFound) {
+				t.Errorf("a destroyed key was enabled: %v", err)
+			}
+			k = open(t, openRing(t, l.kek, l.store, quick()), idA)
+			if p == keys.PurposeData && k.HasDataKey(key) {
+				t.Error("a destroyed key is there")
+			}
+			sealAll(t, k).opens(t, open(t, r, idA))
+			rotate(t, r, idA, p)
+		})
+	}
+}
+
+// A rotation with old keys destroyed each time never runs out of room: neither for keys nor for counts of seals.
+func TestDestroyedKeysMakeRoom(t *testing.T) {
+	l := newLocal(t)
+	o := quick()
+	o.SuspendWithin /= 20
+	r := openRing(t, l.kek, l.store, o)
+	provision(t, r, idA)
+	for range 70 {
+		old := sealAll(t, open(t, r, idA)).dataID
+		rotate(t, r, idA, keys.PurposeData)
+		must(t, r.DisableKey(t.Context(), idA, keys.PurposeData, old, "", none))
+		must(t, r.DestroyKey(t.Context(), idA, keys.PurposeData, old, "", none))
+	}
+}
+
+func TestNeededKeysStay(t *testing.T) {
+	l := newLocal(t)
+	r := openRing(t, l.kek, l.store, quick())
+	provision(t, r, idA)
+	older := sealAll(t, open(t, r, idA))
+	rotate(t, r, idA, keys.PurposeData)
+	newest := open(t, r, idA).DataKeyID()
+	boom := errors.New("cannot count")
+	some := func(context.Context) (int64, error) { return 3, nil }
+	cases := []struct {
+		name      string
+		key       uint32
+		remaining keys.Remaining
+		want      error
+	}{
+		{"values need it", older.dataID, some, keys.ErrKeyNeeded},
+		{"nobody can tell", older.dataID, func(context.Context) (int64, error) { return 0, boom }, boom},
+		{"nobody is asked", older.dataID, nil, nil},
+		{"it seals", newest, none, keys.ErrKeyNeeded},
+		{"there is none", newest + 1, none, keys.ErrNotFound},
+	}
+	for _, c := range cases {
+		err := r.DisableKey(t.Context(), idA, keys.PurposeData, c.key, "", c.remaining)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if c.key == older.dataID && c.remaining != nil && !strings.Contains(err.Error(), fmt.Sprint(c.key)) {
+			t.Errorf("%s: %v does not name the key", c.name, err)
+		}
+	}
+	must(t, r.DisableKey(t.Context(), idA, keys.PurposeData, older.dataID, "", none))
+	for _, c := range cases[:3] {
+		if err := r.DestroyKey(t.Context(), idA, keys.PurposeData, c.key, "", c.remaining); err == nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("destroying, %s: %v", c.name, err)
+		}
+	}
+	if got := statuses(t, r, keys.PurposeData); got != "disabled seals" {
+		t.Error(got)
+	}
+	if err := r.DisableKey(t.Context(), idA, "names", 1, "", none); err == nil {
+		t.Error("the key of names was disabled")
+	}
+	if _, err := r.Versions(t.Context(), idA, "nonsense"); err == nil {
+		t.Error("a purpose that is none has versions")
+	}
+	// A rotation that is under way is not taken its key.
+	must(t, r.AddKey(t.Context(), idA, "data", false))
+	all, err := r.Versions(t.Context(), idA, keys.PurposeData)
+	must(t, err)
+	if next := all[len(all)-1]; next.Status != keys.KeyNext {
+		t.Errorf("%+v", all)
+	} else if err := r.DisableKey(t.Context(), idA, keys.PurposeData, next.ID, "", none); !errors.Is(err, keys.ErrKeyNeeded) {
+		t.Errorf("the next key: %v", err)
+	}
+	must(t, r.Shred(t.Context(), idA, ""))
+	if _, err := r.Versions(t.Context(), idA, keys.PurposeData); !errors.Is(err, keys.ErrShredded) {
+		t.Errorf("shredded: %v", err)
+	}
+}
+
+// What is counted is counted after every process has stopped sealing with the key.
+func TestKeysAreCountedOnceNobodySealsWithThem(t *testing.T) {
+	l := newLocal(t)
+	operator, server := openRing(t, l.kek, l.store, quick()), openRing(t, l.kek, l.store, quick())
+	provision(t, operator, idA)
+	old := open(t, server, idA).DataKeyID()
+	ctx, done := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { // requests, so that the server's answer is mostly one from its cache
+		for ctx.Err() == nil {
+			open(t, server, idA)
+		}
+	})
+	defer wg.Wait()
+	defer done()
+	rotate(t, operator, idA, keys.PurposeData)
+	must(t, operator.DisableKey(t.Context(), idA, keys.PurposeData, old, "", func(context.Context) (int64, error) {
+		if open(t, server, idA).DataKeyID() == old {
+			return 1, nil
+		}
+		return 0, nil
+	}))
+}
+
+func TestRetiredKeysAreRecorded(t *testing.T) {
+	l, log := newLocal(t), &trail{}
+	o := quick()
+	o.Audit = log
+	r := openRing(t, l.kek, l.store, o)
+	provision(t, r, idA)
+	old := open(t, r, idA).DataKeyID()
+	rotate(t, r, idA, keys.PurposeData)
+	for _, c := range []struct {
+		code audit.Code
+		do   func() error
+	}{
+		{audit.CodeKeyDisable, func() error { return r.DisableKey(t.Context(), idA, keys.PurposeData, old, "because", none) }},
+		{audit.CodeKeyEnable, func() error { return r.EnableKey(t.Context(), idA, keys.PurposeData, old, "because") }},
+		{audit.CodeKeyDisable, func() error { return r.DisableKey(t.Context(), idA, keys.PurposeData, old, "because", none) }},
+		{audit.CodeKeyDestroy, func() error { return r.DestroyKey(t.Context(), idA, keys.PurposeData, old, "because", none) }},
+	} {
+		log.take()
+		must(t, c.do())
+		events := slices.Clone(log.events)
+		if got, want := log.take(), []string{string(c.code) + " intent success", string(c.code) + " outcome success"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		for _, e := range events {
+			if e.Sealer == nil || e.Details["reason"] != "because" || e.Details["purpose"] != "data" || e.Details["key"] != fmt.Sprint(old) {
+				t.Errorf("%s: %+v", c.code, e)
+			}
+		}
+	}
+	// What cannot be recorded does not happen, and what is refused is recorded as such.
+	old = open(t, r, idA).DataKeyID()
+	rotate(t, r, idA, keys.PurposeData)
+	log.fail = func(*audit.Event) error { return errAway }
+	if err := r.DisableKey(t.Context(), idA, keys.PurposeData, old, "", none); !errors.Is(err, audit.ErrUnavailable) {
+		t.Errorf("not recorded: %v", err)
+	}
+	log.fail = nil
+	log.take()
+	if err := r.DestroyKey(t.Context(), idA, keys.PurposeData, old, "", none); err == nil {
+		t.Error("a key in use was destroyed")
+	}
+	if last := log.events[len(log.events)-1]; last.Status != audit.Failure || last.Reason != "the key is still needed" {
+		t.Errorf("%+v", last)
+	}
+	if got := statuses(t, r, keys.PurposeData); got != "opens seals" {
+		t.Error(got)
+	}
+}
