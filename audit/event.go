@@ -37,6 +37,7 @@ const (
 	CodeKeyDisable   Code = "key.disable" // one version of a key taken out of use
 	CodeKeyEnable    Code = "key.enable"  // and put back
 	CodeKeyDestroy   Code = "key.destroy" // and removed for good
+	CodeKeyExport    Code = "key.export"  // keys handed out for use elsewhere
 	CodeKeySuspend   Code = "key.suspend"
 	CodeKeyResume    Code = "key.resume"
 	CodeKeyShred     Code = "key.shred"

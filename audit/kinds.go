@@ -52,6 +52,8 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{entity, 9, "Disable"}, true
 	case CodeKeyEnable:
 		return kind{entity, 8, "Enable"}, true
+	case CodeKeyExport:
+		return kind{entity, 2, "Read"}, true
 	case CodeKeyDestroy:
 		return kind{entity, 4, "Delete"}, true
 	case CodeKeySuspend:
@@ -78,7 +80,7 @@ func kindOf(c Code) (k kind, ok bool) {
 // access is medium, a failure or an unknown end low.
 func severity(e *Event) (id int, caption string) {
 	switch {
-	case e.Code == CodeIsolation, e.Code == CodeLogStopping && e.Status != Success:
+	case e.Code == CodeIsolation, e.Code == CodeKeyExport, e.Code == CodeLogStopping && e.Status != Success:
 		return 4, "High"
 	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyDestroy, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
 		return 3, "Medium"

@@ -94,6 +94,8 @@ func (t *trail) event(ctx context.Context, phase audit.Phase, status audit.Statu
 	switch {
 	case t.key != 0:
 		e.Details["purpose"], e.Details["key"] = t.about, strconv.FormatUint(uint64(t.key), 10)
+	case t.about != "" && t.code == audit.CodeKeyExport:
+		e.Details["purpose"] = t.about
 	case t.about != "":
 		e.Details["rotated"] = t.about
 	}
