@@ -34,8 +34,11 @@ func (k *KEK) call(ctx context.Context, op func(context.Context) error) error {
 	if !errors.As(err, &refused) || !invalidToken(refused) {
 		return err
 	}
-	if lerr := k.relogin(ctx, token); lerr != nil {
-		return errors.Join(err, lerr)
+	if _, ok := k.auth.(tokenAuth); ok {
+		return err // there is no other token
+	}
+	if err := k.relogin(ctx, token); err != nil {
+		return err
 	}
 	return op(ctx)
 }
@@ -191,7 +194,7 @@ func (k *KEK) Rotate(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	path := k.path("keys", id) + "/rotate"
-	if err := k.write(ctx, path, nil, nil); err != nil {
+	if err := k.write(once(ctx), path, nil, nil); err != nil {
 		return k.failed(ctx, "rotate the KEK", id, err, path, "update")
 	}
 	return nil
