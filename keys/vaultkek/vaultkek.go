@@ -8,6 +8,11 @@
 // Vault's Transit loses associated data when it rewraps, and ignores the context of keys that are not derived;
 // therefore neither is used, and the identity of what is wrapped is inside it.
 //
+// Where Vault is a cluster, the address is that of its load balancer; it may take requests to any node that is unsealed. When
+// the leader is lost, calls fail with [keys.ErrUnavailable] until the others have elected another: about 15 s with the
+// defaults of Vault's Raft storage, whose performance_multiplier shortens it. Then all goes on by itself, and nothing that
+// was acknowledged is lost. Tenants in use need no Vault meanwhile.
+//
 // What the token must be allowed to do is in [Policy], and the tests run with exactly that.
 package vaultkek
 
