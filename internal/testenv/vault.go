@@ -3,9 +3,17 @@ package testenv
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/vault/api"
+	"github.com/moby/moby/api/types/container"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/wait"
 )
@@ -17,6 +25,9 @@ const vaultPort = "8200/tcp"
 type VaultServer struct {
 	Addr      string // http://host:port
 	RootToken string
+
+	http      *http.Client // nil for the usual one
+	container *testcontainers.DockerContainer
 }
 
 var vault shared[*VaultServer]
@@ -29,34 +40,46 @@ func Vault(t testing.TB) *VaultServer {
 
 func startVault(ctx context.Context) (*VaultServer, error) {
 	token := rand.Text()
-	address, err := run(ctx, "STRONGROOM_VAULT_IMAGE", vaultPort,
+	address, c, err := runContainer(ctx, "STRONGROOM_VAULT_IMAGE", vaultPort,
 		wait.ForHTTP("/v1/sys/health").WithPort(vaultPort).WithStartupTimeout(startTimeout).WithPollInterval(pollInterval),
 		// Not the public image's entrypoint, which adjusts file capabilities and drops privileges; and no token
 		// file, for which an image of one program has no home directory.
 		testcontainers.WithEntrypoint("vault"),
-		testcontainers.WithCmd("server", "-dev", "-dev-no-store-token",
-			"-dev-root-token-id="+token, "-dev-listen-address=0.0.0.0:8200"))
+		testcontainers.WithCmd("server", "-dev", "-dev-no-store-token", "-dev-plugin-dir=/plugins", "-dev-plugin-init=false",
+			"-dev-root-token-id="+token, "-dev-listen-address=0.0.0.0:8200"),
+		reachesHost())
 	if err != nil {
 		return nil, err
 	}
-	return &VaultServer{Addr: "http://" + address, RootToken: token}, nil
+	return &VaultServer{Addr: "http://" + address, RootToken: token, container: c}, nil
 }
 
 // Client returns a new client with the root token, whatever VAULT_* variables are set.
 func (s *VaultServer) Client(t testing.TB) *api.Client {
 	t.Helper()
-	config := api.DefaultConfig()
-	if config.Error != nil {
-		t.Fatalf("testenv: Vault client: %v", config.Error)
-	}
-	config.Address = s.Addr
-	client, err := api.NewClient(config)
+	client, err := s.client()
 	if err != nil {
 		t.Fatalf("testenv: Vault client: %v", err)
 	}
+	return client
+}
+
+func (s *VaultServer) client() (*api.Client, error) {
+	config := api.DefaultConfig()
+	if config.Error != nil {
+		return nil, config.Error
+	}
+	config.Address = s.Addr
+	if s.http != nil {
+		config.HttpClient = s.http
+	}
+	client, err := api.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
 	client.ClearNamespace()
 	client.SetToken(s.RootToken)
-	return client
+	return client, nil
 }
 
 // EnableTransit mounts a transit secrets engine for this test and returns its path. It is unmounted, its keys
@@ -81,9 +104,22 @@ func (s *VaultServer) EnableTransit(t testing.TB) (mount string) {
 // "auth/". It is disabled, and every token it issued revoked, when the test ends.
 func (s *VaultServer) EnableAppRole(t testing.TB) (mount string) {
 	t.Helper()
-	sys, mount := s.Client(t).Sys(), uniqueName("approle")
-	if err := sys.EnableAuthWithOptionsWithContext(t.Context(), mount, &api.EnableAuthOptions{Type: "approle"}); err != nil {
-		t.Fatalf("testenv: enable approle: %v", err)
+	return s.EnableAuth(t, "approle")
+}
+
+// EnableAuth is [VaultServer.EnableAppRole] for a method of any kind, such as "jwt" or "kubernetes".
+func (s *VaultServer) EnableAuth(t testing.TB, kind string) (mount string) {
+	t.Helper()
+	sys, mount := s.Client(t).Sys(), uniqueName(kind)
+	enable := func() error {
+		return sys.EnableAuthWithOptionsWithContext(t.Context(), mount, &api.EnableAuthOptions{Type: kind})
+	}
+	err := enable()
+	if err != nil && strings.Contains(err.Error(), "plugin not found") {
+		err = errors.Join(s.registerPlugin(t, kind), enable())
+	}
+	if err != nil {
+		t.Fatalf("testenv: enable %s: %v", kind, err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
@@ -93,4 +129,30 @@ func (s *VaultServer) EnableAppRole(t testing.TB) (mount string) {
 		}
 	})
 	return mount
+}
+
+// registerPlugin tells Vault of the program /plugins/NAME of the image that images/build makes, which has fewer methods
+// built in than the public one.
+func (s *VaultServer) registerPlugin(t testing.TB, name string) error {
+	t.Helper()
+	program, err := s.container.CopyFileFromContainer(t.Context(), "/plugins/"+name)
+	if err != nil {
+		return fmt.Errorf("the image of Vault has no %s method, as those have that images/build makes now: %w", name, err)
+	}
+	defer program.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, program); err != nil {
+		return err
+	}
+	return s.Client(t).Sys().RegisterPluginWithContext(t.Context(), &api.RegisterPluginInput{
+		Name: name, Command: name, Type: api.PluginTypeCredential, SHA256: hex.EncodeToString(sum.Sum(nil))})
+}
+
+// HostName is the name by which the server in its container reaches this machine.
+const HostName = "host.docker.internal"
+
+func reachesHost() testcontainers.CustomizeRequestOption {
+	return testcontainers.WithHostConfigModifier(func(c *container.HostConfig) {
+		c.ExtraHosts = append(c.ExtraHosts, HostName+":host-gateway")
+	})
 }

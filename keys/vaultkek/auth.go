@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -61,6 +63,31 @@ func AppRole(roleID, secretID, mount string) (api.AuthMethod, error) {
 	return a, nil
 }
 
+// logins are the logins of a provider, one at a time.
+type logins struct {
+	sync.Mutex
+	refusal error         // of the last login, nil if it succeeded
+	wait    time.Duration // that the refusal stands for others
+	again   time.Time     // when it stands no longer
+}
+
+// The waits between logins that fail.
+const (
+	minLoginWait = 200 * time.Millisecond
+	maxLoginWait = 5 * time.Second
+)
+
+// settle takes note of what came of a login. Each failure doubles the wait, of which at least half is waited: processes
+// that lost their tokens together do not come back together.
+func (l *logins) settle(err error) {
+	if l.refusal = err; err == nil {
+		l.wait = 0
+		return
+	}
+	l.wait = min(max(2*l.wait, minLoginWait), maxLoginWait)
+	l.again = time.Now().Add(l.wait/2 + rand.N(l.wait/2))
+}
+
 // login obtains a token and puts it into use.
 func (k *KEK) login(ctx context.Context) (*api.Secret, error) {
 	k.logins.Lock()
@@ -71,36 +98,47 @@ func (k *KEK) login(ctx context.Context) (*api.Secret, error) {
 func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 	call, cancel := context.WithTimeout(ctx, k.opts.Timeout)
 	defer cancel()
+	if _, ok := k.auth.(tokenAuth); !ok {
+		call = once(call) // it may use up a secret id, or count as a failure
+	}
 	secret, err := k.auth.Login(call, k.client)
 	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "") {
 		err = errors.New("the answer holds no token")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("vaultkek: log in: %w", k.explain(ctx, err, "auth"))
+		err = fmt.Errorf("vaultkek: log in: %w", k.explain(ctx, err, "auth"))
+	}
+	if err == nil || ctx.Err() == nil { // a caller that gave up has learnt nothing
+		k.logins.settle(err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	k.client.SetToken(secret.Auth.ClientToken)
 	return secret, nil
 }
 
-// relogin replaces the token that Vault has just called invalid, unless somebody else did already.
+// loginError is why a token that Vault calls invalid was not replaced. It says all that is to be said.
+type loginError struct{ error }
+
+func (e *loginError) Unwrap() error { return e.error }
+
+// relogin replaces the token that Vault has just called invalid, unless somebody else did already. A login that was
+// refused a moment ago is not tried again for each call: Vault may lock out who does that.
 func (k *KEK) relogin(ctx context.Context, invalid string) error {
-	if _, ok := k.auth.(tokenAuth); ok {
-		return errors.New("a token that was passed in cannot be replaced")
-	}
 	k.logins.Lock()
 	defer k.logins.Unlock()
 	if k.client.Token() != invalid {
 		return nil
 	}
-	_, err := k.loginLocked(ctx)
-	return err
+	if err := k.logins.refusal; err != nil && time.Now().Before(k.logins.again) {
+		return &loginError{err}
+	}
+	if _, err := k.loginLocked(ctx); err != nil {
+		return &loginError{err}
+	}
+	return nil
 }
-
-// The waits between logins that fail.
-const (
-	minLoginWait = 200 * time.Millisecond
-	maxLoginWait = 30 * time.Second
-)
 
 // renew keeps the login alive until ctx ends: it renews the token for as long as Vault lets it, then logs in again.
 func (k *KEK) renew(ctx context.Context, secret *api.Secret) {
@@ -113,7 +151,7 @@ func (k *KEK) renew(ctx context.Context, secret *api.Secret) {
 		if _, ok := k.auth.(tokenAuth); ok {
 			return // there is no other token
 		}
-		for wait := minLoginWait; ; wait = min(2*wait, maxLoginWait) {
+		for {
 			next, err := k.login(ctx)
 			if ctx.Err() != nil {
 				return
@@ -125,7 +163,10 @@ func (k *KEK) renew(ctx context.Context, secret *api.Secret) {
 				secret = next
 				break
 			}
-			if !pause(ctx, wait) {
+			k.logins.Lock()
+			again := k.logins.again
+			k.logins.Unlock()
+			if !pause(ctx, time.Until(again)) {
 				return
 			}
 		}

@@ -27,8 +27,17 @@ func (k *KEK) explain(ctx context.Context, err error, path string, capabilities 
 	if cerr := ctx.Err(); cerr != nil {
 		return fmt.Errorf("%s: %w", where, cerr)
 	}
-	var response *api.ResponseError
-	if errors.As(err, &response) {
+	var (
+		login      *loginError
+		credential *credentialError
+		response   *api.ResponseError
+	)
+	switch {
+	case errors.As(err, &login):
+		return fmt.Errorf("%s: the token has expired or was revoked: %w", where, login.error)
+	case errors.As(err, &credential):
+		return fmt.Errorf("%s: %w", where, credential.error)
+	case errors.As(err, &response):
 		return k.explainResponse(response, path, capabilities)
 	}
 	var (
@@ -37,10 +46,13 @@ func (k *KEK) explain(ctx context.Context, err error, path string, capabilities 
 		hostname  x509.HostnameError
 		record    tls.RecordHeaderError
 		cert      *tls.CertificateVerificationError
+		alert     *net.OpError
 	)
 	switch {
 	case errors.As(err, &authority), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &cert):
 		return fmt.Errorf("%s: its certificate is not trusted: set Options.CAFile to the authority's certificate, or correct the address: %w", where, err)
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return fmt.Errorf("%s: it ended the TLS handshake: set Options.CertFile and Options.KeyFile to a client certificate that it trusts and that has not expired: %w", where, alert)
 	case errors.As(err, &record):
 		return fmt.Errorf("%s: it does not speak TLS; correct the address's scheme or port", where)
 	}

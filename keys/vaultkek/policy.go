@@ -1,47 +1,38 @@
 package vaultkek
 
 import (
+	_ "embed"
 	"fmt"
 	"strings"
 )
 
+// The policies are files, for those who keep such things under version control; they are for the default mount and prefix.
+var (
+	//go:embed policies/operator.hcl
+	operatorPolicy string
+	//go:embed policies/service.hcl
+	servicePolicy string
+	//go:embed policies/read-only.hcl
+	readOnlyPolicy string
+)
+
 // Policy returns the least privileges that a keyring needs which provisions, opens, rotates and shreds tenants, as a
 // Vault policy for a Transit engine mounted at mount and keys that begin with prefix; empty for the defaults of
-// [Options]. It cannot make keys exportable, export them or back them up.
-func Policy(mount, prefix string) string {
-	o := policyOptions(mount, prefix)
-	return fmt.Sprintf(`# Make, inspect, rotate and destroy the tenants' keys, but never make one exportable.
-path "%[1]s/keys/%[2]s*" {
-  capabilities        = ["create", "read", "update", "delete"]
-  denied_parameters   = { "exportable" = [true, "true", 1, "1"], "allow_plaintext_backup" = [true, "true", 1, "1"] }
-}
-# "update" alone: with "create", encrypting would make keys that are not there.
-path "%[1]s/encrypt/%[2]s*" {
-  capabilities = ["update"]
-}
-`, o.Mount, o.Prefix) + use(o)
-}
+// [Options]. It cannot make keys exportable, export them, back them up, import any, or take away their older versions.
+// It is the file policies/operator.hcl.
+func Policy(mount, prefix string) string { return policyFor(operatorPolicy, mount, prefix) }
 
 // UsePolicy returns the least privileges of a keyring that only opens tenants which another process provisions, and rotates
-// their purposes: not their KEKs.
-func UsePolicy(mount, prefix string) string { return use(policyOptions(mount, prefix)) }
+// their purposes: not their KEKs. It is the file policies/service.hcl.
+func UsePolicy(mount, prefix string) string { return policyFor(servicePolicy, mount, prefix) }
 
-func use(o *Options) string {
-	return fmt.Sprintf(`# Open tenants, and bring wrapped keysets to the newest version of their key.
-path "%[1]s/decrypt/%[2]s*" {
-  capabilities = ["update"]
-}
-path "%[1]s/rewrap/%[2]s*" {
-  capabilities = ["update"]
-}
-# Keep the login alive.
-path "auth/token/renew-self" {
-  capabilities = ["update"]
-}
-path "auth/token/lookup-self" {
-  capabilities = ["read"]
-}
-`, o.Mount, o.Prefix)
+// ReadOnlyPolicy returns the least privileges of somebody who sees which KEKs there are and what they may be used for
+// ([KEK.Check]), and opens nothing. It is the file policies/read-only.hcl.
+func ReadOnlyPolicy(mount, prefix string) string { return policyFor(readOnlyPolicy, mount, prefix) }
+
+func policyFor(policy, mount, prefix string) string {
+	o := policyOptions(mount, prefix)
+	return strings.NewReplacer(`path "transit/`, `path "`+o.Mount+`/`, `/strongroom-*"`, `/`+o.Prefix+`*"`).Replace(policy)
 }
 
 func policyOptions(mount, prefix string) *Options {

@@ -8,6 +8,11 @@
 // Vault's Transit loses associated data when it rewraps, and ignores the context of keys that are not derived;
 // therefore neither is used, and the identity of what is wrapped is inside it.
 //
+// Where Vault is a cluster, the address is that of its load balancer; it may take requests to any node that is unsealed. When
+// the leader is lost, calls fail with [keys.ErrUnavailable] until the others have elected another: about 15 s with the
+// defaults of Vault's Raft storage, whose performance_multiplier shortens it. Then all goes on by itself, and nothing that
+// was acknowledged is lost. Tenants in use need no Vault meanwhile.
+//
 // What the token must be allowed to do is in [Policy], and the tests run with exactly that.
 package vaultkek
 
@@ -17,12 +22,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -40,10 +45,15 @@ type Options struct {
 	Namespace string
 	// CAFile holds the PEM certificates that may have signed Vault's. Default: the system's.
 	CAFile string
+	// CertFile and KeyFile hold the PEM certificate and private key that this process shows to a Vault that asks for one
+	// (mutual TLS). They are read anew for each connection, so that they may be replaced. Default: none.
+	CertFile, KeyFile string
 	// Timeout bounds one call, its retry included. Default 5 s.
 	Timeout time.Duration
 	// MaxRetries is how often a call is tried again after a network error, or an answer 412, 429 or 5xx, with 50 to
-	// 250 ms in between; negative for never. Default 1.
+	// 250 ms in between, times the number of tries; negative for never. Default 1. What is not safe to do twice, a login and
+	// the rotation of a KEK, is tried again only where it was not begun: no connection was made, or Vault limits the rate.
+	// Nothing is tried again for which the answer names a later time.
 	MaxRetries int
 	// OnLogin, if set, is told of each login in the background, which happens when a token can be renewed no longer;
 	// err is nil on success. It must be quick.
@@ -59,7 +69,7 @@ type KEK struct {
 	auth   api.AuthMethod
 	opts   Options
 
-	logins sync.Mutex // one login at a time
+	logins logins
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the renewal has ended
 }
@@ -67,7 +77,7 @@ type KEK struct {
 var _ keys.KEK = (*KEK)(nil)
 
 // New logs in at address, such as "https://vault.example.com:8200", and returns the KEK provider there. Auth is from
-// [Token] or [AppRole], or any of the vault/api/auth packages. Environment variables (VAULT_…) are not consulted.
+// [Token], [AppRole], [Kubernetes] or [JWT], or any of the vault/api/auth packages. Environment variables (VAULT_…) are not consulted.
 // Until [KEK.Close] the login is renewed, and repeated when it can be renewed no longer. opts may be nil.
 func New(ctx context.Context, address string, auth api.AuthMethod, opts *Options) (*KEK, error) {
 	var o Options
@@ -122,7 +132,10 @@ func (o *Options) complete(address string, auth api.AuthMethod) (*url.URL, error
 		o.MaxRetries = 0
 	}
 	if auth == nil {
-		problem("auth is nil; pass vaultkek.Token or vaultkek.AppRole")
+		problem("auth is nil; pass one from vaultkek.Token, AppRole, Kubernetes or JWT")
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		problem("Options.CertFile and Options.KeyFile belong together; set both or neither")
 	}
 	u, err := o.checkAddress(address)
 	if err != nil {
@@ -189,13 +202,20 @@ func newClient(u *url.URL, o *Options) (*api.Client, error) {
 		}
 		transport.TLSClientConfig.RootCAs = pool
 	}
+	if o.CertFile != "" {
+		if _, err := o.certificate(); err != nil {
+			return nil, fmt.Errorf("vaultkek: %w", err)
+		}
+		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.certificate() }
+	}
 	client, err := api.NewClient(&api.Config{
 		Address: u.Scheme + "://" + u.Host,
 		HttpClient: &http.Client{
 			Transport:     bounded{transport},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		Timeout: o.Timeout, MaxRetries: o.MaxRetries, MinRetryWait: 50 * time.Millisecond, MaxRetryWait: 250 * time.Millisecond,
+		Timeout: o.Timeout, MaxRetries: o.MaxRetries, CheckRetry: retry,
+		MinRetryWait: 50 * time.Millisecond, MaxRetryWait: 250 * time.Millisecond,
 		// A standby's redirect may be followed to another TLS host, but never from loopback out into the open.
 		DisableRedirects: u.Scheme != "https",
 	})
@@ -209,6 +229,19 @@ func newClient(u *url.URL, o *Options) (*api.Client, error) {
 		client.SetNamespace(o.Namespace)
 	}
 	return client, nil
+}
+
+// certificate reads the client's certificate. The error repeats nothing of the key.
+func (o *Options) certificate() (*tls.Certificate, error) {
+	c, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
+		return nil, &credentialError{fmt.Errorf("Options.CertFile and Options.KeyFile: %w", file)}
+	case err != nil:
+		return nil, &credentialError{fmt.Errorf("Options.CertFile and Options.KeyFile: %s and %s hold no PEM certificate and the private key to it", o.CertFile, o.KeyFile)}
+	}
+	return &c, nil
 }
 
 // Close stops renewing the token and forgets it. The token itself stays valid until it expires.

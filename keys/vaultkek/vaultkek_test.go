@@ -1,7 +1,6 @@
 package vaultkek_test
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/hashicorp/vault/api"
@@ -67,10 +66,16 @@ func appRole(t testing.TB, root *api.Client, mount, policy string, settings map[
 	}
 	settings["token_policies"] = "policy-" + mount
 	settings["token_no_default_policy"] = true
-	role := fmt.Sprintf("auth/%s/role/app", mount)
-	if _, err := root.Logical().WriteWithContext(ctx, role, settings); err != nil {
+	if _, err := root.Logical().WriteWithContext(ctx, "auth/"+mount+"/role/app", settings); err != nil {
 		t.Fatal(err)
 	}
+	return credentials(t, root, mount)
+}
+
+// credentials are those of the role "app".
+func credentials(t testing.TB, root *api.Client, mount string) (roleID, secretID string) {
+	t.Helper()
+	ctx, role := t.Context(), "auth/"+mount+"/role/app"
 	id, err := root.Logical().ReadWithContext(ctx, role+"/role-id")
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,9 @@ require (
 	github.com/hashicorp/vault/sdk v0.20.0
 )
 
+// A plugin of its own in the image that is built, in the version that Vault names.
+require github.com/hashicorp/vault-plugin-auth-kubernetes v0.23.0
+
 // From before modules: the packages that import them say no version.
 require (
 	github.com/godbus/dbus v4.1.0+incompatible // indirect
