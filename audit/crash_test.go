@@ -32,6 +32,7 @@ func recordUntilKilled(dir string) {
 	}
 	l, err := OpenLog(dir, &Options{
 		Durability: durability, SegmentBytes: 128 << 10, CheckpointEvery: 20 * time.Millisecond, HeadEvery: 50, ReserveBytes: 1 << 16,
+		Timeout: time.Minute, // for a disk that others keep busy
 	})
 	if err != nil {
 		fmt.Println("failed", err)

@@ -26,9 +26,9 @@ var (
 	globex = tenant.MustParse("globex")
 )
 
-// quiet keeps checkpoints and head leaves from happening by themselves.
+// quiet keeps checkpoints and head leaves from happening by themselves, and waits for a disk that others keep busy.
 func quiet() *Options {
-	return &Options{CheckpointEvery: time.Hour, HeadAfter: time.Hour, ReserveBytes: 1 << 16}
+	return &Options{CheckpointEvery: time.Hour, HeadAfter: time.Hour, ReserveBytes: 1 << 16, Timeout: time.Minute}
 }
 
 func mustOpen(t testing.TB, dir string, opts *Options) *Log {

@@ -253,7 +253,7 @@ func TestOpenFullDisk(t *testing.T) {
 	if list, err := os.ReadDir(disk); err != nil || len(list) > 0 {
 		t.Errorf("left there: %v, %v", list, err)
 	}
-	l := mustOpen(t, dir, &Options{ReserveBytes: 64 << 10, CheckpointEvery: time.Hour})
+	l := mustOpen(t, dir, &Options{ReserveBytes: 64 << 10, CheckpointEvery: time.Hour, Timeout: time.Minute})
 	n := 0
 	for ; err == nil || n == 0; n++ {
 		err = l.Record(t.Context(), query(acme, "x"))

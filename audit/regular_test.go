@@ -90,7 +90,7 @@ func TestOnlyRegularFiles(t *testing.T) {
 						if unread != (err == nil) {
 							t.Errorf("%s: %v", what, err)
 						}
-					case <-time.After(10 * time.Second):
+					case <-time.After(time.Minute):
 						t.Fatalf("%s hangs", what)
 					}
 				}
@@ -133,7 +133,7 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("Verify: %v", err)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("Verify goes on")
 			}
 		})

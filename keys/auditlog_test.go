@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -15,7 +16,9 @@ import (
 
 // TestARealLogTakesEveryEvent runs a tenant's life, an outage included, into a real audit log, and looks for what must
 // not be there.
-func TestARealLogTakesEveryEvent(t *testing.T) {
+func TestARealLogTakesEveryEvent(t *testing.T) { synctest.Test(t, testARealLogTakesEveryEvent) }
+
+func testARealLogTakesEveryEvent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "audit")
 	log, err := audit.OpenLog(dir, nil)
 	if err != nil {

@@ -44,7 +44,7 @@ func TestHotTenantCostsNothing(t *testing.T) {
 func TestOneKEKCallOpensAColdTenant(t *testing.T) {
 	r, f, _ := timed(t, keys.Options{})
 	provision(t, r, idA)
-	cold := openRing(t, f, f, nil)
+	cold := openRing(t, f, f, hourly())
 	gets, unwraps := f.gets.Load(), f.unwraps.Load()
 	wantStatus(t, cold, idA, keys.StatusActive)
 	k := open(t, cold, idA)

@@ -67,6 +67,18 @@ func onOldest(do func(context.Context, *keys.Keyring, uint32) error) func(contex
 	}
 }
 
+// lifeOptions are those for an operation: rotations wait for SuspendWithin, and all else waits for the disk.
+func lifeOptions(operation string) *keys.Options {
+	switch operation {
+	case "disable", "enable", "destroy":
+		return quick()
+	}
+	if strings.HasPrefix(operation, "rotate ") {
+		return quick()
+	}
+	return patient()
+}
+
 // TestKilledAtEveryStep kills a process before and after each call it makes to the KEK provider, the store and the audit
 // trail. What was sealed before must open then and there, for who knows the format and no code of the keyring, and
 // afterwards, when another process has repeated the operation.
@@ -87,11 +99,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 					}
 					return
 				}
-				r := openRing(t, d.kek, d.store, quick())
-				if err := op.do(t.Context(), r); err != nil {
+				if err := op.do(t.Context(), openRing(t, d.kek, d.store, lifeOptions(op.name))); err != nil {
 					t.Fatalf("repeated after it was killed at step %d: %v", at, err)
 				}
-				wantStatus(t, r, idA, op.then)
+				wantStatus(t, openRing(t, d.kek, d.store, patient()), idA, op.then)
 				d.checked(t, at, op.then)
 				if t.Failed() {
 					return
@@ -218,7 +229,7 @@ func TestKilledProcess(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	m := &mortal{at: at}
-	o := quick()
+	o := lifeOptions(os.Getenv("STRONGROOM_TEST_OPERATION"))
 	o.Audit = mortalTrail{m, f}
 	r, err := keys.Open(t.Context(), mortalKEK{m, kek}, mortalStore{m, store}, o)
 	must(t, err)

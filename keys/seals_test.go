@@ -7,11 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
+
+// patient are the options of a keyring that waits however long others keep the disk, or the locks of the files.
+func patient() *keys.Options { return &keys.Options{Timeout: time.Minute, SuspendWithin: time.Hour} }
 
 // counted returns how often the tenant's data key may have sealed.
 func counted(t testing.TB, l *local, key uint32) uint64 {
@@ -29,7 +33,7 @@ func TestNoProcessSealsWhatIsNotCounted(t *testing.T) {
 	var wg sync.WaitGroup
 	var key uint32
 	for i := range 3 {
-		r := openRing(t, l.kek, l.store, nil)
+		r := openRing(t, l.kek, l.store, patient())
 		k := open(t, r, idA)
 		key = k.DataKeyID()
 		for range 2 {
@@ -64,6 +68,10 @@ func TestNoProcessSealsWhatIsNotCounted(t *testing.T) {
 
 // TestACountOutlivesEverythingButTheKey: what changes a record keeps the count, and opening it anew does not begin again.
 func TestACountOutlivesEverythingButTheKey(t *testing.T) {
+	synctest.Test(t, testACountOutlivesEverythingButTheKey)
+}
+
+func testACountOutlivesEverythingButTheKey(t *testing.T) {
 	l := newLocal(t)
 	r := openRing(t, l.kek, l.store, quick())
 	provision(t, r, idA)
@@ -102,7 +110,9 @@ func sealOne(t testing.TB, k *keys.Tenant) []byte {
 }
 
 // TestAKeyThatIsUsedUpSealsNoMore although nothing can rotate it, and opens what it sealed.
-func TestAKeyThatIsUsedUpSealsNoMore(t *testing.T) {
+func TestAKeyThatIsUsedUpSealsNoMore(t *testing.T) { synctest.Test(t, testAKeyThatIsUsedUpSealsNoMore) }
+
+func testAKeyThatIsUsedUpSealsNoMore(t *testing.T) {
 	l, log := newLocal(t), &trail{}
 	f := newFaulty(l)
 	o := quick()
@@ -141,7 +151,9 @@ func TestAKeyThatIsUsedUpSealsNoMore(t *testing.T) {
 }
 
 // TestKeysRotateByThemselves in whichever process comes to the number first, once, and no value is lost.
-func TestKeysRotateByThemselves(t *testing.T) {
+func TestKeysRotateByThemselves(t *testing.T) { synctest.Test(t, testKeysRotateByThemselves) }
+
+func testKeysRotateByThemselves(t *testing.T) {
 	l, log := newLocal(t), &trail{}
 	o := quick()
 	o.RotateAfterSeals, o.Audit = 200, log
@@ -151,6 +163,7 @@ func TestKeysRotateByThemselves(t *testing.T) {
 	var sealed [][]byte
 	for i := 0; open(t, rings[i%2], idA).DataKeyID() == first; i++ {
 		sealed = append(sealed, sealOne(t, open(t, rings[i%2], idA)))
+		time.Sleep(time.Millisecond) // the rotation waits for the clock
 	}
 	if len(sealed) < 100 {
 		t.Errorf("rotated after %d seals already", len(sealed))
@@ -230,7 +243,7 @@ func TestSealsOfManyProcessesThatBeginAtOnce(t *testing.T) {
 	provision(t, openRing(t, l.kek, l.store, nil), idA)
 	var wg sync.WaitGroup
 	for range 40 {
-		k := open(t, openRing(t, l.kek, l.store, nil), idA)
+		k := open(t, openRing(t, l.kek, l.store, patient()), idA)
 		wg.Go(func() {
 			if _, err := k.Data().Encrypt([]byte("v"), nil); err != nil {
 				t.Error(err)

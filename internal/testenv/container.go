@@ -16,9 +16,9 @@ import (
 )
 
 // The engine is asked for a sign of life, and for a missing image, with limits of their own: a machine without
-// either should skip in seconds, not when the start's time is up.
+// either should skip before the start's time is up. One that is busy may take a while to answer.
 const (
-	engineTimeout = 10 * time.Second
+	engineTimeout = time.Minute
 	pullTimeout   = 2 * time.Minute
 )
 

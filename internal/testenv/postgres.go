@@ -128,10 +128,12 @@ func (s *PostgresServer) NewDatabase(t testing.TB) *Database {
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
 		defer cancel()
-		if err := execAll(ctx, serverURL,
-			`DROP DATABASE IF EXISTS `+id(db.Name)+` WITH (FORCE)`,
-			`DROP ROLE IF EXISTS `+id(db.Owner)+`, `+id(db.App),
-		); err != nil {
+		// PostgreSQL gives the sessions that it ends five seconds to go, and else refuses.
+		if err := poll(ctx, func(ctx context.Context) error {
+			return execAll(ctx, serverURL,
+				`DROP DATABASE IF EXISTS `+id(db.Name)+` WITH (FORCE)`,
+				`DROP ROLE IF EXISTS `+id(db.Owner)+`, `+id(db.App))
+		}); err != nil {
 			t.Errorf("testenv: drop database %s: %v", db.Name, err)
 		}
 	})

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	startTimeout = 3 * time.Minute  // one server, from the first call to the container engine until it answers
-	stopTimeout  = 30 * time.Second // removing all containers
-	opTimeout    = 30 * time.Second // one administrative operation on a running server
+	startTimeout = 3 * time.Minute // one server, from the first call to the container engine until it answers
+	stopTimeout  = 2 * time.Minute // removing all containers
+	opTimeout    = 2 * time.Minute // one administrative operation on a running server
 	pollInterval = 50 * time.Millisecond
 )
 

@@ -103,7 +103,8 @@ func TestAServerThatWentAwayIsUnavailable(t *testing.T) {
 	if _, err := super.ExecContext(t.Context(), "ALTER DATABASE "+database.Name+" ALLOW_CONNECTIONS false"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := super.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", database.Owner); err != nil {
+	// Which returns once they are gone, and not when they have been told to go.
+	if _, err := super.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = $1", database.Owner); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.Get(t.Context(), idA)

@@ -20,16 +20,20 @@ import (
 // inVaultsPlace opens a provider on a server that answers every call but the look-up of the token in its own way.
 func inVaultsPlace(t *testing.T, o *vaultkek.Options, answer http.HandlerFunc) *vaultkek.KEK {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(vaultsPlace(answer))
+	t.Cleanup(server.Close)
+	o.MaxRetries = -1
+	return open(t, server.URL, vaultkek.Token("s.secret-token"), o)
+}
+
+func vaultsPlace(answer http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/lookup-self") {
 			io.WriteString(w, `{"data":{"ttl":0,"renewable":false}}`)
 			return
 		}
 		answer(w, r)
-	}))
-	t.Cleanup(server.Close)
-	o.MaxRetries = -1
-	return open(t, server.URL, vaultkek.Token("s.secret-token"), o)
+	})
 }
 
 // everyCall does what a provider can do.
@@ -149,14 +153,13 @@ func TestAnAnswerWithoutEndFillsNoMemory(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := inVaultsPlace(t, &vaultkek.Options{Timeout: 20 * time.Second}, answer)
+			k := inVaultsPlace(t, &vaultkek.Options{Timeout: time.Minute}, answer)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			begun := time.Now()
 			_, err := k.Unwrap(t.Context(), idA, []byte("vault:v1:AAAA"))
 			runtime.ReadMemStats(&after)
-			if !errors.Is(err, keys.ErrUnavailable) || time.Since(begun) > 10*time.Second {
-				t.Errorf("after %v: %v", time.Since(begun), err)
+			if !errors.Is(err, keys.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("it is not the length that ends it: %v", err)
 			}
 			if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 48 {
 				t.Errorf("%d MiB were allocated", n)
@@ -165,13 +168,25 @@ func TestAnAnswerWithoutEndFillsNoMemory(t *testing.T) {
 	}
 }
 
+// trickling are the options for an answer that does not end.
+var trickling = &vaultkek.Options{Timeout: 100 * time.Millisecond, MaxRetries: -1}
+
 // TestAnAnswerThatTricklesEndsWithTheTimeout.
 func TestAnAnswerThatTricklesEndsWithTheTimeout(t *testing.T) {
-	k := inVaultsPlace(t, &vaultkek.Options{Timeout: 100 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(vaultsPlace(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"data":{"plaintext":"`)
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
-	})
+	}))
+	t.Cleanup(server.Close)
+	k, err := vaultkek.New(t.Context(), server.URL, vaultkek.Token("s.secret-token"), trickling)
+	for errors.Is(err, keys.ErrUnavailable) { // a machine that is busy does not answer in that time either
+		k, err = vaultkek.New(t.Context(), server.URL, vaultkek.Token("s.secret-token"), trickling)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
 	for call, err := range everyCall(t.Context(), k) {
 		if !errors.Is(err, keys.ErrUnavailable) {
 			t.Errorf("%s: %v", call, err)

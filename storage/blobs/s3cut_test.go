@@ -58,9 +58,7 @@ func (c *cutter) serve(client net.Conn) {
 		for carried := int64(0); ; {
 			n, err := from.Read(buf)
 			carried += int64(n)
-			if most := limit.Load(); most > 0 && carried > most && c.times.Load() != 0 {
-				c.times.Add(-1)
-				c.wasCut.Add(1)
+			if most := limit.Load(); most > 0 && carried > most && c.cut() {
 				return
 			}
 			if _, writeErr := to.Write(buf[:n]); err != nil || writeErr != nil {
@@ -73,6 +71,20 @@ func (c *cutter) serve(client net.Conn) {
 	<-done
 	_, _ = client.Close(), server.Close()
 	<-done
+}
+
+// cut reports whether a connection that has carried enough is to be cut. Several may ask at once.
+func (c *cutter) cut() bool {
+	for {
+		times := c.times.Load()
+		if times == 0 {
+			return false
+		}
+		if times < 0 || c.times.CompareAndSwap(times, times-1) {
+			c.wasCut.Add(1)
+			return true
+		}
+	}
 }
 
 // set cuts so many connections from now on.

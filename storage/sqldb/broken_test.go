@@ -141,7 +141,8 @@ func TestBrokenConnections(t *testing.T) {
 	super := openBare(t, e.super)
 	breaks := map[string]func(){
 		"by the server": func() {
-			mustExec(t, super, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'strongroom' AND datname = current_database()`)
+			// Until they are gone: a session that was only told to end answers once more.
+			mustExec(t, super, `SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'strongroom' AND datname = current_database()`)
 		},
 		"by the network": r.cut,
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"gocloud.dev/blob"
@@ -46,7 +47,7 @@ func TestStoryOnServers(t *testing.T) {
 	exec(postgres.OwnerURL, story.Tables(sqldb.PostgreSQL), policies)
 
 	dir := t.TempDir() + "/audit"
-	trail, err := audit.OpenLog(dir, nil)
+	trail, err := audit.OpenLog(dir, &audit.Options{Timeout: time.Minute}) // for a disk that others keep busy
 	if err != nil {
 		t.Fatal(err)
 	}
