@@ -26,7 +26,8 @@
 //   - A data key seals no more than is counted of it in the record, and is rotated long before it has sealed 2^32 values
 //     ([Options.RotateAfterSeals]). So a process that seals writes to the store, now and then. Whoever can write there can
 //     lower the count: after a record was put back from a backup, rotate.
-//   - A new key opens in every process before it seals in any ([Keyring.Rotate]).
+//   - A new key opens in every process before it seals in any ([Keyring.Rotate]), and an older one goes only after somebody has
+//     counted that nothing needs it ([Keyring.DisableKey], [Keyring.DestroyKey]).
 //
 // Keys in memory are not hidden from code in the same process, and Go cannot promise to erase them.
 package keys

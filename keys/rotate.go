@@ -26,8 +26,9 @@ const maxKeys = 32
 // again after it succeeded it makes another. A suspended tenant's keys can be rotated. Reason is as in
 // [Keyring.Suspend]. Nothing is rotated that cannot be recorded.
 //
-// With [PurposeIndex], rows are found under all keys of the index, but unique constraints on index columns see only
-// values of one key; with [PurposePseudonym], an actor has another pseudonym in later audit events.
+// What is sealed stays under its key until it is sealed anew (sqldb.Reseal); then the older key can be disabled and destroyed
+// ([Keyring.DisableKey], [Keyring.DestroyKey]). With [PurposeIndex], rows are found under all keys of the index, at most 8, and
+// package sqldb keeps unique keys on index columns across two of them; with [PurposePseudonym], an actor has another pseudonym in later audit events.
 func (r *Keyring) Rotate(ctx context.Context, id tenant.ID, p Purpose, reason string) error {
 	if err := p.rotatable(); err != nil {
 		return err

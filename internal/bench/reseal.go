@@ -22,8 +22,7 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// resealValues is how many values are moved to a new key at a time. With a million a row takes most of an hour, and the figures
-// are the same.
+// resealValues is how many values are moved to a new key at a time. With a million a row takes most of an hour.
 const resealValues = 50_000
 
 // resealRows are about moving all values of a tenant to a new key, on PostgreSQL with row-level security and a durable trail.

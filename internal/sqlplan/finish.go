@@ -66,7 +66,7 @@ func (p *planner) finish(tree *pgparse.Tree, stmt *pg.Node, plan *Plan) {
 		}
 	}
 	plan.NumInput = len(p.callers)
-	plan.Params, plan.Tenants = p.params, p.tenants
+	plan.Params, plan.Tenants, plan.Unique = p.params, p.tenants, p.once
 	plan.Tables, plan.Columns, plan.SealedColumns = sorted(p.tables), sorted(p.columns), sorted(p.sealed)
 	text, err := pgparse.Deparse(&pgparse.Tree{Version: tree.Version, Stmts: []*pg.RawStmt{{Stmt: stmt}}})
 	if err != nil {

@@ -36,6 +36,9 @@ type Plan struct {
 	// Tenants are values that the statement gives as the tenant's id: each must be the tenant's when the statement runs. They
 	// are not sent; the tenant's id is.
 	Tenants []TenantValue
+	// Unique are index values that the statement writes and that are part of a unique key, where the tenant has several index keys:
+	// after the statement, no other row of the key may hold the value under whichever of them.
+	Unique []Param
 	// Outputs describes each result column; nil when ReturnsRows is false.
 	Outputs []Output
 	// Tables, Columns (table.column) and SealedColumns (a subset of Columns) are what the statement touches: sorted,

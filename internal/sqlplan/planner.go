@@ -39,6 +39,7 @@ type planner struct {
 	ctx       context.Context
 	engine    builtin.Engine
 	tenants   []TenantValue
+	once      []Param
 	deleted   map[string]bool // tables of which rows are deleted
 	changed   map[string]bool // tables whose rows a foreign key changes
 	fired     map[string]bool // tables whose triggers were noted

@@ -1,6 +1,8 @@
 package sqlplan
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
@@ -94,7 +96,18 @@ func (p *planner) store(t *Table, c *Column, n *pg.Node, in ctx) []stored {
 		return []stored{{c.Name, value}}
 	}
 	param.Use, param.IndexVersion = Index, 0
+	p.admittedOnce(t, c, *param)
 	return c.both(value, p.param(*param, ""))
+}
+
+// admittedOnce notes a value that a unique key admits once, where several index keys live: the database compares index values of one key.
+func (p *planner) admittedOnce(t *Table, c *Column, param Param) {
+	if p.cat.IndexVersions == 1 || slices.Contains(p.once, param) {
+		return
+	}
+	if slices.ContainsFunc(append([][]string{t.PrimaryKey}, t.UniqueKeys...), func(key []string) bool { return slices.Contains(key, c.IndexColumn) }) {
+		p.once = append(p.once, param)
+	}
 }
 
 // both stores a value and, where the column is searchable, its index.

@@ -64,6 +64,19 @@ func (c *conn) query(ctx context.Context, a *access) (cursor, error) {
 	if err := c.send(ctx, a); err != nil {
 		return nil, err
 	}
+	if len(a.once) > 0 {
+		var kept *keptRows
+		err := c.alone(ctx, a, func() error {
+			cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
+			if err != nil {
+				return err
+			}
+			kept, _, _, err = exhaust(cur, true)
+			return err
+		})
+		a.done = err == nil
+		return kept, err
+	}
 	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
 	if err != nil || a.inTx || !a.writes() {
 		return cur, err
@@ -117,10 +130,21 @@ func (a *access) recorded(rows int64) int64 {
 }
 
 // exec sends a statement and counts its rows. Their values stay sealed.
-func (c *conn) exec(ctx context.Context, a *access) (int64, error) {
+func (c *conn) exec(ctx context.Context, a *access) (n int64, err error) {
 	if err := c.send(ctx, a); err != nil {
 		return 0, err
 	}
+	if len(a.once) > 0 {
+		err = c.alone(ctx, a, func() (err error) { n, err = c.execute(ctx, a); return err })
+		if err != nil && !a.inTx {
+			a.done = false // it was taken back, or nobody knows
+		}
+		return n, err
+	}
+	return c.execute(ctx, a)
+}
+
+func (c *conn) execute(ctx context.Context, a *access) (int64, error) {
 	if !a.plan.ReturnsRows {
 		return c.session.exec(ctx, a.id, a.plan.SQL, a.values)
 	}
@@ -152,6 +176,7 @@ type access struct {
 	id     tenant.ID
 	pass   *gate.Pass // nil for a savepoint, which touches no data
 	values []driver.Value
+	once   []once // what a unique key admits once, to be looked for after the statement
 	inTx   bool
 	sent   bool // it may have reached the database
 	done   bool // the database has done it, whatever became of its answer
@@ -201,6 +226,9 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 		return nil, c.failed(ctx, a, err)
 	}
 	if a.values, err = c.db.bind(pass, a.plan, args); err != nil {
+		return nil, c.failed(ctx, a, err)
+	}
+	if a.once, err = c.db.onceOf(a, args); err != nil {
 		return nil, c.failed(ctx, a, err)
 	}
 	return a, nil

@@ -48,6 +48,26 @@
 // with =, <>, IN and = ANY. It cannot be ordered by, computed with, matched or copied, nor grouped by unless its row's
 // primary key is too. The table and column are part of what is sealed, so renaming either makes old values unreadable.
 //
+// # Rotation of keys
+//
+// A value is sealed with the tenant's newest data key, and one that an older key sealed opens as before. Blind indexes are
+// searched under every index key that the tenant has, so that a rotation hides no row. [Reseal] moves what is there to the newest
+// keys while the application runs; after that the older keys can go:
+//
+//	err := ring.Rotate(ctx, id, keys.PurposeData, "yearly")
+//	report, err := sqldb.Reseal(ctx, db, nil) // for the tenant in ctx; again until nothing is left
+//	err = ring.DisableKey(ctx, id, keys.PurposeData, old, "yearly", remaining) // remaining: see keys.Remaining
+//	err = ring.DestroyKey(ctx, id, keys.PurposeData, old, "yearly", remaining) // days later
+//
+// A value that needs a disabled key is [keys.ErrKeyDisabled], and one whose key was destroyed [storage.ErrIsolation]; both name
+// the key.
+//
+// While a tenant has two index keys a unique key on an index column is kept by the guard: a statement that writes such a column is
+// followed, in the same transaction, by a query for the value under each key, and taken back with [ErrDuplicate] where another
+// row holds it. A transaction can only be rolled back after that. Such a write costs a query more, and outside a transaction BEGIN
+// and COMMIT. ON CONFLICT on such a column, and joins on a searchable one, are refused meanwhile. See [Reseal] for what no
+// process can see.
+//
 // ORMS.md, beside this file, tells what GORM, sqlx, bun, squirrel, sqlc, ent and migration tools need.
 //
 // # What statements can say

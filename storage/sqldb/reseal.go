@@ -95,10 +95,6 @@ func (r ResealReport) Remaining(p keys.Purpose) (n int64) {
 	return n
 }
 
-// ErrDuplicate means that rows of a tenant hold the same value although a unique key includes the column's blind index. See
-// [Reseal].
-var ErrDuplicate = errors.New("sqldb: rows hold a value that a unique key admits once")
-
 // Reseal moves the sealed values of the tenant in ctx to its newest data key, and its blind indexes to the newest index key,
 // after [keys.Keyring.Rotate], while statements go on. Db is what [Open] returned. The report is there with an error too.
 //
@@ -120,9 +116,11 @@ var ErrDuplicate = errors.New("sqldb: rows hold a value that a unique key admits
 // A value that does not open stays as it is, raises an alert and is counted; the rest goes on, and in the end the error wraps
 // [storage.ErrIsolation], or [keys.ErrKeyDisabled] where its key is a disabled one of the tenant. Too many of them end it.
 //
-// While a tenant has two index keys, a unique key on an index column sees values of one at a time, and so admits a value again
-// that a row from before the rotation holds. Reseal finds such rows: they stay as they are, are named in the report, and the
-// error wraps [ErrDuplicate]. Change or delete them, and call it again.
+// While a tenant has two index keys, a unique key on an index column sees values of one at a time. The guard looks for what a
+// statement writes under both and refuses it with [ErrDuplicate]; what it does not see is a value that another process still
+// writes with the older key, within [keys.Options].SuspendWithin of the rotation or in a transaction that began before, and a
+// statement that changes the key's other columns alone. Reseal finds such rows: they stay as they are, are named in the report,
+// and the error wraps ErrDuplicate. Change or delete them, and call it again.
 func Reseal(ctx context.Context, db *sql.DB, opts *ResealOptions) (ResealReport, error) {
 	var o ResealOptions
 	if opts != nil {

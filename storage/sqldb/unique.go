@@ -1,0 +1,154 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
+)
+
+// While a tenant's index key is rotated, the database does not see that a value which it is given under the newest key is in
+// a row from before under an older one. So a statement that writes such a value is followed by a look for it under all keys, in
+// the same transaction, and is taken back where the value is there twice.
+
+// ErrDuplicate means that a unique key which includes a column's blind index admits a value once, and that another row holds it
+// under an older index key. A statement that wrote it has been taken back, or its transaction can only be rolled back. See
+// also [Reseal].
+var ErrDuplicate = errors.New("sqldb: another row holds the value, which a unique key admits once")
+
+// alone runs a write and looks for what it stored: in a transaction of its own where none is open.
+func (c *conn) alone(ctx context.Context, a *access, write func() error) error {
+	if a.inTx {
+		if err := write(); err != nil {
+			return err
+		}
+		err := c.onlyOnce(ctx, a)
+		if err != nil {
+			c.doubt(a) // the write stands in the transaction, which nobody may commit
+		}
+		return err
+	}
+	if err := c.session.begin(ctx, a.id, driver.TxOptions{}); err != nil {
+		return &unsentError{err}
+	}
+	err := write()
+	if err == nil {
+		err = c.onlyOnce(ctx, a)
+	}
+	if err != nil {
+		if rerr := c.session.rollback(context.WithoutCancel(ctx)); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+		return &unsentError{err} // whatever was sent is taken back
+	}
+	return c.session.commit(ctx)
+}
+
+// maxOnce is how many index values one look asks for.
+const maxOnce = 1000
+
+// onlyOnce looks for what a write stored under every index key.
+func (c *conn) onlyOnce(ctx context.Context, a *access) error {
+	for at := 0; at < len(a.once); {
+		from := at
+		for at < len(a.once) && at-from < maxOnce && a.once[at].table == a.once[from].table && a.once[at].column == a.once[from].column {
+			at++
+		}
+		if err := c.onlyOnceIn(ctx, a, a.once[from:at]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// once is an index value that a write stores, or would have under an older key.
+type once struct {
+	table, column string
+	value         []byte
+	of            int // the same for all index values of one value
+}
+
+// onceOf makes the index values of what a statement writes, under every key, ordered by their columns.
+func (d *database) onceOf(a *access, args []driver.NamedValue) ([]once, error) {
+	var out []once
+	for of, p := range a.plan.Unique {
+		for p.IndexVersion = range a.pass.Keys().IndexKeyIDs() {
+			v, err := d.param(a.pass, p, args)
+			if err != nil {
+				return nil, fmt.Errorf("sqldb: parameter %s: %w", describe(p), err)
+			}
+			if value, ok := v.([]byte); ok {
+				out = append(out, once{p.Table, p.Column, value, of})
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b once) int {
+		return strings.Compare(a.table+"."+a.column, b.table+"."+b.column)
+	})
+	return out, nil
+}
+
+// onlyOnceIn looks for values of one column, for each unique key that includes it.
+func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
+	table := c.db.catalogs[0].Tables[values[0].table]
+	index := c.db.schema[table.Name].Sealed[values[0].column].index
+	typ, ok := c.db.catalogs[0].TenantType(table)
+	if !ok {
+		return errors.New("sqldb: a table has no tenant column to look by")
+	}
+	id, err := canonicalTenant(a.id.String(), typ)
+	if err != nil {
+		return err
+	}
+	args := []driver.Value{id}
+	of := map[string]int{}
+	for _, v := range values {
+		args, of[string(v.value)] = append(args, v.value), v.of
+	}
+	for _, key := range append([][]string{table.PrimaryKey}, table.UniqueKeys...) {
+		if !slices.Contains(key, index) {
+			continue
+		}
+		others := slices.DeleteFunc(slices.Clone(key), func(name string) bool { return name == index || name == table.TenantColumn })
+		cur, err := c.session.query(ctx, a.id, onceQuery(table, index, others, len(values), c.db.engine.dialect() == SQLite), args)
+		if err != nil {
+			return err
+		}
+		found, _, _, err := exhaust(cur, true)
+		if err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		for _, row := range found.rows {
+			value, _ := row[0].([]byte)
+			same := fmt.Sprintf("%d %q", of[string(value)], row[1:])
+			if seen[same] {
+				return fmt.Errorf("%w: a value for %s.%s", ErrDuplicate, table.Name, values[0].column)
+			}
+			seen[same] = true
+		}
+	}
+	return nil
+}
+
+// onceQuery reads the rows that hold one of n index values, with the key's other columns, of which none may be NULL.
+func onceQuery(table *sqlplan.Table, index string, others []string, n int, lite bool) string {
+	schema, param, binary := table.Schema, "$", ""
+	if lite {
+		schema, param, binary = "main", "?", " COLLATE BINARY"
+	}
+	params := make([]string, n)
+	for i := range params {
+		params[i] = fmt.Sprintf("%s%d", param, i+2)
+	}
+	text := fmt.Sprintf("SELECT %s FROM %s.%s WHERE %s = %s1%s AND %s IN (%s)", quoteAll(append([]string{index}, others...)), quote(schema), quote(table.Relation()),
+		quote(table.TenantColumn), param, binary, quote(index), strings.Join(params, ", "))
+	for _, name := range others {
+		text += " AND " + quote(name) + " IS NOT NULL"
+	}
+	return text
+}
