@@ -61,7 +61,7 @@
 // [Durable], the default, waits for fdatasync; events that wait at the same time share one. [Written] waits for the
 // kernel alone and syncs within 100 ms: a crash of the process loses nothing, a loss of power up to the last 100 ms.
 // What the gate queues as the outcome of a read, or of a statement in a transaction, nobody waits for: it goes to the disk
-// with the next event and within Options.CheckpointEvery ([Log.Queue]), so a crash may lose the last counts, and no intent.
+// with the next event and within 100 ms ([Log.Queue]), so a crash may lose the last counts, and no intent.
 //
 // # A full disk, and other failures
 //

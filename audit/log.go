@@ -24,11 +24,12 @@ type Log struct {
 	mu        sync.Mutex
 	err       error // what Record returns, once the log is closed or has failed
 	tenants   map[tenant.ID]*tenantState
-	strangers queue    // of all events that take part in no tenant's numbers
-	active    []*queue // those with events; the first one's turn is next
-	full      []*queue // those with callers that wait for room
-	waiting   int      // bytes in all queues
-	stats     Stats    // its counters
+	strangers queue       // of all events that take part in no tenant's numbers
+	active    []*queue    // those with events; the first one's turn is next
+	full      []*queue    // those with callers that wait for room
+	waiting   int         // bytes in all queues
+	linger    *time.Timer // runs while an event may wait that nobody waits for
+	stats     Stats       // its counters
 	headsDue  atomic.Int64
 
 	wake     chan struct{}      // holds a token while there may be something pending
@@ -134,6 +135,9 @@ func (l *Log) Close() error {
 	l.closing.Do(func() {
 		l.mu.Lock()
 		failed := l.err
+		if l.linger != nil {
+			l.linger.Stop()
+		}
 		if failed == nil {
 			l.err = errClosed
 			l.turnAway(errClosed)

@@ -77,7 +77,11 @@ type Options struct {
 	fs          vfs.FS
 	now         func() time.Time
 	stateEvents int64
+	linger      time.Duration // of what nobody waits for
 }
+
+// linger is how long an event that nobody waits for may wait for the next one.
+const linger = 100 * time.Millisecond
 
 // withDefaults returns a complete copy, or all that is wrong with o.
 func (o *Options) withDefaults() (Options, error) {
@@ -94,6 +98,7 @@ func (o *Options) withDefaults() (Options, error) {
 	set(&c.HeadAfter, 10*time.Minute)
 	set(&c.Tenants, 1<<20)
 	set(&c.stateEvents, stateEvents)
+	set(&c.linger, linger)
 	if c.fs == nil {
 		c.fs = vfs.OS{}
 	}

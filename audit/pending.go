@@ -25,8 +25,8 @@ type Pending interface {
 var _ Queuer = (*Log)(nil)
 
 // Queue implements [Queuer]. It waits for room in the queue, at most Options.Timeout, which counts for Wait too. An outcome
-// that nobody waits for goes to the disk with the next event, and within Options.CheckpointEvery: by itself it would keep the
-// disk from the next intent.
+// that nobody waits for goes to the disk with the next event, and within 100 ms: by itself it would keep the disk from the
+// next intent.
 func (l *Log) Queue(ctx context.Context, e *Event) (Pending, error) {
 	p, err := l.queue(ctx, e, e.Phase == Outcome)
 	if err != nil {

@@ -88,7 +88,7 @@ func TestQueuedEventsHearOfFailures(t *testing.T) {
 func TestOutcomesRideAlong(t *testing.T) {
 	fsys := faultfs.New()
 	opts := quiet()
-	opts.fs = fsys
+	opts.fs, opts.linger = fsys, time.Hour
 	dir := t.TempDir()
 	l := mustOpen(t, dir, opts)
 	var syncs atomic.Int64
@@ -129,4 +129,28 @@ func TestOutcomesRideAlong(t *testing.T) {
 	if n := len(entries(t, dir, &Filter{Code: "sql."})); n != 6 {
 		t.Errorf("%d events of 6 are in the log", n)
 	}
+}
+
+// An outcome that nothing follows goes to the disk by itself, long before the next checkpoint, and each time anew.
+func TestOutcomesDoNotLinger(t *testing.T) {
+	fsys := faultfs.New()
+	opts := quiet()
+	opts.fs, opts.linger = fsys, time.Millisecond
+	synced := make(chan struct{}, 8)
+	l := mustOpen(t, t.TempDir(), opts)
+	fsys.Before = func(s faultfs.Step) error {
+		if isLines(s, faultfs.Datasync) {
+			synced <- struct{}{}
+		}
+		return nil
+	}
+	outcome := query(acme, "r")
+	outcome.Phase = Outcome
+	for range 3 {
+		if _, err := l.Queue(background, outcome); err != nil {
+			t.Fatal(err)
+		}
+		<-synced
+	}
+	mustClose(t, l)
 }

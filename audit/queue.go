@@ -164,10 +164,21 @@ func (l *Log) enqueue(it *item) error {
 		l.active = append(l.active, q)
 	}
 	q.items = append(q.items, it)
-	if !it.lazy || l.waiting > maxBatch {
+	switch {
+	case !it.lazy || l.waiting > maxBatch:
 		l.signal()
+	case l.linger == nil: // the first that waits; the others go with it
+		l.linger = time.AfterFunc(l.opts.linger, l.endLinger)
 	}
 	return nil
+}
+
+// endLinger has written what nobody waits for.
+func (l *Log) endLinger() {
+	l.mu.Lock()
+	l.linger = nil
+	l.mu.Unlock()
+	l.signal()
 }
 
 // leave gives back the room of an event that could not be encoded.
