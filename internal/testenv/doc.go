@@ -9,6 +9,9 @@
 //		...
 //	}
 //
+// A test that seals a Vault, speaks TLS to it or kills a node of a cluster has servers of its own ([OwnVault],
+// [VaultCluster]).
+//
 // Without a container engine, or without an image, the test is skipped with a message that says what to do;
 // STRONGROOM_CONTAINERS=required makes that a failure. A server that was started and does not work always is one.
 //
@@ -22,6 +25,6 @@
 // published ports appear (TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1); where its clean-up image cannot be had, set
 // TESTCONTAINERS_RYUK_DISABLED=true: [Main] removes the containers anyway unless the process is killed.
 //
-// The servers hold no secrets, speak plaintext on the loopback interface and are tuned for throw-away data
+// The servers hold no secrets, speak plaintext on the loopback interface (but for an OwnVault with TLS) and are tuned for throw-away data
 // (PostgreSQL runs with fsync off).
 package testenv

@@ -21,36 +21,43 @@ type VaultNode struct {
 	unseal string
 }
 
-// VaultConfig are the settings of [VaultMTLS].
-type VaultConfig struct {
+// VaultTLS is how a [OwnVault] speaks TLS: to clients with a certificate, and to nobody else.
+type VaultTLS struct {
 	Cert, Key []byte       // PEM, of the server
 	ClientCA  []byte       // PEM, of the authority that signs the clients' certificates
 	Client    *http.Client // that has one of those
-
 }
 
-// VaultMTLS starts a Vault, for this test alone, that speaks TLS to clients with a certificate and to nobody else.
-func VaultMTLS(t testing.TB, c VaultConfig) *VaultNode {
+// OwnVault starts a Vault for this test alone, which may seal it. It stores in memory. Without c it speaks plaintext.
+func OwnVault(t testing.TB, c *VaultTLS) *VaultNode {
 	t.Helper()
-	config := `
-storage "inmem" {}
-listener "tcp" {
-  address                            = "0.0.0.0:8200"
+	scheme, listener := "http", "tls_disable = true"
+	var files map[string][]byte
+	if c != nil {
+		files = map[string][]byte{"cert.pem": c.Cert, "key.pem": c.Key, "ca.pem": c.ClientCA}
+		scheme, listener = "https", `
   tls_cert_file                      = "/tmp/cert.pem"
   tls_key_file                       = "/tmp/key.pem"
   tls_client_ca_file                 = "/tmp/ca.pem"
-  tls_require_and_verify_client_cert = true
+  tls_require_and_verify_client_cert = true`
+	}
+	config := fmt.Sprintf(`
+storage "inmem" {}
+listener "tcp" {
+  address = "0.0.0.0:8200"
+  %s
 }
 disable_mlock = true
-`
+`, listener)
 	var one shared[*VaultNode]
 	return one.get(t, func(ctx context.Context) (*VaultNode, error) {
-		n, err := startNode(ctx, "https", config, wait.ForLog("Vault server started!"),
-			map[string][]byte{"cert.pem": c.Cert, "key.pem": c.Key, "ca.pem": c.ClientCA})
+		n, err := startNode(ctx, scheme, config, wait.ForLog("Vault server started!"), files)
 		if err != nil {
 			return nil, err
 		}
-		n.http = c.Client
+		if c != nil {
+			n.http = c.Client
+		}
 		return n, n.initialize(ctx)
 	})
 }

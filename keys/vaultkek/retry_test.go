@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -104,12 +105,20 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// before is a proxy before Vault that notes every request.
-func before(t testing.TB, address string, requests *tally) string {
+// forward sends requests on to an address.
+func forward(t testing.TB, address string) http.Handler {
 	t.Helper()
 	u, err := url.Parse(address)
 	must(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(u)
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	return proxy
+}
+
+// before is a proxy before Vault that notes every request.
+func before(t testing.TB, address string, requests *tally) string {
+	t.Helper()
+	proxy := forward(t, address)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.note(r)
 		proxy.ServeHTTP(w, r)

@@ -98,7 +98,7 @@ func TestMutualTLS(t *testing.T) {
 	trusted.AddCert(ours.cert)
 	pair, err := tls.X509KeyPair(cert, key)
 	must(t, err)
-	node := testenv.VaultMTLS(t, testenv.VaultConfig{Cert: serverCert, Key: serverKey, ClientCA: ours.pem, Client: &http.Client{
+	node := testenv.OwnVault(t, &testenv.VaultTLS{Cert: serverCert, Key: serverKey, ClientCA: ours.pem, Client: &http.Client{
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}}}})
 	mount := node.EnableTransit(t)
 	ca, certFile, keyFile := file(t, "ca.pem", ours.pem), file(t, "cert.pem", cert), file(t, "key.pem", key)
