@@ -218,6 +218,21 @@ func checkResealTrail(t *testing.T, events []audit.Event) {
 	}
 }
 
+// A pool of one connection serves others between batches.
+func TestResealSharesThePool(t *testing.T) {
+	e := newEnvOn(t, sqldb.SQLite, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC))
+	e.admit(t, tenantA, 0, 30)
+	e.rotate(t, tenantA, keys.PurposeData)
+	e.db.SetMaxOpenConns(1)
+	read := 0
+	report, err := sqldb.Reseal(as(tenantA), e.db, &sqldb.ResealOptions{BatchSize: 7, Progress: func(sqldb.ResealProgress) {
+		read += len(e.rows(t, tenantA, `SELECT id FROM patients WHERE ssn = $1`, ssn(3)))
+	}})
+	if err != nil || len(report.Left) != 0 || read < 5 {
+		t.Errorf("%+v, %v, %d read", report, err, read)
+	}
+}
+
 // With one purpose the other's values stay as they are.
 func TestResealOnePurpose(t *testing.T) {
 	onBothQuickly(t, func(t *testing.T, e *env) {

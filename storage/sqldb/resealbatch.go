@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -56,7 +57,11 @@ func (w *walker) next(ctx context.Context) (int, error) {
 	}
 	for try := 1; ; try++ {
 		before := w.faults.clone()
-		rows, err := w.batch(ctx, limit)
+		var rows []resealRow
+		err := w.on(ctx, func(ctx context.Context) (err error) {
+			rows, err = w.batch(ctx, limit)
+			return err
+		})
 		switch {
 		case err == nil:
 			if w.leaveIndexes && len(rows) == 1 {
@@ -391,7 +396,9 @@ func (b *resealBatch) unopened(ctx context.Context, c resealColumn, key uint32) 
 
 // count has the database count a table's values by the key that they name.
 func (r *reseal) count(ctx context.Context, t *resealTable) error {
-	return r.ask(ctx, t, func(b *resealBatch) error {
+	var counted leftBy
+	err := r.ask(ctx, t, func(b *resealBatch) error {
+		counted = leftBy{}
 		id, err := canonicalTenant(b.pass.Tenant().String(), t.tenant)
 		if err != nil {
 			return err
@@ -408,12 +415,14 @@ func (r *reseal) count(ctx context.Context, t *resealTable) error {
 					return errors.New("sqldb: the database's count is no integer")
 				}
 				if key, _ := envelope.FieldKey(prefix); key != b.pass.Keys().DataKeyID() {
-					r.left.add(t, c.name, keys.PurposeData, key, n)
+					counted.add(t, c.name, keys.PurposeData, key, n)
 				}
 			}
 		}
 		return nil
 	})
+	maps.Copy(r.left, counted)
+	return err
 }
 
 // total counts the rows that a walk goes through.
@@ -435,6 +444,14 @@ func (r *reseal) total(ctx context.Context, t *resealTable) (n int64, err error)
 
 // ask passes the gate for a read that releases nothing.
 func (r *reseal) ask(ctx context.Context, t *resealTable, do func(*resealBatch) error) error {
+	err := r.on(ctx, func(ctx context.Context) error { return r.askOn(ctx, t, do) })
+	for try := 1; errors.Is(err, driver.ErrBadConn) && try < busyTries; try++ { // of a connection that had ended in the pool
+		err = r.on(ctx, func(ctx context.Context) error { return r.askOn(ctx, t, do) })
+	}
+	return err
+}
+
+func (r *reseal) askOn(ctx context.Context, t *resealTable, do func(*resealBatch) error) error {
 	pass, err := r.conn.db.gate.Enter(ctx, t.counting())
 	if err != nil {
 		return err
@@ -457,6 +474,9 @@ func isUniqueViolation(err error) bool {
 func isBusy(err error) bool {
 	if unanswered(err) {
 		return false
+	}
+	if errors.Is(err, driver.ErrBadConn) { // it had ended in the pool, and nothing was sent
+		return true
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
