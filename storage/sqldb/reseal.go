@@ -98,12 +98,13 @@ func (r ResealReport) Remaining(p keys.Purpose) (n int64) {
 // Reseal moves the sealed values of the tenant in ctx to its newest data key, and its blind indexes to the newest index key,
 // after [keys.Keyring.Rotate], while statements go on. Db is what [Open] returned. The report is there with an error too.
 //
-// It works in batches in the order of the primary key, and takes a connection from the pool for each. A row is written only where its sealed columns hold what was read, so
-// that what somebody else stores meanwhile stands: the next pass looks at it. On PostgreSQL it locks the rows of a batch and
-// passes over those that others have locked. Where it has to wait all the same, for a unique key, it gives up after half a second,
-// before PostgreSQL looks for a deadlock (deadlock_timeout, by default a second). So it makes no statement fail at the level READ
-// COMMITTED, unless that asks not to wait; a transaction of a higher level can fail to serialize, as with any other writer. On SQLite it reads and opens before it takes
-// the write lock. Triggers that are declared run as with any UPDATE.
+// It works in batches in the order of the primary key, and takes a connection from the pool for each. A row is written
+// only where its sealed columns hold what was read, so that what somebody else stores meanwhile stands: the next pass
+// looks at it. On PostgreSQL it locks the rows of a batch and passes over those that others have locked. Where it has to
+// wait all the same, for a unique key, it gives up after half a second, before PostgreSQL looks for a deadlock
+// (deadlock_timeout, by default a second). So it makes no statement fail at the level READ COMMITTED, unless that asks
+// not to wait; a transaction of a higher level can fail to serialize, as with any other writer. On SQLite it reads and
+// opens before it takes the write lock. Triggers that are declared run as with any UPDATE.
 //
 // There is no checkpoint to keep: a sealed value begins with the id of its key, and an index value is made anew and compared.
 // After a crash, or an error, call it again; what is done is not written again. At the end it counts what is left, which is

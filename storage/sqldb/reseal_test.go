@@ -72,11 +72,11 @@ func ssn(i int) string { return fmt.Sprintf("%03d-00-0001", i) }
 // raws are the stored bytes of a tenant's patients.
 func (e *env) raws(t *testing.T, id tenant.ID) [][]any {
 	t.Helper()
-	rows, err := e.raw.Query(`SELECT id, name, name_index, ssn, ssn_index, born, ward FROM patients WHERE tenant_id = '` + id.String() + `' ORDER BY id`)
+	db := e.raw
 	if e.dialect == sqldb.PostgreSQL { // whose owner is behind row-level security too
-		owner := openBare(t, e.super)
-		rows, err = owner.Query(`SELECT id, name, name_index, ssn, ssn_index, born, ward FROM patients WHERE tenant_id = $1 ORDER BY id`, id.String())
+		db = openBare(t, e.super)
 	}
+	rows, err := db.Query(`SELECT id, name, name_index, ssn, ssn_index, born, ward FROM patients WHERE tenant_id = $1 ORDER BY id`, id.String())
 	if err != nil {
 		t.Fatal(err)
 	}
