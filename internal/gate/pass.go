@@ -131,6 +131,8 @@ func reason(err error) string {
 		return "shredded"
 	case errors.Is(err, keys.ErrNotProvisioned):
 		return "not provisioned"
+	case errors.Is(err, keys.ErrKeyDisabled):
+		return "the key is disabled"
 	case errors.Is(err, keys.ErrUnavailable):
 		return "keys unavailable"
 	case errors.Is(err, context.Canceled):

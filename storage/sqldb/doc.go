@@ -60,7 +60,8 @@
 //	err = ring.DestroyKey(ctx, id, keys.PurposeData, old, "yearly", remaining) // days later
 //
 // A value that needs a disabled key is [keys.ErrKeyDisabled], and one whose key was destroyed [storage.ErrIsolation]; both name
-// the key.
+// the key. Which key it is, is told by the value's first bytes, which nobody has authenticated then: whoever can write to the
+// database can make another tenant's value look as if it needed a disabled key. It does not open, and there is no alert.
 //
 // While a tenant has two index keys a unique key on an index column is kept by the guard: a statement that writes such a column is
 // followed, in the same transaction, by a query for the value under each key, and taken back with [ErrDuplicate] where another

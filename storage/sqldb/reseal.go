@@ -3,7 +3,6 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,7 +29,8 @@ type ResealOptions struct {
 	Purposes []keys.Purpose
 	// Tables are the declared tables to work on. Default all.
 	Tables []string
-	// BatchSize is how many rows are read, and written in one transaction, at a time. Default [DefaultResealBatch], at most
+	// BatchSize is how many rows are read, and written in one transaction, at a time. They are held in memory with what they become.
+	// Default [DefaultResealBatch], at most
 	// [MaxResealBatch].
 	BatchSize int
 	// RowsPerSecond bounds how many rows are read in a second; 0 for no bound.
@@ -98,11 +98,13 @@ func (r ResealReport) Remaining(p keys.Purpose) (n int64) {
 // Reseal moves the sealed values of the tenant in ctx to its newest data key, and its blind indexes to the newest index key,
 // after [keys.Keyring.Rotate], while statements go on. Db is what [Open] returned. The report is there with an error too.
 //
-// It works in batches in the order of the primary key. A row is written only where its sealed columns hold what was read, so
-// that what somebody else stores meanwhile stands: the next pass looks at it. On PostgreSQL it locks the rows of a batch and
-// passes over those that others have locked, so that it makes no statement fail at the level READ COMMITTED and waits for none;
-// a transaction of a higher level can fail to serialize, as with any other writer. On SQLite it reads and opens before it takes
-// the write lock. Triggers that are declared run as with any UPDATE.
+// It works in batches in the order of the primary key, and takes a connection from the pool for each. A row is written
+// only where its sealed columns hold what was read, so that what somebody else stores meanwhile stands: the next pass
+// looks at it. On PostgreSQL it locks the rows of a batch and passes over those that others have locked. Where it has to
+// wait all the same, for a unique key, it gives up after half a second, before PostgreSQL looks for a deadlock
+// (deadlock_timeout, by default a second). So it makes no statement fail at the level READ COMMITTED, unless that asks
+// not to wait; a transaction of a higher level can fail to serialize, as with any other writer. On SQLite it reads and
+// opens before it takes the write lock. Triggers that are declared run as with any UPDATE.
 //
 // There is no checkpoint to keep: a sealed value begins with the id of its key, and an index value is made anew and compared.
 // After a crash, or an error, call it again; what is done is not written again. At the end it counts what is left, which is
@@ -129,39 +131,10 @@ func Reseal(ctx context.Context, db *sql.DB, opts *ResealOptions) (ResealReport,
 	if err := o.complete(); err != nil {
 		return ResealReport{}, err
 	}
-	c, err := liveConn(ctx, db)
-	if err != nil {
-		return ResealReport{}, err
-	}
-	defer c.Close()
-	r := &reseal{opts: o}
-	err = c.Raw(func(driverConn any) error {
-		guarded, ok := driverConn.(*conn)
-		if !ok {
-			return errors.New("sqldb: the handle is none that sqldb.Open returned")
-		}
-		r.conn = guarded
-		return r.run(ctx)
-	})
+	r := &reseal{opts: o, db: db}
+	err := r.run(ctx)
 	r.report.Left = r.left.list()
 	return r.report, err
-}
-
-// liveConn returns a connection that answers: of those in the pool some may have ended.
-func liveConn(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
-	for try := 0; ; try++ {
-		c, err := db.Conn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if err = c.PingContext(ctx); err == nil {
-			return c, nil
-		}
-		c.Close()
-		if !errors.Is(err, driver.ErrBadConn) || try == db.Stats().MaxOpenConnections+10 {
-			return nil, err
-		}
-	}
 }
 
 func (o *ResealOptions) complete() error {
@@ -188,7 +161,8 @@ func (o *ResealOptions) complete() error {
 // reseal is one run.
 type reseal struct {
 	opts    ResealOptions
-	conn    *conn
+	db      *sql.DB
+	conn    *conn // while a batch has one
 	tables  []*resealTable
 	limiter *rate.Limiter // nil for no bound
 	report  ResealReport
@@ -207,7 +181,7 @@ func (r *reseal) run(ctx context.Context) error {
 	if r.opts.RowsPerSecond > 0 {
 		r.limiter = rate.NewLimiter(rate.Limit(r.opts.RowsPerSecond), r.opts.BatchSize)
 	}
-	if err := r.prepare(ctx); err != nil {
+	if err := r.on(ctx, r.prepare); err != nil {
 		return err
 	}
 	if r.opts.DryRun {
@@ -232,6 +206,23 @@ func (r *reseal) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// on does something with a connection of the pool's, which goes back after it: others wait for one no longer than a batch takes.
+func (r *reseal) on(ctx context.Context, do func(context.Context) error) error {
+	c, err := r.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Raw(func(driverConn any) error {
+		guarded, ok := driverConn.(*conn)
+		if !ok {
+			return errors.New("sqldb: the handle is none that sqldb.Open returned")
+		}
+		r.conn = guarded
+		return do(ctx)
+	})
 }
 
 // prepare finds the tables that have something to move.
