@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -33,18 +34,30 @@ var generated = flag.Int("generated", 300, "how many generated statements to run
 type genWorld struct {
 	*rand.Rand
 	schema  *sqlgen.Schema
+	tenants []tenant.ID
 	guarded *sql.DB
 	plain   map[tenant.ID]*sql.DB
 	ran     int
 	failed  int
 }
 
-var genTenants = []tenant.ID{tenantA, tenantB, tenantC}
-
 func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storage.Guard) *genWorld {
 	t.Helper()
 	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, dialect == sqldb.SQLite), plain: map[tenant.ID]*sql.DB{}}
+	varied := r.IntN(3) > 0
+	if varied {
+		w.schema.Vary(r)
+	}
 	w.schema.Relate(r)
+	if varied {
+		w.schema.Fire(r)
+	}
+	for _, id := range w.schema.Tenants() {
+		w.tenants = append(w.tenants, tenant.MustParse(id))
+		if err := guard.Keys.Provision(context.Background(), tenant.MustParse(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.schema.Before17 = dialect == sqldb.PostgreSQL && testenv.Postgres(t).Major < 17
 	declared, opts := sqldb.Schema{}, &sqldb.Options{}
 	for _, table := range w.schema.Tables {
@@ -62,14 +75,23 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 			}
 			sealed[c.Name] = column
 		}
-		declared[table.Name] = sqldb.Table{Shared: table.Shared(), Sealed: sealed}
-		if !table.Shared() {
-			opts.TenantColumn = table.Tenant
+		declared[table.Declared()] = sqldb.Table{Shared: table.Shared(), Sealed: sealed, TenantColumn: table.Tenant, TenantType: table.TenantType}
+	}
+	if tr := w.schema.Trigger; tr != nil {
+		does := sqldb.Trigger{Deletes: []string{tr.Other.Declared()}}
+		if tr.Column != "" {
+			does = sqldb.Trigger{Writes: does.Deletes}
 		}
+		fires := declared[tr.Table.Declared()]
+		fires.Triggers = map[string]sqldb.Trigger{sqlgen.TriggerName: does}
+		declared[tr.Table.Declared()] = fires
 	}
 	raw, dsn, _ := newRaw(t, dialect)
 	for _, create := range w.schema.Shared() {
 		mustExec(t, raw, withChecks(dialect, declared, create))
+	}
+	for _, create := range w.schema.TriggerDDL(false) {
+		mustExec(t, raw, create)
 	}
 	if dialect == sqldb.PostgreSQL {
 		ddl, err := declared.DDL(dialect, opts)
@@ -84,25 +106,25 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 	}
 	w.guarded.SetMaxOpenConns(3)
 	t.Cleanup(func() { w.guarded.Close() })
-	for _, id := range genTenants {
+	for _, id := range w.tenants {
 		w.plain[id], _, _ = newRaw(t, dialect)
-		for _, create := range w.schema.Plain(id.String()) {
+		for _, create := range append(w.schema.Plain(id.String()), w.schema.TriggerDDL(false)...) {
 			mustExec(t, w.plain[id], create)
 		}
 	}
 	made := map[tenant.ID]map[*sqlgen.Table][][]any{}
-	for _, id := range genTenants {
+	for _, id := range w.tenants {
 		made[id] = map[*sqlgen.Table][][]any{}
 	}
 	for _, table := range w.schema.Tables {
 		if table.Shared() {
 			rows := table.Rows(r)
-			for _, db := range append([]*sql.DB{raw}, w.plain[tenantA], w.plain[tenantB], w.plain[tenantC]) {
+			for _, db := range append(slices.Collect(maps.Values(w.plain)), raw) {
 				w.fill(t, context.Background(), db, db != w.guarded, table, rows)
 			}
 			continue
 		}
-		for _, id := range genTenants {
+		for _, id := range w.tenants {
 			rows := table.Related(r, table.Rows(r), func(parent *sqlgen.Table) [][]any { return made[id][parent] })
 			made[id][table] = rows
 			w.fill(t, as(id), w.guarded, false, table, rows)
@@ -119,7 +141,7 @@ func (w *genWorld) fill(t *testing.T, ctx context.Context, db *sql.DB, plain boo
 		for i, c := range table.Stored() {
 			names, marks = append(names, sqlgen.Quote(c.Name)), append(marks, fmt.Sprintf("$%d", i+1))
 		}
-		query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", sqlgen.Quote(table.Name), strings.Join(names, ", "), strings.Join(marks, ", "))
+		query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table.SQL(), strings.Join(names, ", "), strings.Join(marks, ", "))
 		if _, err := db.ExecContext(ctx, w.text(query, plain), row...); err != nil {
 			t.Fatalf("%s %v: %v", query, row, err)
 		}
@@ -227,7 +249,7 @@ func (w *genWorld) check(t *testing.T, id tenant.ID, guarded, plain runner, st s
 func (w *genWorld) same(t *testing.T, id tenant.ID, guarded, plain runner) {
 	t.Helper()
 	for _, table := range w.schema.Tables {
-		all := sqlgen.Statement{SQL: "SELECT * FROM " + sqlgen.Quote(table.Name), Reads: true}
+		all := sqlgen.Statement{SQL: "SELECT * FROM " + table.SQL(), Reads: true}
 		if w.check(t, id, guarded, plain, all) {
 			w.ran--
 		}
@@ -269,25 +291,25 @@ func (w *genWorld) transaction(t *testing.T, id tenant.ID) {
 func (w *genWorld) shared(t *testing.T) {
 	t.Helper()
 	st := w.schema.Random(w.Rand)
-	guarded, err := w.guarded.PrepareContext(as(tenantA), w.text(st.SQL, false))
+	guarded, err := w.guarded.PrepareContext(as(w.tenants[0]), w.text(st.SQL, false))
 	if err != nil {
-		w.check(t, tenantA, w.guarded, w.plain[tenantA], st) // says why
+		w.check(t, w.tenants[0], w.guarded, w.plain[w.tenants[0]], st) // says why
 		return
 	}
 	defer guarded.Close()
 	for _, i := range append(w.Perm(3), w.Perm(3)...) {
-		id := genTenants[i]
+		id := w.tenants[i]
 		w.check(t, id, prepared{guarded}, w.plain[id], st)
 	}
 }
 
 func testGenerated(t *testing.T, dialect sqldb.Dialect) {
-	guard := storage.Guard{Keys: newRing(t, genTenants...), Audit: &recorder{}}
+	guard := storage.Guard{Keys: newRing(t), Audit: &recorder{}}
 	ran, failed := 0, 0
 	for round := uint64(0); ran < *generated && !t.Failed(); round++ {
 		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), dialect, guard)
-		for i := 0; i < 300 && !t.Failed() && ran+w.ran < *generated; i++ {
-			id := genTenants[w.IntN(3)]
+		for i := 0; i < 100 && !t.Failed() && ran+w.ran < *generated; i++ {
+			id := w.tenants[w.IntN(3)]
 			switch w.IntN(5) {
 			case 0:
 				w.transaction(t, id)
@@ -297,7 +319,7 @@ func testGenerated(t *testing.T, dialect sqldb.Dialect) {
 				w.check(t, id, w.guarded, w.plain[id], w.schema.Random(w.Rand))
 			}
 			if i%5 == 4 {
-				for _, id := range genTenants {
+				for _, id := range w.tenants {
 					w.same(t, id, w.guarded, w.plain[id])
 				}
 			}
