@@ -63,7 +63,9 @@ var mutants = map[string]mutant{
 	"rows that a trigger deletes forgotten":       forgetful(triggers(func(tr *Trigger) { tr.Deletes = nil })),
 	"rows that a trigger changes forgotten":       forgetful(triggers(func(tr *Trigger) { tr.Writes = nil })),
 	"the tenants' own table taken for a shared one": func(r *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
-		return &plan, st, unscoped(r, &plan, func(table string) bool { return table == s.Tables[0].Name && s.Tables[0].Own() })
+		return &plan, st, unscoped(r, &plan, func(name string) bool {
+			return !slices.ContainsFunc(s.Tables, func(t *sqlgen.Table) bool { return t.Name == name && !t.Own() })
+		})
 	},
 	"predicate dropped of a tenant column that is no text": func(r *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
 		return &plan, st, unscoped(r, &plan, func(name string) bool {
