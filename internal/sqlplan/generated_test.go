@@ -29,10 +29,10 @@ func catalogOf(s *sqlgen.Schema) *Catalog {
 		cat.Dialect, schema = SQLite, ""
 	}
 	for _, t := range s.Tables {
-		made := &Table{Schema: schema, Name: t.Name, Shared: t.Shared(), TenantColumn: t.Tenant, PrimaryKey: t.Key}
+		made := &Table{Schema: cmp.Or(t.Schema, schema), Name: t.Declared(), Shared: t.Shared(), TenantColumn: t.Tenant, PrimaryKey: t.Key}
 		tenant := func(i int) {
 			if i == t.TenantAt && !t.Shared() {
-				made.Columns = append(made.Columns, Column{Name: t.Tenant, Type: "text", NotNull: true})
+				made.Columns = append(made.Columns, Column{Name: t.Tenant, Type: cmp.Or(t.TenantType, "text"), NotNull: true})
 			}
 		}
 		var indexes []Column
@@ -63,14 +63,21 @@ func catalogOf(s *sqlgen.Schema) *Catalog {
 		if unique != nil {
 			made.UniqueKeys = [][]string{unique}
 		}
-		cat.Tables[t.Name] = made
+		cat.Tables[made.Name] = made
 	}
 	actions := map[string]Action{"CASCADE": Cascades, "SET NULL": SetsColumns}
 	for _, t := range s.Tables {
 		for _, k := range t.References {
-			parent := cat.Tables[k.Parent.Name]
-			parent.Cascades = append(parent.Cascades, Cascade{Table: t.Name, OnDelete: actions[k.OnDelete], OnUpdate: actions[k.OnUpdate], Columns: parent.PrimaryKey})
+			parent := cat.Tables[k.Parent.Declared()]
+			parent.Cascades = append(parent.Cascades, Cascade{Table: t.Declared(), OnDelete: actions[k.OnDelete], OnUpdate: actions[k.OnUpdate], Columns: parent.PrimaryKey})
 		}
+	}
+	if tr := s.Trigger; tr != nil {
+		does := Trigger{Deletes: []string{tr.Other.Declared()}}
+		if tr.Column != "" {
+			does = Trigger{Writes: does.Deletes}
+		}
+		cat.Tables[tr.Table.Declared()].Triggers = []Trigger{does}
 	}
 	return cat
 }
@@ -92,8 +99,15 @@ func (e engine) genWorld(t *testing.T, r *rand.Rand, round uint64) *genWorld {
 	t.Helper()
 	s := sqlgen.NewSchema(r, e.dialect == SQLite)
 	s.Before17 = e.dialect == PostgreSQL && e.major < 17
+	varied := round%4 >= 2
+	if varied {
+		s.Vary(r)
+	}
 	if round%2 == 1 { // for every write of a table reaches many others then
 		s.Relate(r)
+	}
+	if varied {
+		s.Fire(r)
 	}
 	made := map[string]map[*sqlgen.Table][][]any{}
 	return e.worldOf(t, s, func(table *sqlgen.Table, tenant string) [][]any {
@@ -120,9 +134,9 @@ func (e engine) worldOf(t *testing.T, s *sqlgen.Schema, rowsOf func(*sqlgen.Tabl
 		}
 		return tx
 	}
-	w.shared = begin(e.shared, s.Shared())
-	for _, tenant := range interferenceTenants {
-		w.plain[tenant] = begin(e.plain[tenant], s.Plain(tenant))
+	w.shared = begin(e.shared, append(s.Shared(), s.TriggerDDL(true)...))
+	for i, tenant := range s.Tenants() {
+		w.plain[tenant] = begin(e.plain[interferenceTenants[i]], append(s.Plain(tenant), s.TriggerDDL(true)...))
 	}
 	for _, table := range s.Tables {
 		if table.Shared() {
@@ -133,7 +147,7 @@ func (e engine) worldOf(t *testing.T, s *sqlgen.Schema, rowsOf func(*sqlgen.Tabl
 			}
 			continue
 		}
-		for _, tenant := range interferenceTenants {
+		for _, tenant := range s.Tenants() {
 			rows := rowsOf(table, tenant)
 			w.insert(t, w.shared, table, tenant, rows)
 			w.insert(t, w.plain[tenant], table, "", rows)
@@ -160,7 +174,7 @@ func (w *genWorld) insert(t *testing.T, tx *sql.Tx, table *sqlgen.Table, tenant 
 			marks = append(marks, fmt.Sprintf("$%d", len(values)))
 		}
 		for i, c := range table.Stored() {
-			p := Param{Table: table.Name, Column: c.Name}
+			p := Param{Table: table.Declared(), Column: c.Name}
 			if tenant == "" || !c.Sealed {
 				add(c.Name, row[i])
 				continue
@@ -173,7 +187,7 @@ func (w *genWorld) insert(t *testing.T, tx *sql.Tx, table *sqlgen.Table, tenant 
 		if tenant != "" {
 			add(table.Tenant, tenant)
 		}
-		query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", sqlgen.Quote(table.Name), strings.Join(names, ", "), strings.Join(marks, ", "))
+		query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", table.SQL(), strings.Join(names, ", "), strings.Join(marks, ", "))
 		if w.dialect == SQLite {
 			query = numbered(query)
 		}
@@ -189,7 +203,7 @@ func (w *genWorld) contentQuery(plain bool) string {
 	for i, table := range w.schema.Tables {
 		tenant, text := "''", fmt.Sprintf("'%d'", i)
 		if !table.Shared() {
-			tenant = sqlgen.Quote(table.Tenant)
+			tenant = "CAST(" + sqlgen.Quote(table.Tenant) + " AS text)"
 		}
 		field := func(name string, sealed bool) {
 			value := "CAST(" + sqlgen.Quote(name) + " AS text)"
@@ -206,7 +220,7 @@ func (w *genWorld) contentQuery(plain bool) string {
 				field(c.Index(), true)
 			}
 		}
-		parts = append(parts, fmt.Sprintf("SELECT %s, %s FROM %s", tenant, text, sqlgen.Quote(table.Name)))
+		parts = append(parts, fmt.Sprintf("SELECT %s, %s FROM %s", tenant, text, table.SQL()))
 	}
 	return strings.Join(parts, " UNION ALL ")
 }
@@ -294,7 +308,7 @@ func (w *genWorld) check(t *testing.T, tenant string, plan *Plan, st sqlgen.Stat
 	}
 	before := w.content
 	w.content = w.read(t, w.shared, false)
-	for _, other := range append([]string{""}, interferenceTenants...) {
+	for _, other := range append([]string{""}, w.schema.Tenants()...) {
 		if other != tenant && !slices.Equal(before[other], w.content[other]) {
 			return fmt.Sprintf("tenant %q changed:\n%v\n%v", other, before[other], w.content[other]), nil
 		}
@@ -318,12 +332,12 @@ func (w *genWorld) unplanned(plan *Plan, before, after []string) string {
 		was, is := of(before), of(after)
 		switch deletes := plan.Verb == Delete || plan.AlsoDeletes; {
 		case slices.Equal(was, is):
-		case !slices.Contains(plan.Tables, table.Name):
-			return fmt.Sprintf("%s changed, and the plan's tables are %q:\n%q\n%q", table.Name, plan.Tables, was, is)
+		case !slices.Contains(plan.Tables, table.Declared()):
+			return fmt.Sprintf("%s changed, and the plan's tables are %q:\n%q\n%q", table.Declared(), plan.Tables, was, is)
 		case len(is) < len(was) && !deletes:
-			return fmt.Sprintf("rows of %s were deleted, and the plan is a %s:\n%q\n%q", table.Name, plan.Verb, was, is)
+			return fmt.Sprintf("rows of %s were deleted, and the plan is a %s:\n%q\n%q", table.Declared(), plan.Verb, was, is)
 		case plan.Verb != Write && slices.ContainsFunc(is, func(row string) bool { return !slices.Contains(was, row) }):
-			return fmt.Sprintf("rows of %s were written, and the plan is a %s:\n%q\n%q", table.Name, plan.Verb, was, is)
+			return fmt.Sprintf("rows of %s were written, and the plan is a %s:\n%q\n%q", table.Declared(), plan.Verb, was, is)
 		}
 	}
 	return ""
@@ -337,9 +351,9 @@ func checkGenerated(t *testing.T, e engine, seed uint64, statements int, mutate 
 	failed, refused, changed := 0, 0, 0
 	for round, made := uint64(0), 0; ran < statements && made < statements; round++ {
 		r := rand.New(rand.NewPCG(seed, round))
-		w := e.genWorld(t, r, round)
+		w := e.genWorld(t, r, round+seed>>32) // so that each worker begins with another kind of schema
 		w.reset(t)
-		for i := range 300 {
+		for i := range 150 {
 			made++
 			if i%5 == 4 {
 				w.reset(t)
@@ -360,7 +374,7 @@ func checkGenerated(t *testing.T, e engine, seed uint64, statements int, mutate 
 				}
 			}
 			for _, j := range r.Perm(len(interferenceTenants)) {
-				tenant := interferenceTenants[j]
+				tenant := w.schema.Tenants()[j]
 				diff, err := w.check(t, tenant, plan, st)
 				if diff != "" {
 					w.close()

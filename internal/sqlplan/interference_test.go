@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,6 +96,9 @@ func bindPlan(plan *Plan, tenant string, args []any) []any {
 		switch p.Source {
 		case FromTenant:
 			v = tenant
+			if n, err := strconv.ParseInt(tenant, 10, 64); err == nil && p.TenantType == TenantInteger {
+				v = n
+			}
 		case FromCaller:
 			v = args[p.Caller-1]
 		case FromConst:

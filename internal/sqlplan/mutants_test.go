@@ -17,7 +17,7 @@ import (
 type mutant func(r *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool)
 
 // scopes finds the predicates of derived tables, with the table of each.
-var scopes = regexp.MustCompile(`FROM public\.("(?:[^"]|"")*"|\S+) (?:"(?:[^"]|"")*"|\S+)( WHERE (?:"(?:[^"]|"")*"|[^\s."]+)\.(?:"(?:[^"]|"")*"|[^\s."]+) = \$\d+)(?: OFFSET 0)?\)`)
+var scopes = regexp.MustCompile(`FROM (?:public|billing)\.("(?:[^"]|"")*"|\S+) (?:"(?:[^"]|"")*"|\S+)( WHERE (?:"(?:[^"]|"")*"|[^\s."]+)\.(?:"(?:[^"]|"")*"|[^\s."]+) = \$\d+)(?: OFFSET 0)?\)`)
 
 // unscoped drops one of the predicates that fit.
 func unscoped(r *rand.Rand, plan *Plan, fits func(table string) bool) bool {
@@ -57,9 +57,26 @@ var mutants = map[string]mutant{
 		plan.SQL = broken
 		return &plan, st, found
 	},
-	"rows that a cascade deletes forgotten":       forgetful(func(c *Cascade) { c.OnDelete &^= Cascades }),
-	"columns that a deletion sets NULL forgotten": forgetful(func(c *Cascade) { c.OnDelete &^= SetsColumns }),
-	"keys that follow a key forgotten":            forgetful(func(c *Cascade) { c.OnUpdate &^= Cascades }),
+	"rows that a cascade deletes forgotten":       forgetful(cascades(func(c *Cascade) { c.OnDelete &^= Cascades })),
+	"columns that a deletion sets NULL forgotten": forgetful(cascades(func(c *Cascade) { c.OnDelete &^= SetsColumns })),
+	"keys that follow a key forgotten":            forgetful(cascades(func(c *Cascade) { c.OnUpdate &^= Cascades })),
+	"rows that a trigger deletes forgotten":       forgetful(triggers(func(tr *Trigger) { tr.Deletes = nil })),
+	"rows that a trigger changes forgotten":       forgetful(triggers(func(tr *Trigger) { tr.Writes = nil })),
+	"the tenants' own table taken for a shared one": func(r *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
+		return &plan, st, unscoped(r, &plan, func(name string) bool {
+			return !slices.ContainsFunc(s.Tables, func(t *sqlgen.Table) bool { return t.Name == name && !t.Own() })
+		})
+	},
+	"predicate dropped of a tenant column that is no text": func(r *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
+		return &plan, st, unscoped(r, &plan, func(name string) bool {
+			return !slices.ContainsFunc(s.Tables, func(t *sqlgen.Table) bool { return t.Name == name && (t.TenantType == "" || t.TenantType == "text") })
+		})
+	},
+	"predicate dropped in another schema": func(r *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
+		return &plan, st, unscoped(r, &plan, func(name string) bool {
+			return !slices.ContainsFunc(s.Tables, func(t *sqlgen.Table) bool { return t.Name == name && t.Schema == "" })
+		})
+	},
 	"ordinal of a sealed column": func(_ *rand.Rand, plan Plan, st sqlgen.Statement, _ *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
 		i := slices.IndexFunc(plan.Outputs, func(o Output) bool { return o.Sealed })
 		for _, clause := range []string{"ORDER BY", "LIMIT", "FOR ", "RETURNING"} {
@@ -73,14 +90,29 @@ var mutants = map[string]mutant{
 	},
 }
 
-// forgetful is a planner that does not know of some actions of foreign keys.
-func forgetful(forget func(*Cascade)) mutant {
+// cascades and triggers do something to all of a table's.
+func cascades(do func(*Cascade)) func(*Table) {
+	return func(t *Table) {
+		for i := range t.Cascades {
+			do(&t.Cascades[i])
+		}
+	}
+}
+
+func triggers(do func(*Trigger)) func(*Table) {
+	return func(t *Table) {
+		for i := range t.Triggers {
+			do(&t.Triggers[i])
+		}
+	}
+}
+
+// forgetful is a planner that does not know of some of what foreign keys or triggers do.
+func forgetful(forget func(*Table)) mutant {
 	return func(_ *rand.Rand, plan Plan, st sqlgen.Statement, s *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
 		cat := catalogOf(s)
 		for _, table := range cat.Tables {
-			for i := range table.Cascades {
-				forget(&table.Cascades[i])
-			}
+			forget(table)
 		}
 		broken, err := New(st.SQL, cat)
 		return broken, st, err == nil && (broken.Verb != plan.Verb || broken.AlsoDeletes != plan.AlsoDeletes || !slices.Equal(broken.Tables, plan.Tables))

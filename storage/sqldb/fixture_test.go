@@ -172,12 +172,17 @@ func newEnvOn(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options, ring *ke
 // withChecks adds the constraints of the sealed columns to a CREATE TABLE.
 func withChecks(dialect sqldb.Dialect, schema sqldb.Schema, ddl string) string {
 	for name, table := range schema {
-		of := strings.HasPrefix(ddl, "CREATE TABLE "+name+" ") || strings.HasPrefix(ddl, `CREATE TABLE "`+strings.ReplaceAll(name, `"`, `""`)+`" `)
+		of := strings.HasPrefix(ddl, "CREATE TABLE "+name+" ") || strings.HasPrefix(ddl, `CREATE TABLE `+quotedName(name)+` `)
 		if checks := table.Checks(dialect); of && len(checks) > 0 {
 			return strings.TrimSuffix(ddl, ")") + ", " + strings.Join(checks, ", ") + ")"
 		}
 	}
 	return ddl
+}
+
+// quotedName is a table's name, with its schema in front where it has one, as SQL.
+func quotedName(name string) string {
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(name, `"`, `""`), `.`, `"."`) + `"`
 }
 
 // newRaw returns the owner's handle of an empty database, the application's connection string, and the superuser's.

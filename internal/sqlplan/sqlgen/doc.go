@@ -2,6 +2,9 @@
 // It knows SQL and nothing of the planner: what it writes is what an application would write for a database of its
 // own, with no tenant in sight.
 //
+// A schema may have ([Schema.Vary], [Schema.Relate], [Schema.Fire]) the tenants' own table, whose key is the tenant, tenant
+// columns of other names and types, tables in a second schema of PostgreSQL's, foreign keys with actions, and a trigger.
+//
 // Every statement is deterministic: its rows, taken as a multiset, and its effects follow from the data alone, whatever
 // order the database meets the rows in. So there is LIMIT only under an order of all outputs, UPDATE … FROM and MERGE
 // only with sources that match a row at most once, a column of a key is assigned to in one row alone, since it could

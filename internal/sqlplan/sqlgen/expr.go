@@ -64,23 +64,29 @@ func (g *gen) leaf(k Kind, sc *scope) string {
 
 // scalar writes a subquery of one value, or nothing where it would be too deep.
 func (g *gen) scalar(k Kind, sc *scope) string {
+	return g.subquery(sc, func(inner *scope) string {
+		from := g.from(inner)
+		value := "count(*)"
+		if k != Int || g.chance(1, 2) {
+			// Of an inner column, or the aggregate would be one of the query around this.
+			sql, _, ok := g.pick(&scope{rels: inner.rels}, func(c col) bool { return c.kind == k && !c.sealed })
+			if k == Bool || !ok {
+				return ""
+			}
+			value = fmt.Sprintf("%s(%s)", g.one("min", "max"), sql)
+		}
+		return fmt.Sprintf("(SELECT %s FROM %s%s)", value, from, g.where(inner, 1))
+	})
+}
+
+// subquery has a subquery written in a scope of its own, or nothing where it would be too deep or have nothing to read.
+func (g *gen) subquery(outer *scope, write func(inner *scope) string) string {
 	if g.nested >= 2 || g.nothing() {
 		return ""
 	}
 	g.nested++
 	defer func() { g.nested-- }()
-	inner := &scope{parent: sc}
-	from := g.from(inner)
-	value := "count(*)"
-	if k != Int || g.chance(1, 2) {
-		// Of an inner column, or the aggregate would be one of the query around this.
-		sql, _, ok := g.pick(&scope{rels: inner.rels}, func(c col) bool { return c.kind == k && !c.sealed })
-		if k == Bool || !ok {
-			return ""
-		}
-		value = fmt.Sprintf("%s(%s)", g.one("min", "max"), sql)
-	}
-	return fmt.Sprintf("(SELECT %s FROM %s%s)", value, from, g.where(inner, 1))
+	return write(&scope{parent: outer})
 }
 
 // cond writes a condition.
@@ -190,24 +196,20 @@ func (g *gen) sealedCond(sc *scope) string {
 
 // queryCond writes IN or EXISTS with a subquery.
 func (g *gen) queryCond(sc *scope) string {
-	if g.nested >= 2 || g.nothing() {
-		return ""
-	}
-	g.nested++
-	defer func() { g.nested-- }()
-	inner := &scope{parent: sc}
-	if g.chance(1, 2) {
+	return g.subquery(sc, func(inner *scope) string {
+		if g.chance(1, 2) {
+			from := g.from(inner)
+			return fmt.Sprintf("%s (SELECT %s FROM %s%s)", g.one("EXISTS", "NOT EXISTS"), g.one("1", "1", "2"), from, g.where(inner, 1))
+		}
+		k := g.kind()
+		left := g.leaf(k, sc)
 		from := g.from(inner)
-		return fmt.Sprintf("%s (SELECT %s FROM %s%s)", g.one("EXISTS", "NOT EXISTS"), g.one("1", "1", "2"), from, g.where(inner, 1))
-	}
-	k := g.kind()
-	left := g.leaf(k, sc)
-	from := g.from(inner)
-	op := "IN"
-	if !g.s.Lite {
-		op = g.one("IN", "NOT IN", "= ANY", ">= ALL")
-	}
-	return fmt.Sprintf("%s %s (SELECT %s FROM %s%s)", left, op, g.expr(k, inner, 1), from, g.where(inner, 1))
+		op := "IN"
+		if !g.s.Lite {
+			op = g.one("IN", "NOT IN", "= ANY", ">= ALL")
+		}
+		return fmt.Sprintf("%s %s (SELECT %s FROM %s%s)", left, op, g.expr(k, inner, 1), from, g.where(inner, 1))
+	})
 }
 
 // where writes a WHERE clause, or none.

@@ -148,14 +148,10 @@ func (g *gen) tempting(sc *scope) string {
 
 // manyRows writes a subquery of one value that may return several rows, or nothing.
 func (g *gen) manyRows(k Kind) string {
-	if g.nested >= 2 || g.nothing() {
-		return ""
-	}
-	g.nested++
-	defer func() { g.nested-- }()
-	inner := &scope{}
-	from := g.from(inner)
-	return fmt.Sprintf("(SELECT %s FROM %s%s)", g.leaf(k, inner), from, g.where(inner, 0))
+	return g.subquery(nil, func(inner *scope) string {
+		from := g.from(inner)
+		return fmt.Sprintf("(SELECT %s FROM %s%s)", g.leaf(k, inner), from, g.where(inner, 0))
+	})
 }
 
 // oneOf writes one of some texts. The others are not made: they would bind parameters that nobody names.

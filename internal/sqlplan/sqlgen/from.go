@@ -111,10 +111,10 @@ func (g *gen) pickQualified(sc *scope, fits func(col) bool) (string, col, bool) 
 	return all[i], cols[i], true
 }
 
-// hidden tells whether a common table expression has a table's name.
-func (g *gen) hidden(name string) bool {
+// hidden tells whether a common table expression has a table's name. With its schema a name is of a table alone.
+func (g *gen) hidden(t *Table) bool {
 	for _, c := range g.ctes {
-		if c.alias == name {
+		if c.alias == t.Name && t.Schema == "" {
 			return true
 		}
 	}
@@ -125,7 +125,7 @@ func (g *gen) hidden(name string) bool {
 func (g *gen) tables() []*Table {
 	var out []*Table
 	for _, t := range g.s.Tables {
-		if !g.hidden(t.Name) && t != g.setting {
+		if !g.hidden(t) && t != g.setting {
 			out = append(out, t)
 		}
 	}
@@ -139,12 +139,12 @@ func relOf(t *Table, alias string) rel {
 	r := rel{alias: alias, base: t}
 	for i, c := range t.Columns {
 		if i == t.TenantAt && !t.Shared() {
-			r.cols = append(r.cols, col{name: t.Tenant, kind: Text})
+			r.cols = append(r.cols, col{name: t.Tenant, kind: t.tenantKind()})
 		}
 		r.cols = append(r.cols, col{name: c.Name, kind: c.Kind, sealed: c.Sealed, searchable: c.Searchable, origin: t.Name + "." + c.Name})
 	}
 	if t.TenantAt == len(t.Columns) && !t.Shared() {
-		r.cols = append(r.cols, col{name: t.Tenant, kind: Text})
+		r.cols = append(r.cols, col{name: t.Tenant, kind: t.tenantKind()})
 	}
 	return r
 }
@@ -194,7 +194,7 @@ func (g *gen) item(sc, around *scope) (rel, string) {
 		return g.rows(sc)
 	}
 	t := tables[g.IntN(len(tables))]
-	alias, sql := t.Name, Quote(t.Name)
+	alias, sql := t.Name, t.SQL()
 	if g.taken(sc)(alias) || g.chance(1, 2) {
 		alias = g.fresh(g.taken(sc))
 		sql += " AS " + Quote(alias)

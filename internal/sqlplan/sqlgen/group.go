@@ -48,7 +48,7 @@ func (g *gen) grouped(sc *scope, from, where string, o options) (string, []col) 
 func (g *gen) groupedByKey(sc *scope, r rel, from, where string) (string, []col) {
 	var outs []output
 	var keys []string
-	for _, k := range r.base.Key {
+	for _, k := range r.base.wholeKey() {
 		keys = append(keys, Quote(r.alias)+"."+Quote(k))
 	}
 	for i := range g.IntN(3) + 1 {
@@ -94,7 +94,7 @@ func (g *gen) aggregate(sc *scope) (string, Kind) {
 			return "sum(" + sql + ")" + filter, total
 		}
 	case 4:
-		if sql, k, ok := pick(func(c col) bool { return c.kind != Bool && !c.sealed }); ok {
+		if sql, k, ok := pick(func(c col) bool { return c.kind != Bool && c.kind != UUID && !c.sealed }); ok {
 			return g.one("min", "max") + "(" + sql + ")" + filter, k
 		}
 	case 5:

@@ -36,12 +36,8 @@ func (g *gen) json(k Kind, sc *scope, depth int) string {
 
 // jsonArray writes an array of what a query returns.
 func (g *gen) jsonArray(k Kind, sc *scope) string {
-	if g.nested >= 2 || g.nothing() {
-		return ""
-	}
-	g.nested++
-	defer func() { g.nested-- }()
-	inner := &scope{parent: sc}
-	from := g.from(inner)
-	return fmt.Sprintf("JSON_ARRAY(SELECT %s FROM %s%s ORDER BY 1 RETURNING text)", g.leaf(k, inner), from, g.where(inner, 0))
+	return g.subquery(sc, func(inner *scope) string {
+		from := g.from(inner)
+		return fmt.Sprintf("JSON_ARRAY(SELECT %s FROM %s%s ORDER BY 1 RETURNING text)", g.leaf(k, inner), from, g.where(inner, 0))
+	})
 }

@@ -294,7 +294,7 @@ func (g *gen) recursive(name string, outer *scope) (string, []col) {
 			ints = append(ints, Quote(r.alias)+"."+Quote(c.name))
 		}
 	}
-	from := Quote(t.Name) + " AS " + Quote(r.alias)
+	from := t.SQL() + " AS " + Quote(r.alias)
 	first := fmt.Sprintf("SELECT %s AS i, 0 AS d FROM %s%s", ints[g.IntN(len(ints))], from, g.where(&scope{rels: []rel{r}}, 1))
 	cols := []col{{name: "i", kind: Int}, {name: "d", kind: Int}}
 	step := ""

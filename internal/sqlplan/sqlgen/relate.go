@@ -23,7 +23,12 @@ func (s *Schema) Relate(r *rand.Rand) {
 				continue
 			}
 			k := ForeignKey{Parent: s.Tables[r.IntN(i+1)], OnDelete: s.action(r, !s.Lite), OnUpdate: s.action(r, false)}
-			if i > 0 && r.IntN(4) == 0 && len(t.References) == 0 && k.Parent != t && len(k.Parent.Key) == 1 {
+			if k.Parent.TenantType != t.TenantType || k.Parent.Own() && (k.Parent == t || t.refersTo(k.Parent)) {
+				continue
+			}
+			if k.Parent.Own() { // of the tenant column alone, which nothing changes
+				k.Columns, k.OnDelete, k.OnUpdate = []string{}, s.action(r, false), "NO ACTION"
+			} else if i > 0 && !t.Own() && r.IntN(4) == 0 && len(t.References) == 0 && k.Parent != t && len(k.Parent.Key) == 1 {
 				k.Columns = t.Key[:1]
 			} else {
 				k.Columns = t.referring(k.Parent)
@@ -101,6 +106,7 @@ func (t *Table) Related(r *rand.Rand, rows [][]any, of func(*Table) [][]any) [][
 					row[at] = parent[k.Parent.storedAt(k.Parent.Key[i])]
 				}
 			}
+			fits = fits && (parent != nil || !k.Parent.Own())
 		}
 		key := ""
 		for _, name := range t.Key {
@@ -122,14 +128,14 @@ func (t *Table) storedAt(column string) int {
 // clause writes a foreign key.
 func (s *Schema) clause(t *Table, k ForeignKey, plain bool) string {
 	columns, key := k.Columns, k.Parent.Key
-	if !plain {
+	if !plain || k.Parent.Own() {
 		columns, key = append([]string{t.Tenant}, columns...), append([]string{k.Parent.Tenant}, key...)
 	}
 	onDelete := k.OnDelete
 	if onDelete == "SET NULL" {
 		onDelete += " (" + quoted(k.Columns) + ")"
 	}
-	return fmt.Sprintf("FOREIGN KEY (%s) REFERENCES %s (%s) ON DELETE %s ON UPDATE %s", quoted(columns), Quote(k.Parent.Name), quoted(key), onDelete, k.OnUpdate)
+	return fmt.Sprintf("FOREIGN KEY (%s) REFERENCES %s (%s) ON DELETE %s ON UPDATE %s", quoted(columns), k.Parent.SQL(), quoted(key), onDelete, k.OnUpdate)
 }
 
 // referring is how many foreign keys refer to a table.
@@ -145,13 +151,18 @@ func (s *Schema) referring(parent *Table) int {
 	return n
 }
 
-// related are a table and those that foreign keys tie to it, directly or not: a write of one may reach the others.
+// refersTo tells whether a foreign key refers to another table.
+func (t *Table) refersTo(parent *Table) bool {
+	return slices.ContainsFunc(t.References, func(k ForeignKey) bool { return k.Parent == parent })
+}
+
+// related are a table and those that foreign keys and the trigger tie to it, directly or not: a write of one may reach the others.
 func (s *Schema) related(t *Table) []*Table {
 	out := []*Table{t}
 	for i := 0; i < len(out); i++ {
 		for _, other := range s.Tables {
 			ties := func(a, b *Table) bool {
-				return slices.ContainsFunc(a.References, func(k ForeignKey) bool { return k.Parent == b })
+				return a.refersTo(b) || s.Trigger != nil && s.Trigger.Table == a && s.Trigger.Other == b
 			}
 			if !slices.Contains(out, other) && (ties(out[i], other) || ties(other, out[i])) {
 				out = append(out, other)
@@ -170,9 +181,9 @@ func (g *gen) referent(t *Table, c Column) string {
 		return "NULL"
 	case n < 2:
 		return g.param(c.Kind, false)
-	case n < 4 && !c.NotNull && g.setting != k.Parent && !g.hidden(k.Parent.Name):
+	case n < 4 && !c.NotNull && g.setting != k.Parent && !g.hidden(k.Parent):
 		alias := g.fresh(func(name string) bool { return name == t.Name || name == "excluded" })
-		return fmt.Sprintf("(SELECT %s(%s.%s) FROM %s AS %s)", g.one("min", "max"), Quote(alias), Quote(k.Parent.Key[at]), Quote(k.Parent.Name), Quote(alias))
+		return fmt.Sprintf("(SELECT %s(%s.%s) FROM %s AS %s)", g.one("min", "max"), Quote(alias), Quote(k.Parent.Key[at]), k.Parent.SQL(), Quote(alias))
 	}
 	return g.literal(c.Kind)
 }

@@ -16,6 +16,7 @@ const (
 	Bool
 	Numeric
 	Time
+	UUID // of tenant columns alone
 )
 
 // Column is a column of a table, as the application sees it.
@@ -34,12 +35,14 @@ func (c Column) Index() string { return c.Name + " index" }
 
 // Table is a table. Tenant is its tenant column, which stands before the column TenantAt; it is empty for a shared table.
 type Table struct {
-	Name     string
-	Tenant   string
-	TenantAt int
-	Columns  []Column
-	Key      []string // the primary key, without the tenant column
-	Unique   []string // a unique key of one column, or nil; for a searchable column it is of its index
+	Schema     string // where that is not the default one
+	Name       string
+	Tenant     string
+	TenantType string // text if it is empty
+	TenantAt   int
+	Columns    []Column
+	Key        []string // the primary key, without the tenant column; empty for the tenants' own table
+	Unique     []string // a unique key of one column, or nil; for a searchable column it is of its index
 	// References are the foreign keys, where [Schema.Relate] made some.
 	References []ForeignKey
 }
@@ -76,6 +79,10 @@ type Schema struct {
 	// kinds of Go's. PostgreSQL only.
 	Mixed  bool
 	Tables []*Table
+	// Trigger is there where [Schema.Fire] made one.
+	Trigger *Trigger
+
+	tenants []string
 }
 
 var (
@@ -176,7 +183,7 @@ func (s *Schema) TypeOf(c Column, plain bool) string {
 // Shared returns the statements that make the tables which all tenants share: with ciphertexts and blind indexes, and
 // keys that begin with the tenant.
 func (s *Schema) Shared() []string {
-	var out []string
+	out := s.schemas()
 	for _, t := range s.Tables {
 		out = append(out, s.create(t, false, ""))
 	}
@@ -186,11 +193,22 @@ func (s *Schema) Shared() []string {
 // Plain returns the statements that make the tables of one tenant alone. The tenant column is there, because statements
 // may read it, and always holds the tenant.
 func (s *Schema) Plain(tenant string) []string {
-	var out []string
+	out := s.schemas()
 	for _, t := range s.Tables {
 		out = append(out, s.create(t, true, tenant))
 	}
 	return out
+}
+
+// schemas returns the statements that make the schemas, for whoever connects.
+func (s *Schema) schemas() []string {
+	for _, t := range s.Tables {
+		if t.Schema != "" {
+			return []string{"CREATE SCHEMA " + t.Schema, "GRANT USAGE ON SCHEMA " + t.Schema + " TO PUBLIC",
+				"ALTER DEFAULT PRIVILEGES IN SCHEMA " + t.Schema + " GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO PUBLIC"}
+		}
+	}
+	return nil
 }
 
 func (s *Schema) create(t *Table, plain bool, tenant string) string {
@@ -201,7 +219,9 @@ func (s *Schema) create(t *Table, plain bool, tenant string) string {
 			return
 		}
 		column := Quote(t.Tenant) + " text NOT NULL"
-		if !s.Lite {
+		if t.tenantKind() != Text {
+			column = Quote(t.Tenant) + " " + t.TenantType + " NOT NULL"
+		} else if !s.Lite {
 			column = Quote(t.Tenant) + ` text COLLATE "C" NOT NULL`
 		}
 		if plain {
@@ -230,6 +250,9 @@ func (s *Schema) create(t *Table, plain bool, tenant string) string {
 		}
 	}
 	tenantColumn(len(t.Columns))
+	if plain {
+		key = t.wholeKey()
+	}
 	if !plain && !t.Shared() {
 		key = append([]string{t.Tenant}, key...)
 		if unique != nil {
@@ -244,5 +267,5 @@ func (s *Schema) create(t *Table, plain bool, tenant string) string {
 	for _, k := range t.References {
 		parts = append(parts, s.clause(t, k, plain))
 	}
-	return "CREATE TABLE " + Quote(t.Name) + " (" + strings.Join(parts, ", ") + ")"
+	return "CREATE TABLE " + t.SQL() + " (" + strings.Join(parts, ", ") + ")"
 }

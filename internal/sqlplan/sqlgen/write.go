@@ -58,7 +58,7 @@ func (g *gen) change(returns, top bool) (string, []col) {
 		sql = g.insertSelect(t)
 	case n == 4 && !g.s.Lite && len(t.Key) == 1 && !(returns && g.s.Before17):
 		sql, r = g.merge(t)
-	case n == 5 && len(t.References)+g.s.referring(t) > 0:
+	case n == 5 && len(t.References)+g.s.referring(t) > 0 && !t.Own():
 		sql, r = g.rekey(t)
 	case n < 8:
 		sql, r = g.update(t)
@@ -138,7 +138,7 @@ func (g *gen) insert(t *Table) string {
 	for range []int{1, 1, 1, 2, 3}[g.IntN(5)] {
 		var values []string
 		for _, c := range columns {
-			if c.Name == t.Key[0] && t.reference(c.Name) == nil { // of a wider range, so that not all conflict
+			if !t.Own() && c.Name == t.Key[0] && t.reference(c.Name) == nil { // of a wider range, so that not all conflict
 				values = append(values, g.bind(int64(g.IntN(40)), param{kind: 254}))
 				continue
 			}
@@ -146,7 +146,7 @@ func (g *gen) insert(t *Table) string {
 		}
 		rows = append(rows, "("+strings.Join(values, ", ")+")")
 	}
-	sql := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", Quote(t.Name), namesOf(columns), strings.Join(rows, ", "))
+	sql := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", t.SQL(), namesOf(columns), strings.Join(rows, ", "))
 	return sql + g.onConflict(t)
 }
 
@@ -154,7 +154,7 @@ func (g *gen) onConflict(t *Table) string {
 	if g.chance(1, 3) {
 		return ""
 	}
-	key := t.Key
+	key := t.wholeKey()
 	if t.Unique != nil && g.chance(1, 2) {
 		key = t.Unique
 	}
@@ -191,12 +191,12 @@ func (g *gen) insertSelect(t *Table) string {
 		kinds = append(kinds, c.Kind)
 	}
 	sql, _ := g.selectStmt(nil, options{kinds: kinds})
-	return fmt.Sprintf("INSERT INTO %s (%s) %s", Quote(t.Name), namesOf(columns), sql)
+	return fmt.Sprintf("INSERT INTO %s (%s) %s", t.SQL(), namesOf(columns), sql)
 }
 
 // renamedTarget gives the target of an UPDATE, DELETE or MERGE an alias, or not.
 func (g *gen) renamedTarget(t *Table) (rel, string) {
-	r, sql := relOf(t, t.Name), Quote(t.Name)
+	r, sql := relOf(t, t.Name), t.SQL()
 	if g.chance(1, 2) {
 		r.alias = g.fresh(func(name string) bool { return name == "excluded" })
 		sql += " AS " + Quote(r.alias)
@@ -215,7 +215,7 @@ func (g *gen) matched(r rel) (item, on string, other rel, ok bool) {
 			return "", "", rel{}, false
 		}
 		other = relOf(t, g.fresh(func(name string) bool { return name == r.alias }))
-		return Quote(t.Name) + " AS " + Quote(other.alias), fmt.Sprintf("%s = %s.%s", left, Quote(other.alias), Quote(t.Key[0])), other, true
+		return t.SQL() + " AS " + Quote(other.alias), fmt.Sprintf("%s = %s.%s", left, Quote(other.alias), Quote(t.Key[0])), other, true
 	}
 	return "", "", rel{}, false
 }
@@ -261,7 +261,7 @@ func (g *gen) assignments(t *Table, r rel, sc *scope) string {
 		return sql
 	}
 	if len(set) == 0 {
-		c := t.column(t.Key[0])
+		c := t.Columns[0]
 		return fmt.Sprintf("%s = %s.%s", Quote(c.Name), Quote(r.alias), Quote(c.Name))
 	}
 	if len(set) > 1 && g.chance(1, 4) {
@@ -329,7 +329,7 @@ func (g *gen) merge(t *Table) (string, rel) {
 	deletes := false
 	if g.chance(1, 3) {
 		action := g.one("DELETE", "DO NOTHING")
-		if slices.ContainsFunc(t.References, func(k ForeignKey) bool { return k.Parent == t }) {
+		if t.refersTo(t) {
 			action = "DO NOTHING" // whether a row may refer to one that is deleted depends on which comes first
 		}
 		deletes = action == "DELETE"
