@@ -60,6 +60,7 @@ type leaver struct {
 	super *sql.DB // past row-level security
 	kek   keys.KEK
 	store keys.Store
+	dir   string // where they are
 	opts  *sqldb.Options
 }
 
@@ -109,7 +110,8 @@ func newLeaver(t *testing.T, dialect sqldb.Dialect) *leaver {
 		mustExec(t, l.raw, ddl)
 		l.super = openBare(t, l.env.super)
 	}
-	l.kek, l.store = newKeys(t, t.TempDir())
+	l.dir = t.TempDir()
+	l.kek, l.store = newKeys(t, l.dir)
 	l.ring = l.openRing(t)
 	l.guard = storage.Guard{Keys: l.ring, Audit: l.log}
 	l.open(t)
@@ -159,6 +161,16 @@ func (l *leaver) openRing(t *testing.T) *keys.Keyring {
 	}
 	t.Cleanup(func() { ring.Close() })
 	return ring
+}
+
+func openSQLiteFile(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 func (l *leaver) open(t *testing.T) {
