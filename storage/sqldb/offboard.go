@@ -18,7 +18,8 @@ const DefaultOffboardRows = 10_000
 
 // OffboardOptions are the optional settings of [Offboard]; nil and the zero value are safe.
 type OffboardOptions struct {
-	// DryRun counts the tenant's rows and deletes none. It is for a tenant in any state, and recorded as well.
+	// DryRun counts the tenant's rows and deletes none, after the same checks. It is for a tenant in any state, and recorded as
+	// well.
 	DryRun bool
 	// Suspended admits a tenant that is suspended and not shredded. Its rows are gone then and its keys are not: what a
 	// backup holds of it can still be read, and Resume opens an empty room. It does not admit an active tenant: nothing does.
@@ -154,9 +155,6 @@ func (c *conn) sweep(ctx context.Context, id tenant.ID, leave *gate.Departure, o
 			r.Tables = append(r.Tables, OffboardedTable{Table: t.Name})
 		}
 	}
-	if o.DryRun {
-		return s.count(ctx, steps)
-	}
 	if e, ok := c.db.engine.(emptier); ok {
 		problems, err := e.mayDelete(ctx, cat, steps)
 		if err == nil {
@@ -165,6 +163,9 @@ func (c *conn) sweep(ctx context.Context, id tenant.ID, leave *gate.Departure, o
 		if err != nil {
 			return fmt.Errorf("sqldb: nothing was deleted: %w", err)
 		}
+	}
+	if o.DryRun {
+		return s.count(ctx, steps)
 	}
 	return s.run(ctx, steps)
 }
