@@ -87,10 +87,9 @@ func (d *Departure) Still(ctx context.Context) error {
 }
 
 // Settle waits until no process can have keys of the tenant that it got before the offboarding began, as far as a keyring's
-// bound says: what is written until then has to be deleted as well.
+// bound says, and as long again for what was under way then: what is written until then has to be deleted as well.
 func (d *Departure) Settle(ctx context.Context) error {
-	bound := d.gate.ring.SuspendWithin()
-	wait := time.NewTimer(time.Until(d.began.Add(bound + bound/16))) // the rest is for clocks that do not run alike
+	wait := time.NewTimer(time.Until(d.began.Add(2 * d.gate.ring.SuspendWithin())))
 	defer wait.Stop()
 	select {
 	case <-wait.C:

@@ -63,8 +63,8 @@ const maxOffboardSweeps = 8
 // must be the same. The authorizer is asked for [tenant.Offboard].
 //
 // Offboard may be interrupted at any time and run again; it then deletes what is left. It goes on after an object that cannot be
-// deleted, and returns an error if there was any: one under a retention lock, for one. It takes a little longer than
-// [keys.Options.SuspendWithin], until no process can still have keys, and looks once more after that.
+// deleted, and returns an error if there was any: one under a retention lock, for one. It takes twice
+// [keys.Options.SuspendWithin] at least, until no process can still have keys, and looks once more after that.
 //
 // The intent is recorded before, then how many objects of each page of the store's listing were deleted, then how it went. As
 // there are no keys, the events have the actor as a pseudonym under the log's own key and name no objects. Where there was

@@ -72,8 +72,8 @@ func (r *OffboardReport) Rows() (n int64) {
 // anything is deleted, as Open does, and so is whether the role may delete from all of them, by privileges and policies: all
 // problems are in one [*SchemaError].
 //
-// Offboard may be interrupted at any time and run again; it then deletes what is left. It takes a little longer than
-// [keys.Options.SuspendWithin], until no process can still have keys, and looks through all tables once more after that. A
+// Offboard may be interrupted at any time and run again; it then deletes what is left. It takes twice
+// [keys.Options.SuspendWithin] at least, until no process can still have keys, and looks through all tables once more after that. A
 // statement of another process that runs for longer than this is not waited for.
 //
 // The intent is recorded before, then each statement's table and number of rows, then how it went. As there are no keys, the

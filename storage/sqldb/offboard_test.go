@@ -298,6 +298,12 @@ func TestOffboardDeletesAllOfATenantAndNothingElse(t *testing.T) {
 		if err != nil || dry.Rows() != 8*offboardRows+1 {
 			t.Fatalf("dry run: %+v, %v", dry, err)
 		}
+		at := func(table string) int {
+			return slices.IndexFunc(dry.Tables, func(t sqldb.OffboardedTable) bool { return t.Table == table })
+		}
+		if !(at("visits") < at("patients") && at("patients") < at("tenants") && at("rooms") < at("wards")) {
+			t.Errorf("the order is %+v", dry.Tables)
+		}
 		l.others(t, l.counts(t))
 		l.shred(t)
 		l.log.take()
@@ -497,6 +503,56 @@ func TestOffboardWaitsForWhoStillHasKeys(t *testing.T) {
 func (l *leaver) fillLate(t *testing.T) {
 	mustExec(t, l.super, `INSERT INTO tenants (id) VALUES ('a')`)
 	mustExec(t, l.super, `INSERT INTO patients (tenant_id, id) VALUES ('a', 1)`)
+}
+
+// When it is over, no process has keys any more that it got before.
+func TestOffboardOutlastsKeys(t *testing.T) {
+	l := newLeaver(t, sqldb.SQLite)
+	l.shred(t)
+	if err := l.ring.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.kek, l.store = newKeys(t, t.TempDir())
+	open := func(log *recorder) (*keys.Keyring, *sql.DB) {
+		ring, err := keys.Open(t.Context(), l.kek, l.store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 500 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ring.Close() })
+		db, err := sqldb.Open(t.Context(), l.dsn, offboardSchema, storage.Guard{Keys: ring, Audit: log}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		return ring, db
+	}
+	l.log = &recorder{}
+	ring, db := open(l.log)
+	_, other := open(&recorder{})
+	if err := ring.Provision(t.Context(), leaving); err != nil {
+		t.Fatal(err)
+	}
+	write := func() error {
+		_, err := other.ExecContext(as(leaving), `INSERT INTO staff (id) VALUES (1000)`)
+		return err
+	}
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Shred(t.Context(), leaving, ""); err != nil {
+		t.Fatal(err)
+	}
+	l.log.failing(func(e *audit.Event) bool {
+		if e.Code == audit.CodeOffboard && e.Phase == audit.Outcome {
+			if err := write(); !errors.Is(err, keys.ErrShredded) {
+				t.Errorf("when it is over somebody writes: %v", err)
+			}
+		}
+		return false
+	})
+	if _, err := sqldb.Offboard(as(leaving), db, leaving, nil); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A row cannot refer to another tenant's, so nobody's goes with the tenant's, and nobody's keeps it.
