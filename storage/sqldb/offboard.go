@@ -72,6 +72,9 @@ func (r *OffboardReport) Rows() (n int64) {
 // anything is deleted, as Open does, and so is whether the role may delete from all of them, by privileges and policies: all
 // problems are in one [*SchemaError].
 //
+// For each row that goes the database looks for rows that refer to it, which it does by reading a whole table where the
+// foreign key's columns have no index: a large tenant wants one for each foreign key.
+//
 // Offboard may be interrupted at any time and run again; it then deletes what is left. It takes twice
 // [keys.Options.SuspendWithin] at least, until no process can still have keys, and looks through all tables once more after that. A
 // statement of another process that runs for longer than this is not waited for.
