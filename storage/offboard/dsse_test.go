@@ -19,12 +19,17 @@ const specEnvelope = `{"payload": "aGVsbG8gd29ybGQ=",
 type specKey struct{}
 
 func (specKey) Verify(sig, data []byte) error {
-	number := func(s string) *big.Int { n, _ := new(big.Int).SetString(s, 10); return n }
-	key := ecdsa.PublicKey{Curve: elliptic.P256(),
-		X: number("46950820868899156662930047687818585632848591499744589407958293238635476079160"),
-		Y: number("5640078356564379163099075877009565129882514886557779369047442380624545832820")}
+	point := []byte{4} // uncompressed
+	for _, s := range []string{"46950820868899156662930047687818585632848591499744589407958293238635476079160", "5640078356564379163099075877009565129882514886557779369047442380624545832820"} {
+		n, _ := new(big.Int).SetString(s, 10)
+		point = append(point, n.FillBytes(make([]byte, 32))...)
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		return err
+	}
 	sum := sha256.Sum256(data)
-	if len(sig) != 64 || !ecdsa.Verify(&key, sum[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
+	if len(sig) != 64 || !ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
 		return errors.New("no")
 	}
 	return nil

@@ -410,10 +410,11 @@ func TestOffboardRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		l.db, db = db, l.db
+		before := l.db
+		l.db = db
 		refused("by the authorizer", as(leaving), leaving, nil, tenant.ErrDenied)
 		refused("a dry run by the authorizer", as(leaving), leaving, &sqldb.OffboardOptions{DryRun: true}, tenant.ErrDenied)
-		l.db, db = db, l.db
+		l.db = before
 
 		l.log.failing(func(e *audit.Event) bool { return e.Phase == audit.Intent })
 		if _, err := sqldb.Offboard(as(leaving), l.db, leaving, nil); !errors.Is(err, audit.ErrUnavailable) {
