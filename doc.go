@@ -24,7 +24,7 @@
 //     keys/vaultkek, keys/kmskek or keys/localkek, and keys/routekek chooses one for each tenant; wrapped keysets are kept
 //     by keys/sqlstore or keys/filestore.
 //   - [github.com/strongroom-go/strongroom/storage]: what guards a store. Databases are in storage/sqldb, buckets in
-//     storage/blobs.
+//     storage/blobs. A tenant leaves all of them by storage/offboard.
 //
 // # Threat model
 //

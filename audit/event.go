@@ -30,6 +30,8 @@ const (
 	CodeBlobSource     Code = "blob.source"     // the plaintext source of an imported object deleted
 	CodeCommit         Code = "sql.commit"      // a transaction committed
 	CodeRollback       Code = "sql.rollback"    // a transaction rolled back
+	CodeOffboard       Code = "sql.offboard"    // a tenant's rows deleted, all of them
+	CodeBlobOffboard   Code = "blob.offboard"   // a tenant's objects deleted, all of them
 	CodeIsolation      Code = "alert.isolation" // a value did not open where it was found
 	// Entity Management (3004).
 	CodeKeyProvision Code = "key.provision"

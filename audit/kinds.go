@@ -34,7 +34,7 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{data, 8, "List"}, true
 	case CodeBlobCopy:
 		return kind{data, 6, "Create"}, true
-	case CodeBlobDelete, CodeBlobSource:
+	case CodeBlobDelete, CodeBlobSource, CodeOffboard, CodeBlobOffboard:
 		return kind{data, 7, "Delete"}, true
 	case CodeBlobGrant:
 		return kind{data, 99, "Grant"}, true
@@ -82,7 +82,7 @@ func severity(e *Event) (id int, caption string) {
 	switch {
 	case e.Code == CodeIsolation, e.Code == CodeKeyExport, e.Code == CodeLogStopping && e.Status != Success:
 		return 4, "High"
-	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyDestroy, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
+	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyDestroy, e.Code == CodeOffboard, e.Code == CodeBlobOffboard, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
 		return 3, "Medium"
 	case e.Status == Failure, e.Status == Unknown:
 		return 2, "Low"

@@ -103,6 +103,16 @@ func (l *Log) Err() error {
 // golang.org/x/mod/sumdb/note. It is not secret; keep it with the pins.
 func (l *Log) Verifier() string { return l.key }
 
+// Pseudonym returns the name that the log gives an actor in events of the tenant without a [Sealer], such as those about a
+// tenant that was shredded: under one log's key always the same one, which nothing links to another tenant's or log's.
+func (l *Log) Pseudonym(id tenant.ID, actor string) (string, error) {
+	p, err := l.enc.pseudonym(id, actor)
+	if err != nil { // withheld: it may show what it was given
+		return "", errors.New("audit: the log's own key makes no pseudonym")
+	}
+	return p, nil
+}
+
 // sealed is the answer to a request for a checkpoint.
 type sealed struct {
 	note []byte

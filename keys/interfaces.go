@@ -15,6 +15,9 @@ var (
 	ErrSuspended = errors.New("keys: the tenant is suspended")
 	// ErrShredded means that the tenant's keys were destroyed for good.
 	ErrShredded = errors.New("keys: the tenant's keys were shredded")
+	// ErrNotShredded means that something was refused that is only for tenants whose keys were shredded, by
+	// [Keyring.Shred].
+	ErrNotShredded = errors.New("keys: the tenant is not shredded")
 	// ErrUnavailable means that the KEK provider or the store could not be reached in time. It may be retried.
 	ErrUnavailable = errors.New("keys: the key service is unavailable; retry later")
 	// ErrExhausted means that a key has sealed as many values as it safely may, and nothing could rotate it in time:

@@ -252,35 +252,6 @@ func (r *Keyring) swapOnce(ctx context.Context, t *talk, edit func(*envelope.Rec
 	return err
 }
 
-// Shred destroys the tenant's keys for good: what they sealed can never be read again. The record becomes a tombstone
-// first, which takes effect everywhere within [Options.SuspendWithin], and then the KEK is destroyed, without which
-// copies of the record in backups are worthless. It is safe to repeat, and must be repeated after an error. Nothing
-// is shredded that cannot be recorded. Reason is as in [Keyring.Suspend], but what is sealed with it is lost too.
-func (r *Keyring) Shred(ctx context.Context, id tenant.ID, reason string) error {
-	if err := r.usable(ctx, id); err != nil {
-		return err
-	}
-	t, err := r.intend(ctx, audit.CodeKeyShred, id, r.quickSealer(ctx, id), reason)
-	if err != nil {
-		return err
-	}
-	return t.outcome(ctx, r.shred(ctx, id))
-}
-
-func (r *Keyring) shred(ctx context.Context, id tenant.ID) error {
-	err := r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
-		rec.State, rec.RootVersion, rec.WrappedRoot, rec.Keysets, rec.Counts = envelope.StateShredded, 0, nil, nil, nil
-		return true, nil
-	})
-	if err != nil && !errors.Is(err, ErrShredded) {
-		return err
-	}
-	if err := r.kek.Destroy(ctx, id); err != nil {
-		return fmt.Errorf("keys: tenant %s can no longer be opened, but its KEK still exists; repeat the call: %w", id, err)
-	}
-	return nil
-}
-
 func (r *Keyring) usable(ctx context.Context, id tenant.ID) error {
 	switch {
 	case r.book.closed.Load():

@@ -12,6 +12,8 @@ const (
 	Write  Verb = "write"
 	Delete Verb = "delete"
 	List   Verb = "list"
+	// Offboard deletes all that the tenant has in a store, or with a dry run counts it.
+	Offboard Verb = "offboard"
 )
 
 // Action is one operation, as an [Authorizer] sees it.

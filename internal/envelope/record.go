@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/strongroom-go/strongroom/tenant"
@@ -34,16 +35,20 @@ const (
 	Bound Format = 2
 )
 
-// counted is added to the version of a record that has counts.
-const counted = 2
+// What is added to the version of a record that has counts, and of a shredded one that tells what was destroyed.
+const (
+	counted    = 2
+	remembered = 4
+)
 
 // MaxRecordSize is the longest record, in bytes.
 const MaxRecordSize = 64<<10 - 1
 
-// maxKeysets and MaxCounts bound what a record may make a reader allocate.
+// maxKeysets, MaxCounts and MaxDestroyed bound what a record may make a reader allocate.
 const (
-	maxKeysets = 32
-	MaxCounts  = 64
+	maxKeysets   = 32
+	MaxCounts    = 64
+	MaxDestroyed = 1024
 )
 
 // Record is what a keyring keeps in its store for one tenant. Nothing in it is secret; all but State is
@@ -57,6 +62,29 @@ type Record struct {
 	WrappedRoot []byte   // what the KEK returned; empty when shredded
 	Keysets     []Keyset // by ascending purpose; empty when shredded
 	Counts      []Count  // by ascending key; empty when shredded
+
+	// Of a shredded record. Neither is authenticated: no key is left that could.
+	ShreddedAt int64       // in milliseconds since 1970; 0 where the record does not tell what was destroyed
+	Destroyed  []Destroyed // by ascending purpose, and ascending key in it
+}
+
+// Destroyed is a key of a tenant that was shredded.
+type Destroyed struct {
+	Purpose string
+	Key     uint32
+}
+
+func (d Destroyed) compare(other Destroyed) int {
+	return cmp.Or(cmp.Compare(d.Purpose, other.Purpose), cmp.Compare(d.Key, other.Key))
+}
+
+// Entomb makes the record a shredded one that tells which keys there were.
+func (r *Record) Entomb(at int64, destroyed []Destroyed) {
+	*r = Record{Format: r.Format, Tenant: r.Tenant, Keyring: r.Keyring, State: StateShredded, ShreddedAt: at}
+	destroyed = slices.Clone(destroyed)
+	slices.SortFunc(destroyed, Destroyed.compare)
+	destroyed = slices.Compact(destroyed)
+	r.Destroyed = destroyed[:min(len(destroyed), MaxDestroyed)]
 }
 
 // Count is how often a key may have sealed: what processes have reserved of it. It is not authenticated.
@@ -105,11 +133,15 @@ func (r *Record) KeysetAD(dst []byte, purpose string) []byte {
 
 // AppendRecord appends the record: "SRK", the version, the tenant, the keyring's label, the state, the root's version,
 // the wrapped root, the number of keysets as a big-endian uint32, and for each its purpose and bytes. If there are counts
-// the version is higher by two, and their number and each one's key and count follow.
+// the version is higher by two, and their number and each one's key and count follow. If a shredded record tells what was
+// destroyed the version is higher by four, and the time follows, the number of keys, and each one's purpose and key.
 func AppendRecord(dst []byte, r *Record) []byte {
 	version := byte(r.Format)
 	if len(r.Counts) > 0 {
 		version += counted
+	}
+	if r.ShreddedAt > 0 {
+		version += remembered
 	}
 	dst = append(append(dst, recordMagic...), version)
 	dst = component(component(dst, r.Tenant.String()), r.Keyring)
@@ -126,6 +158,13 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	for _, c := range r.Counts {
 		dst = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, c.Key), c.Seals)
 	}
+	if r.ShreddedAt > 0 {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(r.ShreddedAt))
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Destroyed)))
+		for _, d := range r.Destroyed {
+			dst = binary.BigEndian.AppendUint32(component(dst, d.Purpose), d.Key)
+		}
+	}
 	return dst
 }
 
@@ -137,12 +176,16 @@ func ParseRecord(b []byte) (*Record, error) {
 	}
 	r := newReader(b)
 	magic, format := string(r.take(len(recordMagic))), Format(r.byte())
+	remembers := format > Bound+counted
+	if remembers {
+		format -= remembered
+	}
 	hasCounts := format > Bound
 	if hasCounts {
 		format -= counted
 	}
-	if magic != recordMagic || format != Separate && format != Bound {
-		return nil, fmt.Errorf("%w: not a key record of version %d to %d", ErrMalformed, Separate, Bound+counted)
+	if magic != recordMagic || format != Separate && format != Bound || remembers && hasCounts {
+		return nil, fmt.Errorf("%w: not a key record of version %d to %d", ErrMalformed, Separate, Bound+remembered)
 	}
 	id, err := tenant.Parse(string(r.component()))
 	rec := &Record{Format: format, Tenant: id, Keyring: string(r.component()), State: State(r.byte()), RootVersion: r.uint32(), WrappedRoot: r.component()}
@@ -159,6 +202,9 @@ func ParseRecord(b []byte) (*Record, error) {
 	}
 	if hasCounts && !rec.readCounts(r) {
 		return nil, fmt.Errorf("%w: a key record whose counts are cut short or not in ascending order", ErrMalformed)
+	}
+	if remembers && !rec.readDestroyed(r) {
+		return nil, fmt.Errorf("%w: a shredded key record whose list of keys is cut short or not in ascending order", ErrMalformed)
 	}
 	if !r.done() || !rec.consistent() {
 		return nil, fmt.Errorf("%w: a key record that is cut short, too long or contradicts itself", ErrMalformed)
@@ -182,10 +228,26 @@ func (r *Record) readCounts(from *reader) bool {
 	return from.ok
 }
 
+func (r *Record) readDestroyed(from *reader) bool {
+	at, n := from.uint64(), from.uint32()
+	if !from.ok || at == 0 || at > math.MaxInt64 || n > MaxDestroyed {
+		return false
+	}
+	r.ShreddedAt = int64(at)
+	for range n {
+		d := Destroyed{string(from.component()), from.uint32()}
+		if !from.ok || len(r.Destroyed) > 0 && r.Destroyed[len(r.Destroyed)-1].compare(d) >= 0 {
+			return false
+		}
+		r.Destroyed = append(r.Destroyed, d)
+	}
+	return true
+}
+
 func (r *Record) consistent() bool {
 	switch r.State {
 	case StateActive, StateSuspended:
-		return r.RootVersion > 0 && len(r.WrappedRoot) > 0 && len(r.Keysets) > 0
+		return r.ShreddedAt == 0 && r.RootVersion > 0 && len(r.WrappedRoot) > 0 && len(r.Keysets) > 0
 	case StateShredded:
 		return r.RootVersion == 0 && len(r.WrappedRoot) == 0 && len(r.Keysets) == 0 && len(r.Counts) == 0
 	default:

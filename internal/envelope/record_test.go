@@ -56,3 +56,50 @@ func TestCountsOfARecord(t *testing.T) {
 		t.Errorf("a shredded record that counts: %v", err)
 	}
 }
+
+func TestAShreddedRecordTellsWhatWasDestroyed(t *testing.T) {
+	v, _ := load(t)
+	rec, err := envelope.ParseRecord(v.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	format := rec.Format
+	rec.Entomb(1_700_000_000_000, []envelope.Destroyed{{"index", 9}, {"data", 1 << 31}, {"data", 7}, {"index", 9}})
+	b := envelope.AppendRecord(nil, rec)
+	if b[3] != byte(format)+4 {
+		t.Errorf("version %d", b[3])
+	}
+	got, err := envelope.ParseRecord(b)
+	if err != nil || got.State != envelope.StateShredded || got.ShreddedAt != 1_700_000_000_000 ||
+		!slices.Equal(got.Destroyed, []envelope.Destroyed{{"data", 7}, {"data", 1 << 31}, {"index", 9}}) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	// Two and a half keys, the number of them, and the time, from the end.
+	n, at := len(b)-13-12-12-4, len(b)-13-12-12-12
+	for name, bad := range map[string]func(b []byte) []byte{
+		"cut short":        func(b []byte) []byte { return b[:len(b)-1] },
+		"too long":         func(b []byte) []byte { return append(b, 0) },
+		"fewer":            func(b []byte) []byte { b[n+3]--; return b },
+		"too many":         func(b []byte) []byte { b[n+2] = 5; return b },
+		"not in order":     func(b []byte) []byte { b[n+4+8] = 0xff; return b },
+		"no time":          func(b []byte) []byte { clear(b[at : at+8]); return b },
+		"the format alone": func(b []byte) []byte { b[3] -= 4; return b },
+		"with counts":      func(b []byte) []byte { b[3] += 2; return b },
+	} {
+		if _, err := envelope.ParseRecord(bad(bytes.Clone(b))); !errors.Is(err, envelope.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	got.State = envelope.StateSuspended
+	if _, err := envelope.ParseRecord(envelope.AppendRecord(nil, got)); !errors.Is(err, envelope.ErrMalformed) {
+		t.Errorf("a suspended record that was shredded: %v", err)
+	}
+	many := make([]envelope.Destroyed, 2*envelope.MaxDestroyed)
+	for i := range many {
+		many[i] = envelope.Destroyed{Purpose: "pseudonym", Key: uint32(i)}
+	}
+	rec.Entomb(1, many)
+	if got, err := envelope.ParseRecord(envelope.AppendRecord(nil, rec)); err != nil || len(got.Destroyed) != envelope.MaxDestroyed {
+		t.Errorf("too many: %v", err)
+	}
+}

@@ -151,8 +151,13 @@ func (g *Gate) admit(ctx context.Context, access tenant.Access, op *Op) error {
 	if op.AlsoDeletes {
 		verbs = append(verbs, tenant.Delete)
 	}
+	return g.authorized(ctx, access, op.Action, verbs...)
+}
+
+// authorized asks the authorizer about an action as each of some verbs.
+func (g *Gate) authorized(ctx context.Context, access tenant.Access, action tenant.Action, verbs ...tenant.Verb) error {
 	for _, verb := range verbs {
-		action := op.Action
+		action := action
 		action.Verb = verb
 		// The authorizer gets copies: a plan's slices are shared by every request that uses it.
 		action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)

@@ -129,6 +129,8 @@ func reason(err error) string {
 		return "suspended"
 	case errors.Is(err, keys.ErrShredded):
 		return "shredded"
+	case errors.Is(err, keys.ErrNotShredded):
+		return "not shredded"
 	case errors.Is(err, keys.ErrNotProvisioned):
 		return "not provisioned"
 	case errors.Is(err, keys.ErrKeyDisabled):

@@ -55,6 +55,17 @@ type Table struct {
 	Cascades []Cascade
 	// Triggers are the table's triggers that change other tables.
 	Triggers []Trigger
+	// References are the table's foreign keys to other tables of tenants, or to itself. Plans have no use for them.
+	References []Reference
+	// WithoutRowID tells that SQLite does not number the table's rows.
+	WithoutRowID bool
+}
+
+// Reference is a foreign key of a table.
+type Reference struct {
+	Table   string   // that it refers to
+	Columns []string // of its own table
+	Full    bool     // MATCH FULL: its columns are NULL all or none
 }
 
 // Relation is the table's name within its schema.

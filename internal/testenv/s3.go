@@ -39,15 +39,15 @@ func S3(t testing.TB) *S3Server {
 
 func startS3(ctx context.Context) (*S3Server, error) {
 	s := &S3Server{AccessKey: rand.Text(), SecretKey: rand.Text(), Region: s3Region}
-	// Objects and their metadata live on two tmpfs: quick, and with the sidecar independent of whether the
+	// Objects and their metadata live on tmpfs: quick, and with the sidecar independent of whether the
 	// container's file system has extended attributes.
 	address, err := run(ctx, "STRONGROOM_S3_IMAGE", s3Port,
 		wait.ForHTTP("/health").WithPort(s3Port).WithStartupTimeout(startTimeout).WithPollInterval(pollInterval),
-		testcontainers.WithTmpfs(map[string]string{"/objects": "mode=0777", "/metadata": "mode=0777"}),
+		testcontainers.WithTmpfs(map[string]string{"/objects": "mode=0777", "/metadata": "mode=0777", "/versions": "mode=0777"}),
 		testcontainers.WithEnv(map[string]string{
 			"ROOT_ACCESS_KEY_ID": s.AccessKey, "ROOT_SECRET_ACCESS_KEY": s.SecretKey, "VGW_REGION": s.Region}),
 		testcontainers.WithEntrypoint("versitygw"),
-		testcontainers.WithCmd("--port", ":7070", "--health", "/health", "posix", "--sidecar", "/metadata", "/objects"))
+		testcontainers.WithCmd("--port", ":7070", "--health", "/health", "posix", "--sidecar", "/metadata", "--versioning-dir", "/versions", "/objects"))
 	if err != nil {
 		return nil, err
 	}

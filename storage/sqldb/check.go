@@ -115,6 +115,7 @@ type foreignKey struct {
 	parentRelation         string // its name there
 	parentColumns          []string
 	parentOutsideOfCatalog bool
+	full                   bool // MATCH FULL
 	setsTenant             bool // SET NULL or SET DEFAULT includes the tenant column
 }
 
@@ -138,6 +139,7 @@ func (c *tableCheck) foreignKey(declared Schema, k foreignKey) {
 	if k.setsTenant {
 		c.problem("", k.name+" sets the tenant column when its parent goes, which moves the row to another tenant", "use CASCADE, RESTRICT, or SET NULL with a list of the other columns")
 	}
+	c.table.References = append(c.table.References, sqlplan.Reference{Table: k.parent, Columns: k.columns, Full: k.full})
 	parentTenant := cmp.Or(parent.TenantColumn, c.decl.TenantColumn)
 	for i, column := range k.columns {
 		if column == c.decl.TenantColumn && i < len(k.parentColumns) && k.parentColumns[i] == parentTenant {

@@ -17,6 +17,7 @@ type database struct {
 	engine engine
 	gate   *gate.Gate
 	schema Schema
+	opts   *Options
 	// catalogs by how many live index keys the executing tenant has, minus one: they differ in that number alone.
 	catalogs [maxIndexVersions]*sqlplan.Catalog
 	plans    *lru.Cache[planKey, *sqlplan.Plan]
@@ -40,7 +41,7 @@ func newDatabase(e engine, g *gate.Gate, s Schema, cat *sqlplan.Catalog, o *Opti
 	if err != nil {
 		return nil, fmt.Errorf("sqldb: plan cache: %w", err)
 	}
-	d := &database{engine: e, gate: g, schema: s, plans: plans, store: string(e.dialect())}
+	d := &database{engine: e, gate: g, schema: s, opts: o, plans: plans, store: string(e.dialect())}
 	for i := range d.catalogs {
 		c := *cat
 		c.IndexVersions = i + 1

@@ -278,7 +278,7 @@ func (r *pgReader) readIndexes() error {
 
 func (r *pgReader) readForeignKeys() error {
 	return r.each(`
-		SELECT f.declared, k.conname, coalesce(d.name, n.nspname || '.' || p.relname), n.nspname, p.relname, d.name IS NULL,
+		SELECT f.declared, k.conname, coalesce(d.name, n.nspname || '.' || p.relname), n.nspname, p.relname, d.name IS NULL, k.confmatchtype = 'f',
 		       (k.confdeltype IN ('n', 'd') AND (k.confdelsetcols IS NULL OR t.attnum = ANY (k.confdelsetcols)) OR k.confupdtype IN ('n', 'd'))
 		       AND t.attnum = ANY (k.conkey),
 		       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, ord) JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.ord),
@@ -297,7 +297,7 @@ func (r *pgReader) readForeignKeys() error {
 				k     foreignKey
 				sets  *bool
 			)
-			if err := rows.Scan(&table, &k.constraint, &k.parent, &k.parentSchema, &k.parentRelation, &k.parentOutsideOfCatalog, &sets, &k.columns, &k.parentColumns); err != nil {
+			if err := rows.Scan(&table, &k.constraint, &k.parent, &k.parentSchema, &k.parentRelation, &k.parentOutsideOfCatalog, &k.full, &sets, &k.columns, &k.parentColumns); err != nil {
 				return err
 			}
 			k.name, k.setsTenant = "foreign key "+k.constraint, sets != nil && *sets

@@ -102,6 +102,8 @@ func authorizer(cat *sqlplan.Catalog) sqlite.AuthorizerFn {
 		switch action {
 		case sqlite.AuthSelect, sqlite.AuthTransaction, sqlite.AuthSavepoint, sqlite.AuthFunction, sqlite.AuthRecursive:
 			allowed = true
+		case sqlite.AuthPragma: // no statement of a caller's is one
+			allowed = strings.EqualFold(arg1, "defer_foreign_keys")
 		case sqlite.AuthRead:
 			// An empty database name is a subquery's or a common table expression's.
 			t := tables[strings.ToLower(arg1)]

@@ -117,6 +117,9 @@ func (r *sqliteReader) readColumns() error {
 	for i := 1; i <= len(primary); i++ {
 		r.table.PrimaryKey = append(r.table.PrimaryKey, primary[i])
 	}
+	if err := r.db.QueryRowContext(r.ctx, `SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1`, r.table.Name).Scan(&r.table.WithoutRowID); err != nil {
+		return err
+	}
 	r.check().columns()
 	if r.table.Shared || r.table.TenantColumn == "" {
 		return nil

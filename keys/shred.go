@@ -1,0 +1,165 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// Shredded says what a shredding destroyed, as the tenant's record has it from then on.
+type Shredded struct {
+	Tenant  tenant.ID
+	Keyring string // the keyring's label
+	// At is when the record became a tombstone. It is zero, and Keys are empty, where an earlier version made it one.
+	At time.Time
+	// Keys are the keys that there were, by ascending purpose and id. It is empty where they could not be opened any more
+	// when the tenant was shredded, as while the KEK provider was away: suspend a tenant then, and shred it afterwards.
+	Keys []DestroyedKey
+	// Tried tells that the record of before, kept in memory, was tried after the KEK was destroyed, and did not open. It is
+	// false for a tenant that was shredded before: nothing is left to try.
+	Tried bool
+}
+
+// DestroyedKey is a key that no longer exists.
+type DestroyedKey struct {
+	Purpose Purpose
+	ID      uint32 // of the Tink key; values that it sealed carry it
+}
+
+// Shred destroys the tenant's keys for good: what they sealed can never be read again. The record becomes a tombstone
+// first, which takes effect everywhere within [Options.SuspendWithin], and then the KEK is destroyed, without which
+// copies of the record in backups are worthless. At last the record of before, which was kept in memory, is tried: if it
+// opened, Shred would fail. It is safe to repeat, and must be repeated after an error. Nothing is shredded that cannot be
+// recorded. Reason is as in [Keyring.Suspend], but what is sealed with it is lost too.
+//
+// A record that is put back from a backup does not open: there is nothing to unwrap it with. It says that the tenant is
+// active, and shredding it again makes it a tombstone again. Backups of the KEK provider are another matter: they have to
+// be destroyed with it.
+func (r *Keyring) Shred(ctx context.Context, id tenant.ID, reason string) error {
+	_, err := r.ShredWithReport(ctx, id, reason)
+	return err
+}
+
+// ShredWithReport is [Keyring.Shred], and says what was destroyed, now or when the tenant was shredded before.
+func (r *Keyring) ShredWithReport(ctx context.Context, id tenant.ID, reason string) (*Shredded, error) {
+	if err := r.usable(ctx, id); err != nil {
+		return nil, err
+	}
+	if err := checkReason(reason); err != nil {
+		return nil, err
+	}
+	t, err := r.intend(ctx, audit.CodeKeyShred, id, r.quickSealer(ctx, id), reason)
+	if err != nil {
+		return nil, err
+	}
+	tried, err := r.shred(ctx, id)
+	if err := t.outcome(ctx, err); err != nil {
+		return nil, err
+	}
+	s, err := r.tombstone(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s.Tried = tried
+	return s, nil
+}
+
+// shred reports whether there was a record to be tried.
+func (r *Keyring) shred(ctx context.Context, id tenant.ID) (tried bool, err error) {
+	var before *envelope.Record
+	err = r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+		kept := *rec
+		before = &kept
+		rec.Entomb(time.Now().UnixMilli(), r.keysOf(ctx, rec))
+		return true, nil
+	})
+	if err != nil && !errors.Is(err, ErrShredded) {
+		return false, err
+	}
+	if err != nil {
+		before = nil // somebody else's tombstone
+	}
+	if err := r.kek.Destroy(ctx, id); err != nil {
+		return false, fmt.Errorf("keys: tenant %s can no longer be opened, but its KEK still exists; repeat the call: %w", id, err)
+	}
+	if before == nil {
+		return false, nil
+	}
+	return true, r.tryInVain(ctx, before)
+}
+
+// tryInVain tries to open what must not open any more. That the KEK provider is away is no proof.
+func (r *Keyring) tryInVain(ctx context.Context, before *envelope.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	_, err := r.unwrapRoot(ctx, before)
+	switch {
+	case err == nil:
+		return fmt.Errorf("keys: tenant %s: its KEK was said to be destroyed, and still opens the record of before; see what the KEK provider keeps, and repeat the call", before.Tenant)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrIntegrity):
+		return nil
+	}
+	return fmt.Errorf("keys: tenant %s can no longer be opened, but whether its KEK is gone could not be tried; repeat the call: %w", before.Tenant, err)
+}
+
+// tombstone reads what the record of a shredded tenant says.
+func (r *Keyring) tombstone(ctx context.Context, id tenant.ID) (*Shredded, error) {
+	stored, err := r.store.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("keys: read the record of tenant %s: %w", id, err)
+	}
+	rec, err := r.parse(id, stored.Data)
+	if err != nil {
+		return nil, err
+	}
+	if rec.State != envelope.StateShredded {
+		return nil, fmt.Errorf("%w: tenant %s was shredded, and its record is none of a shredded tenant; an older one was put back: repeat the call", ErrConflict, id)
+	}
+	s := &Shredded{Tenant: id, Keyring: rec.Keyring}
+	if rec.ShreddedAt > 0 {
+		s.At = time.UnixMilli(rec.ShreddedAt).UTC()
+	}
+	for _, d := range rec.Destroyed {
+		s.Keys = append(s.Keys, DestroyedKey{Purpose(d.Purpose), d.Key})
+	}
+	return s, nil
+}
+
+// keysOf lists the keys of a record, as far as they can be opened in time: that the KEK provider is away does not keep the
+// record from becoming a tombstone.
+func (r *Keyring) keysOf(ctx context.Context, rec *envelope.Record) []envelope.Destroyed {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	root, err := r.unwrapRoot(ctx, rec)
+	if err != nil {
+		return nil
+	}
+	var all []envelope.Destroyed
+	for _, k := range rec.Keysets {
+		h, err := decryptKeyset(root, rec, k.Purpose)
+		if err != nil {
+			continue // such a keyset did not open for anybody
+		}
+		for _, info := range h.KeysetInfo().GetKeyInfo() {
+			all = append(all, envelope.Destroyed{Purpose: k.Purpose, Key: info.GetKeyId()})
+		}
+	}
+	return all
+}
+
+// StatusNow returns the tenant's status as the store has it now, whatever the cache says. The error is as of
+// [Keyring.Status], or wraps [ErrNotFound] where there is no record.
+func (r *Keyring) StatusNow(ctx context.Context, id tenant.ID) (Status, error) {
+	if err := r.usable(ctx, id); err != nil {
+		return "", err
+	}
+	return r.stored(ctx, id)
+}
+
+// SuspendWithin returns [Options.SuspendWithin].
+func (r *Keyring) SuspendWithin() time.Duration { return r.opts.SuspendWithin }
