@@ -258,7 +258,7 @@ func TestNoRequestFailsForTheEndOfATokensLife(t *testing.T) {
 	}
 }
 
-// TestALoginThatIsRefused says why, shows no token, and is not repeated for each call.
+// TestALoginThatIsRefused says why, and shows no token.
 func TestALoginThatIsRefused(t *testing.T) {
 	for _, name := range []string{"JWT", "Kubernetes"} {
 		t.Run(name, func(t *testing.T) {
