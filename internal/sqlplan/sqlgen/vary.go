@@ -107,21 +107,24 @@ func (s *Schema) Fire(r *rand.Rand) {
 	if s.Lite {
 		return
 	}
-	var all []Trigger
+	var deleting, setting []Trigger
 	for _, t := range s.Tables {
 		for _, other := range s.Tables {
 			if t.Shared() || other.Shared() || slices.Contains(s.related(t), other) {
 				continue
 			}
-			all = append(all, Trigger{Table: t, Other: other})
+			deleting = append(deleting, Trigger{Table: t, Other: other})
 			for _, c := range other.Columns[1:] {
 				if c.Kind == Int && !c.Sealed && c.Generated == "" && !other.keyed(c.Name) && other.reference(c.Name) == nil {
-					all = append(all, Trigger{Table: t, Other: other, Column: c.Name})
+					setting = append(setting, Trigger{Table: t, Other: other, Column: c.Name})
 				}
 			}
 		}
 	}
-	if len(all) > 0 {
+	if all := setting; len(deleting) > 0 {
+		if len(all) == 0 || r.IntN(2) == 0 {
+			all = deleting
+		}
 		s.Trigger = &all[r.IntN(len(all))]
 	}
 }
