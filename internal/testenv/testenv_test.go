@@ -184,7 +184,8 @@ func TestS3(t *testing.T) {
 	if err := byURL.WriteAll(ctx, "dir/a", want, options); err != nil {
 		t.Fatal(err)
 	}
-	if err := byURL.WriteAll(ctx, "dir/a", want, options); gcerrors.Code(err) != gcerrors.FailedPrecondition {
+	// Little of it: the server may answer and close the connection before it has read a large one.
+	if err := byURL.WriteAll(ctx, "dir/a", want[:10], options); gcerrors.Code(err) != gcerrors.FailedPrecondition {
 		t.Errorf("a second write with IfNotExist: %v; want FailedPrecondition", err)
 	}
 	got, err := byClient.ReadAll(ctx, "dir/a")
