@@ -88,9 +88,24 @@ func (r *Keyring) shred(ctx context.Context, id tenant.ID) (tried bool, err erro
 		return false, fmt.Errorf("keys: tenant %s can no longer be opened, but its KEK still exists; repeat the call: %w", id, err)
 	}
 	if before == nil {
-		return false, nil
+		return false, r.wrapInVain(ctx, id)
 	}
 	return true, r.tryInVain(ctx, before)
+}
+
+// wrapInVain tries whether there is still a KEK where nothing is left that it could open: a call before may have failed for
+// that.
+func (r *Keyring) wrapInVain(ctx context.Context, id tenant.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	_, err := r.kek.Wrap(ctx, id, []byte("is it still there?"))
+	switch {
+	case err == nil:
+		return fmt.Errorf("keys: tenant %s: its KEK was said to be destroyed, and still encrypts; see what the KEK provider keeps, and repeat the call", id)
+	case errors.Is(err, ErrNotFound):
+		return nil
+	}
+	return fmt.Errorf("keys: tenant %s can no longer be opened, but whether its KEK is gone could not be tried; repeat the call: %w", id, err)
 }
 
 // tryInVain tries to open what must not open any more. That the KEK provider is away is no proof.

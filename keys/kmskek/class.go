@@ -26,7 +26,7 @@ func Class(err error) error {
 	case errors.As(err, &rest):
 		return ofHTTP(rest)
 	case errors.As(err, &rpc):
-		return ofRPC(rpc.GRPCStatus().Code())
+		return ofRPC(rpc.GRPCStatus())
 	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return keys.ErrUnavailable
 	}
@@ -34,10 +34,10 @@ func Class(err error) error {
 }
 
 // ofAWS: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html#API_Decrypt_Errors and CommonErrors. A key
-// that is disabled, or to be deleted, is an answer, and so is access that is denied.
+// that is disabled is an answer, and so is access that is denied. One that is to be deleted is in an invalid state.
 func ofAWS(code string) error {
 	switch code {
-	case "NotFoundException":
+	case "NotFoundException", "KMSInvalidStateException":
 		return keys.ErrNotFound
 	case "InvalidCiphertextException", "IncorrectKeyException":
 		return keys.ErrIntegrity
@@ -50,11 +50,15 @@ func ofAWS(code string) error {
 }
 
 // ofRPC: https://cloud.google.com/kms/docs/reference/rpc/google.rpc#code. FAILED_PRECONDITION is a version that is
-// disabled or destroyed.
-func ofRPC(code codes.Code) error {
-	switch code {
+// disabled, or destroyed, or to be destroyed, of which the message names the state (DESTROYED, DESTROY_SCHEDULED).
+func ofRPC(s *status.Status) error {
+	switch s.Code() {
 	case codes.NotFound:
 		return keys.ErrNotFound
+	case codes.FailedPrecondition:
+		if strings.Contains(s.Message(), destroyed) {
+			return keys.ErrNotFound
+		}
 	case codes.InvalidArgument:
 		return keys.ErrIntegrity
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.ResourceExhausted, codes.Aborted, codes.Internal, codes.Unknown:
@@ -63,10 +67,13 @@ func ofRPC(code codes.Code) error {
 	return nil
 }
 
+// destroyed begins the names of the states that end a version.
+const destroyed = "DESTROY"
+
 // ofHTTP is the same of the REST API, which has one status for a bad ciphertext and a version that is disabled.
 func ofHTTP(err *googleapi.Error) error {
 	switch {
-	case err.Code == http.StatusNotFound:
+	case err.Code == http.StatusNotFound, err.Code == http.StatusBadRequest && strings.Contains(err.Body, destroyed):
 		return keys.ErrNotFound
 	case err.Code == http.StatusBadRequest && !strings.Contains(err.Body, "FAILED_PRECONDITION"):
 		return keys.ErrIntegrity

@@ -41,8 +41,8 @@ type Options struct {
 	// [errors.ErrUnsupported]; rotate it at the service, and call [keys.Keyring.Rewrap].
 	Rotate func(context.Context, tenant.ID) error
 	// Destroy destroys the tenant's key, or schedules that; it succeeds where there is none. Default: an error that wraps
-	// [errors.ErrUnsupported], so that no tenant counts as shredded whose key still exists. One that does nothing is
-	// for owners who have promised to do it.
+	// [errors.ErrUnsupported], so that no tenant counts as shredded whose key still exists: where its owner is to destroy it,
+	// have that done, and return nil from then on. [keys.Keyring.Shred] tries whether the key still opens.
 	Destroy func(context.Context, tenant.ID) error
 	// Class tells what an error of the client's means: [keys.ErrNotFound] where there is no such key, [keys.ErrUnavailable] where
 	// trying again may help, [keys.ErrIntegrity] where a ciphertext was refused, and nil for another answer, such as that access is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/kektest"
 	"github.com/strongroom-go/strongroom/keys/kmskek"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -221,14 +223,16 @@ func TestClasses(t *testing.T) {
 		want error
 	}{
 		{answer("NotFoundException"), keys.ErrNotFound},
-		{answer("AccessDeniedException"), refused}, {answer("DisabledException"), refused}, {answer("KMSInvalidStateException"), refused},
+		{answer("AccessDeniedException"), refused}, {answer("DisabledException"), refused}, {answer("KMSInvalidStateException"), keys.ErrNotFound},
 		{answer("InvalidCiphertextException"), keys.ErrIntegrity}, {answer("IncorrectKeyException"), keys.ErrIntegrity},
 		{answer("ThrottlingException"), keys.ErrUnavailable}, {answer("KMSInternalException"), keys.ErrUnavailable}, {answer("KeyUnavailableException"), keys.ErrUnavailable},
 		{status.Error(codes.NotFound, ""), keys.ErrNotFound}, {status.Error(codes.PermissionDenied, ""), refused},
-		{status.Error(codes.FailedPrecondition, "disabled"), refused}, {status.Error(codes.InvalidArgument, ""), keys.ErrIntegrity},
+		{status.Error(codes.FailedPrecondition, "current state is: DISABLED"), refused},
+		{status.Error(codes.FailedPrecondition, "current state is: DESTROY_SCHEDULED"), keys.ErrNotFound}, {status.Error(codes.InvalidArgument, ""), keys.ErrIntegrity},
 		{status.Error(codes.Unavailable, ""), keys.ErrUnavailable}, {status.Error(codes.ResourceExhausted, ""), keys.ErrUnavailable},
 		{&googleapi.Error{Code: 404}, keys.ErrNotFound}, {&googleapi.Error{Code: 403}, refused}, {&googleapi.Error{Code: 400}, keys.ErrIntegrity},
 		{&googleapi.Error{Code: 400, Body: `{"error":{"status":"FAILED_PRECONDITION"}}`}, refused},
+		{&googleapi.Error{Code: 400, Body: `{"error":{"message":"current state is: DESTROYED","status":"FAILED_PRECONDITION"}}`}, keys.ErrNotFound},
 		{&googleapi.Error{Code: 429}, keys.ErrUnavailable}, {&googleapi.Error{Code: 503}, keys.ErrUnavailable},
 		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, keys.ErrUnavailable},
 		{errors.New("who knows"), refused},
@@ -291,4 +295,34 @@ func TestNew(t *testing.T) {
 	if _, err := kek.Wrap(t.Context(), acme, []byte("keys")); err == nil || !strings.Contains(err.Error(), "prefix") {
 		t.Errorf("another service's URI: %v", err)
 	}
+}
+
+// TestShred is a tenant that is shredded: not before its key is gone, or is to be.
+func TestShred(t *testing.T) {
+	s := newService()
+	o := s.managed()
+	o.Destroy = func(context.Context, tenant.ID) error { return nil }
+	kek, err := kmskek.New(s, uri, o)
+	must(t, err)
+	store, err := filestore.Open(filepath.Join(t.TempDir(), "keys"), nil)
+	must(t, err)
+	ring, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true})
+	must(t, err)
+	defer ring.Close()
+	for _, id := range []tenant.ID{acme, other} {
+		must(t, ring.Provision(t.Context(), id))
+	}
+	for _, says := range []string{"still opens", "still encrypts"} { // and again
+		if err := ring.Shred(t.Context(), acme, ""); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("a key that is still there: %v", err)
+		}
+	}
+	for _, fails := range []error{answer("AccessDeniedException"), answer("KMSInternalException")} {
+		s.fails = fails
+		if err := ring.Shred(t.Context(), other, ""); err == nil {
+			t.Errorf("%v is taken for the end of a key", fails)
+		}
+	}
+	s.fails = answer("KMSInvalidStateException")
+	must(t, ring.Shred(t.Context(), acme, ""))
 }
