@@ -254,10 +254,12 @@ func (r *reseal) pass(ctx context.Context, pass int, write bool) error {
 		r.left = leftBy{}
 	}
 	for _, t := range r.tables {
-		if !write && !t.indexes {
+		if !write && t.data {
 			if err := r.count(ctx, t); err != nil {
 				return err
 			}
+		}
+		if !write && !t.indexes {
 			continue
 		}
 		if err := r.walk(ctx, t, pass, write); err != nil {
