@@ -45,6 +45,8 @@ type Table struct {
 	// PrimaryKey and UniqueKeys name columns; the tenant column is among them unless the table is Shared.
 	PrimaryKey []string
 	UniqueKeys [][]string
+	// NullsNotDistinct are those of UniqueKeys in which NULL is the same as NULL.
+	NullsNotDistinct [][]string
 	// Inherited tells that other tables inherit from it, whose rows are read with its own and which its keys do not hold for.
 	Inherited bool
 	// Constraints are the columns of primary keys and unique constraints by the constraint's name. PostgreSQL only.

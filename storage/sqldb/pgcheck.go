@@ -235,18 +235,19 @@ func (r *pgReader) readIndexes() error {
 		               WHERE NOT coalesce(l.collisdeterministic, true) OR o.opcnamespace IS DISTINCT FROM 'pg_catalog'::regnamespace),
 		       ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, ord)
 		             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
-		             WHERE k.ord <= i.indnkeyatts ORDER BY k.ord)
+		             WHERE k.ord <= i.indnkeyatts ORDER BY k.ord),
+		       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) -- since PostgreSQL 15
 		FROM family f
 		JOIN pg_catalog.pg_index i ON i.indrelid = f.oid
 		JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 		WHERE i.indisunique OR i.indisexclusion ORDER BY f.declared, x.relname`,
 		func(rows pgx.Rows) error {
 			var (
-				table                         string
-				k                             uniqueKey
-				exclusion, whole, own, folded bool
+				table                                string
+				k                                    uniqueKey
+				exclusion, whole, own, folded, nulls bool
 			)
-			if err := rows.Scan(&table, &k.index, &k.primary, &exclusion, &whole, &k.partial, &own, &k.constraint, &folded, &k.columns); err != nil {
+			if err := rows.Scan(&table, &k.index, &k.primary, &exclusion, &whole, &k.partial, &own, &k.constraint, &folded, &k.columns, &nulls); err != nil {
 				return err
 			}
 			t := r.tables[table].plan
@@ -271,6 +272,9 @@ func (r *pgReader) readIndexes() error {
 				t.PrimaryKey = k.columns
 			} else {
 				t.UniqueKeys = append(t.UniqueKeys, k.columns)
+			}
+			if nulls {
+				t.NullsNotDistinct = append(t.NullsNotDistinct, k.columns)
 			}
 			return nil
 		})
