@@ -109,13 +109,11 @@ func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
 	for _, v := range values {
 		args = append(args, v.value)
 	}
-	for _, key := range append([][]string{table.PrimaryKey}, table.UniqueKeys...) {
-		if !slices.Contains(key, index) {
+	for _, key := range table.Once {
+		if !slices.Contains(key.Columns, index) {
 			continue
 		}
-		others := slices.DeleteFunc(slices.Clone(key), func(name string) bool { return name == index || name == table.TenantColumn })
-		nulls := slices.ContainsFunc(table.NullsNotDistinct, func(k []string) bool { return slices.Equal(k, key) })
-		cur, err := c.session.query(ctx, a.id, onceQuery(table, index, others, values, nulls, c.db.engine.dialect() == SQLite), args)
+		cur, err := c.session.query(ctx, a.id, onceQuery(table, key, index, values, c.db.engine.dialect() == SQLite), args)
 		if err != nil {
 			return err
 		}
@@ -131,8 +129,8 @@ func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
 }
 
 // onceQuery returns a row where several rows hold one of the values, and what the database calls the same in the key's other
-// columns: under their types and collations. Nulls tells that NULL is the same as NULL.
-func onceQuery(table *sqlplan.Table, index string, others []string, values []once, nulls, lite bool) string {
+// columns: under their types and collations.
+func onceQuery(table *sqlplan.Table, key sqlplan.UniqueKey, index string, values []once, lite bool) string {
 	schema, param, binary := table.Schema, "$", ""
 	if lite {
 		schema, param, binary = "main", "?", " COLLATE BINARY"
@@ -144,10 +142,16 @@ func onceQuery(table *sqlplan.Table, index string, others []string, values []onc
 	}
 	text := fmt.Sprintf("SELECT 1 FROM %s.%s WHERE %s = %s1%s AND %s IN (%s)", quote(schema), quote(table.Relation()),
 		quote(table.TenantColumn), param, binary, quote(index), strings.Join(params, ", "))
+	if key.Where != "" {
+		text += " AND (" + key.Where + ")"
+	}
 	group := of + " END"
-	for _, name := range others {
-		if group += ", " + quote(name); !nulls {
-			text += " AND " + quote(name) + " IS NOT NULL"
+	for i, name := range key.Columns {
+		if name == index || name == table.TenantColumn {
+			continue
+		}
+		if group += ", (" + key.SQL[i] + ")"; !key.Nulls {
+			text += " AND (" + key.SQL[i] + ") IS NOT NULL"
 		}
 	}
 	return text + " GROUP BY " + group + " HAVING count(*) > 1 LIMIT 1"

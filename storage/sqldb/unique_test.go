@@ -121,11 +121,15 @@ var uniqueTables = map[sqldb.Dialect][]struct {
 	sqldb.SQLite: {
 		{"folded", "TEXT COLLATE NOCASE", "UNIQUE", "a", "A", "a", "b"},
 		{"numbered", "INTEGER", "UNIQUE", 7, 7, 2_000_000, 3_000_000},
+		{"indexfolded", "TEXT", "UNIQUE NOCASE", "a", "A", "a", "b"},
+		{"partial", "INTEGER", "UNIQUE WHERE other > 5", 7, 7, 5, 5},
 	},
 	sqldb.PostgreSQL: {
 		{"decimal", "numeric", "UNIQUE", "1.0", "1.00", "1.0", "1.01"},
 		{"numbered", "bigint", "UNIQUE", 7, 7, 2_000_000, 3_000_000},
 		{"nulls", "bigint", "UNIQUE NULLS NOT DISTINCT", nil, nil, nil, 1},
+		{"deferred", "bigint", "UNIQUE DEFERRABLE INITIALLY DEFERRED", 7, 7, 7, 8},
+		{"partial", "bigint", "UNIQUE WHERE other > 5", 7, 7, 5, 5},
 	},
 }
 
@@ -142,8 +146,20 @@ func TestUniqueIndexesBesideOtherColumns(t *testing.T) {
 			schema := sqldb.Schema{}
 			for _, c := range tables {
 				schema[c.table] = sqldb.Table{Sealed: sqldb.Columns{"v": sqldb.Text().Searchable("v_index")}}
-				mustExec(t, e.raw, withChecks(dialect, schema, fmt.Sprintf(`CREATE TABLE %s (%s, other %s, v %s, v_index %s, PRIMARY KEY (tenant_id, id), %s (tenant_id, other, v_index))`,
-					c.table, id, c.column, blob, blob, c.key)))
+				columns, index := fmt.Sprintf(`%s, other %s, v %s, v_index %s, PRIMARY KEY (tenant_id, id)`, id, c.column, blob, blob), ""
+				if _, where, ok := strings.Cut(c.key, " WHERE "); ok {
+					index = fmt.Sprintf(`CREATE UNIQUE INDEX %s_key ON %s (tenant_id, other, v_index) WHERE %s`, c.table, c.table, where)
+				} else if strings.HasSuffix(c.key, " NOCASE") {
+					index = fmt.Sprintf(`CREATE UNIQUE INDEX %s_key ON %s (tenant_id, other COLLATE NOCASE, v_index)`, c.table, c.table)
+				} else if unique, timing, ok := strings.Cut(c.key, " DEFERRABLE"); ok {
+					columns += ", " + unique + " (tenant_id, other, v_index) DEFERRABLE" + timing
+				} else {
+					columns += ", " + c.key + " (tenant_id, other, v_index)"
+				}
+				mustExec(t, e.raw, withChecks(dialect, schema, fmt.Sprintf(`CREATE TABLE %s (%s)`, c.table, columns)))
+				if index != "" {
+					mustExec(t, e.raw, index)
+				}
 			}
 			if dialect == sqldb.PostgreSQL {
 				ddl, err := schema.DDL(dialect, nil)
