@@ -45,6 +45,8 @@ type Table struct {
 	// PrimaryKey and UniqueKeys name columns; the tenant column is among them unless the table is Shared.
 	PrimaryKey []string
 	UniqueKeys [][]string
+	// Once are all keys that admit a value once, the primary key, partial and deferrable ones included.
+	Once []UniqueKey
 	// Inherited tells that other tables inherit from it, whose rows are read with its own and which its keys do not hold for.
 	Inherited bool
 	// Constraints are the columns of primary keys and unique constraints by the constraint's name. PostgreSQL only.
@@ -90,6 +92,14 @@ const (
 	Cascades    Action = iota + 1 // deletes them, or changes their key
 	SetsColumns                   // sets columns NULL or to their default
 )
+
+// UniqueKey is what rows are compared by that may not be the same.
+type UniqueKey struct {
+	Columns []string // names; empty for an expression
+	SQL     []string // the same as the database compares them
+	Where   string   // the condition for the rows that it holds for; empty for all
+	Nulls   bool     // NULL is the same as NULL
+}
 
 // Column is one column.
 type Column struct {

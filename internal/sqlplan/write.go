@@ -105,7 +105,7 @@ func (p *planner) admittedOnce(t *Table, c *Column, param Param) {
 	if p.cat.IndexVersions == 1 || slices.Contains(p.once, param) {
 		return
 	}
-	if slices.ContainsFunc(append([][]string{t.PrimaryKey}, t.UniqueKeys...), func(key []string) bool { return slices.Contains(key, c.IndexColumn) }) {
+	if slices.ContainsFunc(t.Once, func(key UniqueKey) bool { return slices.Contains(key.Columns, c.IndexColumn) }) {
 		p.once = append(p.once, param)
 	}
 }

@@ -235,7 +235,10 @@ func (r *pgReader) readIndexes() error {
 		               WHERE NOT coalesce(l.collisdeterministic, true) OR o.opcnamespace IS DISTINCT FROM 'pg_catalog'::regnamespace),
 		       ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, ord)
 		             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
-		             WHERE k.ord <= i.indnkeyatts ORDER BY k.ord)
+		             WHERE k.ord <= i.indnkeyatts ORDER BY k.ord),
+		       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts::int) AS k ORDER BY k),
+		       coalesce(pg_catalog.pg_get_expr(i.indpred, i.indrelid), ''),
+		       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) -- since PostgreSQL 15
 		FROM family f
 		JOIN pg_catalog.pg_index i ON i.indrelid = f.oid
 		JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
@@ -244,9 +247,10 @@ func (r *pgReader) readIndexes() error {
 			var (
 				table                         string
 				k                             uniqueKey
+				once                          sqlplan.UniqueKey
 				exclusion, whole, own, folded bool
 			)
-			if err := rows.Scan(&table, &k.index, &k.primary, &exclusion, &whole, &k.partial, &own, &k.constraint, &folded, &k.columns); err != nil {
+			if err := rows.Scan(&table, &k.index, &k.primary, &exclusion, &whole, &k.partial, &own, &k.constraint, &folded, &k.columns, &once.SQL, &once.Where, &once.Nulls); err != nil {
 				return err
 			}
 			t := r.tables[table].plan
@@ -258,6 +262,9 @@ func (r *pgReader) readIndexes() error {
 				r.problem(table, r.declared[table].TenantColumn, "the key "+k.index+" compares the tenant column in a way under which different ids may be equal", "define it with the column's own collation and operator class")
 			}
 			k.what = "unique index " + k.index
+			if once.Columns = k.columns; own {
+				t.Once = append(t.Once, once)
+			}
 			if !r.check(table).uniqueKey(k) || !whole || !own || slices.Contains(k.columns, "") {
 				return nil
 			}

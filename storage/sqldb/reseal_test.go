@@ -445,3 +445,40 @@ func TestResealMendsIndexes(t *testing.T) {
 		e.findsAll(t, tenantA, 0, 9)
 	})
 }
+
+// A row whose primary key somebody changes while values are counted is counted all the same: upon the count a key is destroyed.
+func TestResealCountsRowsThatMove(t *testing.T) {
+	onBothQuickly(t, func(t *testing.T, e *env) {
+		e.admit(t, tenantA, 0, 10)
+		data := e.oldest(t, tenantA, keys.PurposeData)
+		e.rotate(t, tenantA, keys.PurposeData)
+		stale := under(e.raws(t, tenantA))[data]
+		moved := false
+		report, err := sqldb.Reseal(as(tenantA), e.db, &sqldb.ResealOptions{DryRun: true, BatchSize: 4, Progress: func(p sqldb.ResealProgress) {
+			if p.Table == "patients" && !moved {
+				moved = true
+				e.exec(t, tenantA, `UPDATE patients SET id = -1 WHERE id = 9`)
+			}
+		}})
+		if err != nil || !moved || report.Remaining(keys.PurposeData) != stale {
+			t.Errorf("%d values are left and %d are under the older key, %v", report.Remaining(keys.PurposeData), stale, err)
+		}
+	})
+}
+
+// That an outcome could not be recorded is said, also where the batch is tried again.
+func TestResealSaysWhatIsNotRecorded(t *testing.T) {
+	onBothQuickly(t, func(t *testing.T, e *env) {
+		e.admit(t, tenantA, 0, 10)
+		e.rotate(t, tenantA, keys.PurposeIndex)
+		older := e.raws(t, tenantA)[4]
+		e.exec(t, tenantA, `UPDATE patients SET ssn = $1 WHERE id = 4`, ssn(4))
+		e.rawExec(t, fmt.Sprintf(`INSERT INTO patients (tenant_id, id, ssn, ssn_index) VALUES ('clinic', 77, %s, %s)`, literal(e.dialect, older[3].([]byte)), literal(e.dialect, older[4].([]byte))))
+		e.log.failing(func(ev *audit.Event) bool {
+			return ev.Code == audit.CodeReseal && ev.Phase == audit.Outcome && ev.Status == audit.Failure
+		})
+		if report, err := sqldb.Reseal(as(tenantA), e.db, nil); !errors.Is(err, audit.ErrUnavailable) {
+			t.Errorf("%+v, %v", report, err)
+		}
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 )
@@ -58,6 +59,8 @@ func (w *walker) next(ctx context.Context) (int, error) {
 			return err
 		})
 		switch {
+		case errors.Is(err, audit.ErrUnavailable): // what the batch came to is not recorded, and trying again would hide it
+			return 0, err
 		case err == nil:
 			if w.leaveIndexes && len(rows) == 1 {
 				w.duplicate(rows[0])

@@ -11,7 +11,8 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 )
 
-// count has the database count a table's values by the key that they name.
+// count has the database count a table's values by the key that they name. It is one statement for a column: rows whose key
+// changes while a walk goes on would escape it, and what was counted decides whether a key is destroyed.
 func (r *reseal) count(ctx context.Context, t *resealTable) error {
 	var counted leftBy
 	err := r.ask(ctx, t, func(b *resealBatch) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/storage"
 )
 
-// renew finds what is to be stored in a row, and counts what is not under the newest key.
+// renew finds what is to be stored in a row, and counts index values that are not under the newest key.
 func (b *resealBatch) renew(ctx context.Context, row *resealRow) error {
 	row.new = append(row.new, row.old...)
 	i := 0
@@ -49,9 +49,6 @@ func (b *resealBatch) value(ctx context.Context, row *resealRow, at int, c resea
 	}
 	key, _ := envelope.FieldKey(ciphertext)
 	stale := b.table.data && key != b.newest
-	if stale && !b.write {
-		b.left.add(b.table, c.name, keys.PurposeData, key, 1)
-	}
 	t, id := b.pass.Keys(), b.pass.Tenant()
 	switch {
 	case stale && b.write:

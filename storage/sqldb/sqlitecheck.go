@@ -171,6 +171,9 @@ func (r *sqliteReader) readKeys() error {
 			if err := r.checkKeyCollation(index); err != nil {
 				return err
 			}
+			if err := r.readOnce(index, r.table.PrimaryKey, false); err != nil {
+				return err
+			}
 		}
 	}
 	for _, index := range append(names, partial...) {
@@ -188,8 +191,51 @@ func (r *sqliteReader) readKeys() error {
 		if checks.uniqueKey(k) && !slices.Contains(columns, "") && !slices.Contains(partial, index) {
 			r.table.UniqueKeys = append(r.table.UniqueKeys, columns)
 		}
+		if err := r.readOnce(index, columns, k.partial); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// readOnce notes how a key compares its columns. SQLite does not tell an expression's text: such a key is left out.
+func (r *sqliteReader) readOnce(index string, columns []string, partial bool) error {
+	if slices.Contains(columns, "") {
+		return nil
+	}
+	collations, err := r.strings(`SELECT coll FROM pragma_index_xinfo(?1) WHERE "key" ORDER BY seqno`, index)
+	if err != nil {
+		return err
+	}
+	key := sqlplan.UniqueKey{Columns: columns}
+	for i, name := range columns {
+		key.SQL = append(key.SQL, quote(name)+" COLLATE "+quote(collations[i]))
+	}
+	if partial {
+		var text string
+		if err := r.db.QueryRowContext(r.ctx, `SELECT sql FROM main.sqlite_schema WHERE type = 'index' AND name = ?1`, index).Scan(&text); err != nil {
+			return err
+		}
+		key.Where = indexCondition(text)
+	}
+	r.table.Once = append(r.table.Once, key)
+	return nil
+}
+
+// indexCondition is what follows WHERE in CREATE INDEX. It ends before a comment that follows it.
+func indexCondition(text string) string {
+	depth, tokens := 0, sqlTokens(text, true)
+	for _, t := range tokens {
+		switch {
+		case t.kind == 'o' && t.text == "(":
+			depth++
+		case t.kind == 'o' && t.text == ")":
+			depth--
+		case depth == 0 && t.kind == 'n' && asciiLower(text[t.start:t.end]) == "where":
+			return text[t.end:tokens[len(tokens)-1].end]
+		}
+	}
+	return ""
 }
 
 // checkKeyCollation reports a key in which ids that differ are the same tenant, whatever the column's own collation: one

@@ -51,11 +51,12 @@ func (c *conn) alone(ctx context.Context, a *access, write func() error) error {
 // maxOnce is how many index values one look asks for.
 const maxOnce = 1000
 
-// onlyOnce looks for what a write stored under every index key.
+// onlyOnce looks for what a write stored under every index key. All index values of one value are in one look.
 func (c *conn) onlyOnce(ctx context.Context, a *access) error {
 	for at := 0; at < len(a.once); {
 		from := at
-		for at < len(a.once) && at-from < maxOnce && a.once[at].table == a.once[from].table && a.once[at].column == a.once[from].column {
+		for at < len(a.once) && a.once[at].table == a.once[from].table && a.once[at].column == a.once[from].column &&
+			(at-from < maxOnce || a.once[at].of == a.once[at-1].of) {
 			at++
 		}
 		if err := c.onlyOnceIn(ctx, a, a.once[from:at]); err != nil {
@@ -105,16 +106,14 @@ func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
 		return err
 	}
 	args := []driver.Value{id}
-	of := map[string]int{}
 	for _, v := range values {
-		args, of[string(v.value)] = append(args, v.value), v.of
+		args = append(args, v.value)
 	}
-	for _, key := range append([][]string{table.PrimaryKey}, table.UniqueKeys...) {
-		if !slices.Contains(key, index) {
+	for _, key := range table.Once {
+		if !slices.Contains(key.Columns, index) {
 			continue
 		}
-		others := slices.DeleteFunc(slices.Clone(key), func(name string) bool { return name == index || name == table.TenantColumn })
-		cur, err := c.session.query(ctx, a.id, onceQuery(table, index, others, len(values), c.db.engine.dialect() == SQLite), args)
+		cur, err := c.session.query(ctx, a.id, onceQuery(table, key, index, values, c.db.engine.dialect() == SQLite), args)
 		if err != nil {
 			return err
 		}
@@ -122,33 +121,38 @@ func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
 		if err != nil {
 			return err
 		}
-		seen := map[string]bool{}
-		for _, row := range found.rows {
-			value, _ := row[0].([]byte)
-			same := fmt.Sprintf("%d %q", of[string(value)], row[1:])
-			if seen[same] {
-				return fmt.Errorf("%w: a value for %s.%s", ErrDuplicate, table.Name, values[0].column)
-			}
-			seen[same] = true
+		if len(found.rows) > 0 {
+			return fmt.Errorf("%w: a value for %s.%s", ErrDuplicate, table.Name, values[0].column)
 		}
 	}
 	return nil
 }
 
-// onceQuery reads the rows that hold one of n index values, with the key's other columns, of which none may be NULL.
-func onceQuery(table *sqlplan.Table, index string, others []string, n int, lite bool) string {
+// onceQuery returns a row where several rows hold one of the values, and what the database calls the same in the key's other
+// columns: under their types and collations.
+func onceQuery(table *sqlplan.Table, key sqlplan.UniqueKey, index string, values []once, lite bool) string {
 	schema, param, binary := table.Schema, "$", ""
 	if lite {
 		schema, param, binary = "main", "?", " COLLATE BINARY"
 	}
-	params := make([]string, n)
-	for i := range params {
+	params, of := make([]string, len(values)), "CASE "+quote(index)
+	for i, v := range values {
 		params[i] = fmt.Sprintf("%s%d", param, i+2)
+		of += fmt.Sprintf(" WHEN %s THEN %d", params[i], v.of)
 	}
-	text := fmt.Sprintf("SELECT %s FROM %s.%s WHERE %s = %s1%s AND %s IN (%s)", quoteAll(append([]string{index}, others...)), quote(schema), quote(table.Relation()),
+	text := fmt.Sprintf("SELECT 1 FROM %s.%s WHERE %s = %s1%s AND %s IN (%s)", quote(schema), quote(table.Relation()),
 		quote(table.TenantColumn), param, binary, quote(index), strings.Join(params, ", "))
-	for _, name := range others {
-		text += " AND " + quote(name) + " IS NOT NULL"
+	if key.Where != "" {
+		text += " AND (" + key.Where + ")"
 	}
-	return text
+	group := of + " END"
+	for i, name := range key.Columns {
+		if name == index || name == table.TenantColumn {
+			continue
+		}
+		if group += ", (" + key.SQL[i] + ")"; !key.Nulls {
+			text += " AND (" + key.SQL[i] + ") IS NOT NULL"
+		}
+	}
+	return text + " GROUP BY " + group + " HAVING count(*) > 1 LIMIT 1"
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -84,4 +85,108 @@ func TestUniqueIndexesDuringARotation(t *testing.T) {
 			t.Errorf("%+v, %v", report, err)
 		}
 	})
+}
+
+// Nor does it depend on how many values a statement writes, and how many index keys live.
+func TestUniqueIndexesOfManyValues(t *testing.T) {
+	onBothQuickly(t, func(t *testing.T, e *env) {
+		e.admit(t, tenantA, 0, 1)
+		e.rotate(t, tenantA, keys.PurposeIndex, keys.PurposeIndex)
+		for _, at := range []int{0, 333, 334, 399} {
+			var rows []string
+			var args []any
+			for i := range 400 {
+				n := i + 1
+				if i == at {
+					n = 0
+				}
+				rows = append(rows, fmt.Sprintf("(%d, $%d)", i+1, i+1))
+				args = append(args, ssn(n))
+			}
+			if _, err := e.db.ExecContext(as(tenantA), `INSERT INTO patients (id, ssn) VALUES `+strings.Join(rows, ", "), args...); !errors.Is(err, sqldb.ErrDuplicate) {
+				t.Errorf("value %d of 400: %v", at, err)
+				e.exec(t, tenantA, `DELETE FROM patients WHERE id > 0`)
+			}
+		}
+	})
+}
+
+// uniqueTables have unique keys with a blind index and another column, and values of that: of the first two the database says
+// that they are the same, of the last two that they are not.
+var uniqueTables = map[sqldb.Dialect][]struct {
+	table, column, key     string
+	same1, same2           any
+	different1, different2 any
+}{
+	sqldb.SQLite: {
+		{"folded", "TEXT COLLATE NOCASE", "UNIQUE", "a", "A", "a", "b"},
+		{"numbered", "INTEGER", "UNIQUE", 7, 7, 2_000_000, 3_000_000},
+		{"indexfolded", "TEXT", "UNIQUE NOCASE", "a", "A", "a", "b"},
+		{"partial", "INTEGER", "UNIQUE WHERE other > 5", 7, 7, 5, 5},
+	},
+	sqldb.PostgreSQL: {
+		{"decimal", "numeric", "UNIQUE", "1.0", "1.00", "1.0", "1.01"},
+		{"numbered", "bigint", "UNIQUE", 7, 7, 2_000_000, 3_000_000},
+		{"nulls", "bigint", "UNIQUE NULLS NOT DISTINCT", nil, nil, nil, 1},
+		{"deferred", "bigint", "UNIQUE DEFERRABLE INITIALLY DEFERRED", 7, 7, 7, 8},
+		{"partial", "bigint", "UNIQUE WHERE other > 5", 7, 7, 5, 5},
+	},
+}
+
+// What is the same in a key's other columns is for the database to say, as without a rotation.
+func TestUniqueIndexesBesideOtherColumns(t *testing.T) {
+	for dialect, tables := range uniqueTables {
+		t.Run(string(dialect), func(t *testing.T) {
+			e := &env{dialect: dialect, log: &recorder{}, ring: newRingIn(t, t.TempDir(), quick(), tenantA)}
+			e.raw, e.dsn, e.super = newRaw(t, dialect)
+			id, blob := `tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL`, "bytea"
+			if dialect == sqldb.SQLite {
+				id, blob = "tenant_id TEXT NOT NULL, id INTEGER NOT NULL", "BLOB"
+			}
+			schema := sqldb.Schema{}
+			for _, c := range tables {
+				schema[c.table] = sqldb.Table{Sealed: sqldb.Columns{"v": sqldb.Text().Searchable("v_index")}}
+				columns, index := fmt.Sprintf(`%s, other %s, v %s, v_index %s, PRIMARY KEY (tenant_id, id)`, id, c.column, blob, blob), ""
+				if _, where, ok := strings.Cut(c.key, " WHERE "); ok {
+					index = fmt.Sprintf(`CREATE UNIQUE INDEX %s_key ON %s (tenant_id, other, v_index) WHERE %s`, c.table, c.table, where)
+				} else if strings.HasSuffix(c.key, " NOCASE") {
+					index = fmt.Sprintf(`CREATE UNIQUE INDEX %s_key ON %s (tenant_id, other COLLATE NOCASE, v_index)`, c.table, c.table)
+				} else if unique, timing, ok := strings.Cut(c.key, " DEFERRABLE"); ok {
+					columns += ", " + unique + " (tenant_id, other, v_index) DEFERRABLE" + timing
+				} else {
+					columns += ", " + c.key + " (tenant_id, other, v_index)"
+				}
+				mustExec(t, e.raw, withChecks(dialect, schema, fmt.Sprintf(`CREATE TABLE %s (%s)`, c.table, columns)))
+				if index != "" {
+					mustExec(t, e.raw, index)
+				}
+			}
+			if dialect == sqldb.PostgreSQL {
+				ddl, err := schema.DDL(dialect, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustExec(t, e.raw, ddl)
+			}
+			db, err := sqldb.Open(t.Context(), e.dsn, schema, storage.Guard{Keys: e.ring, Audit: e.log}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			e.db = db
+			for _, c := range tables {
+				e.exec(t, tenantA, `INSERT INTO `+c.table+` (id, other, v) VALUES (1, $1, 'x'), (2, $2, 'y')`, c.same1, c.different1)
+			}
+			e.rotate(t, tenantA, keys.PurposeIndex)
+			for _, c := range tables {
+				insert := `INSERT INTO ` + c.table + ` (id, other, v) VALUES ($1, $2, $3)`
+				if _, err := db.ExecContext(as(tenantA), insert, 3, c.same2, "x"); !errors.Is(err, sqldb.ErrDuplicate) {
+					t.Errorf("%s: what is there already: %v", c.table, err)
+				}
+				if _, err := db.ExecContext(as(tenantA), insert, 4, c.different2, "y"); err != nil {
+					t.Errorf("%s: what is not there: %v", c.table, err)
+				}
+			}
+		})
+	}
 }
