@@ -28,7 +28,8 @@ const maxKeys = 32
 //
 // What is sealed stays under its key until it is sealed anew (sqldb.Reseal); then the older key can be disabled and destroyed
 // ([Keyring.DisableKey], [Keyring.DestroyKey]). With [PurposeIndex], rows are found under all keys of the index, at most 8, and
-// package sqldb keeps unique keys on index columns across two of them; with [PurposePseudonym], an actor has another pseudonym in later audit events.
+// package sqldb keeps unique keys on index columns across two of them; with [PurposePseudonym], an actor has another
+// pseudonym in later audit events.
 func (r *Keyring) Rotate(ctx context.Context, id tenant.ID, p Purpose, reason string) error {
 	if err := p.rotatable(); err != nil {
 		return err

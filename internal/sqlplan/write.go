@@ -100,7 +100,8 @@ func (p *planner) store(t *Table, c *Column, n *pg.Node, in ctx) []stored {
 	return c.both(value, p.param(*param, ""))
 }
 
-// admittedOnce notes a value that a unique key admits once, where several index keys live: the database compares index values of one key.
+// admittedOnce notes a value that a unique key admits once, where several index keys live: the database compares index
+// values of one key.
 func (p *planner) admittedOnce(t *Table, c *Column, param Param) {
 	if p.cat.IndexVersions == 1 || slices.Contains(p.once, param) {
 		return

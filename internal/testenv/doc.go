@@ -25,6 +25,6 @@
 // published ports appear (TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1); where its clean-up image cannot be had, set
 // TESTCONTAINERS_RYUK_DISABLED=true: [Main] removes the containers anyway unless the process is killed.
 //
-// The servers hold no secrets, speak plaintext on the loopback interface (but for an OwnVault with TLS) and are tuned for throw-away data
-// (PostgreSQL runs with fsync off).
+// The servers hold no secrets, speak plaintext on the loopback interface (but for an OwnVault with TLS) and are tuned
+// for throw-away data (PostgreSQL runs with fsync off).
 package testenv

@@ -77,8 +77,9 @@ type KEK struct {
 var _ keys.KEK = (*KEK)(nil)
 
 // New logs in at address, such as "https://vault.example.com:8200", and returns the KEK provider there. Auth is from
-// [Token], [AppRole], [Kubernetes] or [JWT], or any of the vault/api/auth packages. Environment variables (VAULT_…) are not consulted.
-// Until [KEK.Close] the login is renewed, and repeated when it can be renewed no longer. opts may be nil.
+// [Token], [AppRole], [Kubernetes] or [JWT], or any of the vault/api/auth packages. Environment variables (VAULT_…) are
+// not consulted. Until [KEK.Close] the login is renewed, and repeated when it can be renewed no longer. opts may be
+// nil.
 func New(ctx context.Context, address string, auth api.AuthMethod, opts *Options) (*KEK, error) {
 	var o Options
 	if opts != nil {

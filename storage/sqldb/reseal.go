@@ -121,8 +121,9 @@ func (r ResealReport) Remaining(p keys.Purpose) (n int64) {
 // While a tenant has two index keys, a unique key on an index column sees values of one at a time. The guard looks for what a
 // statement writes under both and refuses it with [ErrDuplicate]; what it does not see is a value that another process still
 // writes with the older key, within [keys.Options].SuspendWithin of the rotation or in a transaction that began before, and a
-// statement that changes the key's other columns alone, and on SQLite a key that includes an expression. Reseal finds such rows: they stay as they are, are named in the report,
-// and the error wraps ErrDuplicate. Change or delete them, and call it again.
+// statement that changes the key's other columns alone, and on SQLite a key that includes an expression. Reseal finds
+// such rows: they stay as they are, are named in the report, and the error wraps ErrDuplicate. Change or delete them,
+// and call it again.
 func Reseal(ctx context.Context, db *sql.DB, opts *ResealOptions) (ResealReport, error) {
 	var o ResealOptions
 	if opts != nil {

@@ -156,7 +156,8 @@ func (t *Table) refersTo(parent *Table) bool {
 	return slices.ContainsFunc(t.References, func(k ForeignKey) bool { return k.Parent == parent })
 }
 
-// related are a table and those that foreign keys and the trigger tie to it, directly or not: a write of one may reach the others.
+// related are a table and those that foreign keys and the trigger tie to it, directly or not: a write of one may reach
+// the others.
 func (s *Schema) related(t *Table) []*Table {
 	out := []*Table{t}
 	for i := 0; i < len(out); i++ {
