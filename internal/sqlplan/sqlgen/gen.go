@@ -71,7 +71,8 @@ func (s *Schema) Random(r *rand.Rand) Statement {
 		sql, _ := g.selectStmt(nil, options{top: true})
 		return g.statement(sql, true)
 	}
-	return g.statement(g.write(), false)
+	sql := g.write()
+	return g.statement(sql, len(g.written) == 0) // no table may have been left
 }
 
 // key writes a key of ORDER BY.

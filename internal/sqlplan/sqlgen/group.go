@@ -34,7 +34,12 @@ func (g *gen) grouped(sc *scope, from, where string, o options) (string, []col) 
 			all = ordinals(n)
 		}
 		if !g.s.Lite {
-			all = g.one(all, all, "ROLLUP ("+all+")", "CUBE ("+all+")", "GROUPING SETS (("+all+"), ("+keys[0]+"), ())", "DISTINCT ROLLUP ("+all+")", "("+strings.Join(keys, ", ")+")")
+			sets := g.one(all, all, "ROLLUP ("+all+")", "CUBE ("+all+")", "GROUPING SETS (("+all+"), ("+keys[0]+"), ())", "DISTINCT ROLLUP ("+all+")", "("+strings.Join(keys, ", ")+")")
+			// Not of one expression twice: PostgreSQL (15 and 17) then takes both outputs for equal in every row, also where one is
+			// NULL for its set, and a merge join on the second loses rows that were ordered by the first.
+			if n == 1 || keys[0] != keys[1] {
+				all = sets
+			}
 		}
 		sql += " GROUP BY " + all
 	}
