@@ -151,6 +151,16 @@ func (s *Schema) referring(parent *Table) int {
 	return n
 }
 
+// Ordered tells whether a table refers to others by foreign keys of which one keeps a row from going and another takes the
+// row with it. Where a statement deletes several rows, which of the two meets a row first depends on where rows are stored.
+func (s *Schema) Ordered() bool {
+	return slices.ContainsFunc(s.Tables, func(t *Table) bool {
+		keeps := func(k ForeignKey) bool { return k.OnDelete == "NO ACTION" || k.OnUpdate == "NO ACTION" }
+		takes := func(k ForeignKey) bool { return k.OnDelete != "NO ACTION" || k.OnUpdate != "NO ACTION" }
+		return len(t.References) > 1 && slices.ContainsFunc(t.References, keeps) && slices.ContainsFunc(t.References, takes)
+	})
+}
+
 // refersTo tells whether a foreign key refers to another table.
 func (t *Table) refersTo(parent *Table) bool {
 	return slices.ContainsFunc(t.References, func(k ForeignKey) bool { return k.Parent == parent })
