@@ -134,11 +134,7 @@ func (r route) wrap(ctx context.Context, id tenant.ID, plaintext []byte) ([]byte
 
 // Unwrap implements [keys.KEK].
 func (k *KEK) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
-	r, err := k.route(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	name, inner, err := r.provider(id, wrapped)
+	_, name, inner, err := k.wrapper(ctx, id, wrapped)
 	if err != nil {
 		return nil, err
 	}
@@ -157,11 +153,7 @@ func (k *KEK) Rotate(ctx context.Context, id tenant.ID) error {
 // Rewrap implements [keys.KEK]. What another provider wrapped is unwrapped there, in this process, and wrapped by the one
 // that the tenant's route names, where its key is created if there is none.
 func (k *KEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
-	r, err := k.route(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	name, inner, err := r.provider(id, wrapped)
+	r, name, inner, err := k.wrapper(ctx, id, wrapped)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +219,14 @@ func marked(name string, inner []byte) []byte {
 	out = append(out, byte(len(name)))
 	out = append(out, name...)
 	return append(out, inner...)
+}
+
+// wrapper returns the tenant's route, the name of the provider on it that wrapped, and what that one returned.
+func (k *KEK) wrapper(ctx context.Context, id tenant.ID, wrapped []byte) (r route, name string, inner []byte, err error) {
+	if r, err = k.route(ctx, id); err == nil {
+		name, inner, err = r.provider(id, wrapped)
+	}
+	return r, name, inner, err
 }
 
 // provider returns the name of the provider that wrapped, which is one of the tenant's, and what it returned.
