@@ -18,13 +18,18 @@
 //
 // Imports point one way, from the last of these to the first:
 //
+//   - [github.com/strongroom-go/strongroom/dialect]: the kinds of SQL.
 //   - [github.com/strongroom-go/strongroom/tenant]: who is asking, for whom, and why.
 //   - [github.com/strongroom-go/strongroom/audit]: what happened; the log, and how it is verified and read.
+//     audit/pglog and audit/natslog record into PostgreSQL and NATS, audit/witness has logs countersigned, audit/sink
+//     delivers events elsewhere, audit/report writes what logs show as a page for a browser, and the command audit/auditctl is
+//     the reviewers' tool.
 //   - [github.com/strongroom-go/strongroom/keys]: the tenants' keys and their life cycle. Key-encryption keys come from
 //     keys/vaultkek, keys/kmskek or keys/localkek, and keys/routekek chooses one for each tenant; wrapped keysets are kept
-//     by keys/sqlstore or keys/filestore.
+//     by keys/sqlstore or keys/filestore. The command keys/keyctl is the operators' tool.
 //   - [github.com/strongroom-go/strongroom/storage]: what guards a store. Databases are in storage/sqldb, buckets in
-//     storage/blobs. A tenant leaves all of them by storage/offboard.
+//     storage/blobs; storage/stack opens all of it in one call. Work for all tenants is storage/alltenants'. A tenant leaves all of them
+//     by storage/offboard. For the tests of applications there is storage/storagetest.
 //
 // # Threat model
 //

@@ -14,10 +14,11 @@ import (
 	"testing"
 )
 
-var documents = []string{"README.md", "SECURITY.md", "CHANGELOG.md"}
+var documents = []string{"README.md", "SECURITY.md", "CHANGELOG.md", "examples/PRODUCTION.md", "examples/ADOPTING.md", "examples/OPERATING.md", "examples/REVIEWING.md", "examples/DEPENDENCIES.md", "examples/clinic/README.md", "examples/TELEMETRY.md", "internal/bench/FIGURES.md"}
 
 // fence is a fenced block of a document.
 type fence struct {
+	document       string
 	language, text string
 	line           int
 }
@@ -35,7 +36,7 @@ func fencesOf(t *testing.T, document string) []fence {
 		language, is := strings.CutPrefix(strings.TrimRight(line, "\n"), "```")
 		switch {
 		case is && open == nil:
-			open = &fence{language: language, line: i + 1}
+			open = &fence{document: document, language: language, line: i + 1}
 		case is:
 			fences, open = append(fences, *open), nil
 		case open != nil:
@@ -48,10 +49,13 @@ func fencesOf(t *testing.T, document string) []fence {
 	return fences
 }
 
-// TestReadmePrograms builds every Go block of the README inside this module, so that it must be a whole program. One
+// TestReadmePrograms builds every Go block of the documents inside this module, so that it must be a whole program. One
 // that is followed by a block of the language "output" is also run, in an empty directory, and must print that.
 func TestReadmePrograms(t *testing.T) {
-	fences := fencesOf(t, "README.md")
+	var fences []fence
+	for _, document := range documents {
+		fences = append(fences, fencesOf(t, document)...)
+	}
 	built, ran := 0, 0
 	for i, f := range fences {
 		if f.language != "go" {
@@ -67,11 +71,11 @@ func TestReadmePrograms(t *testing.T) {
 		command.Dir = t.TempDir()
 		out, err := command.CombinedOutput()
 		if err != nil || string(out) != fences[i+1].text {
-			t.Errorf("README.md:%d: the program printed, with error %v,\n%s\nand the README says\n%s", f.line, err, out, fences[i+1].text)
+			t.Errorf("%s:%d: the program printed, with error %v,\n%s\nand the document says\n%s", f.document, f.line, err, out, fences[i+1].text)
 		}
 	}
 	if built == 0 || ran == 0 {
-		t.Errorf("%d programs were built and %d run: the README has lost them, or this test no longer finds them", built, ran)
+		t.Errorf("%d programs were built and %d run: the documents have lost them, or this test no longer finds them", built, ran)
 	}
 }
 
@@ -84,7 +88,7 @@ func build(t *testing.T, f fence) string {
 	}
 	dir := t.TempDir()
 	source, program, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "program"), filepath.Join(dir, "overlay.json")
-	inside := fmt.Sprintf("readme_line_%d", f.line)
+	inside := fmt.Sprintf("%s_line_%d", strings.NewReplacer("/", "_", ".", "_").Replace(strings.ToLower(f.document)), f.line)
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, "examples", inside, "main.go"): source}})
 	if err != nil {
 		t.Fatal(err)
@@ -96,11 +100,11 @@ func build(t *testing.T, f fence) string {
 	}
 	formatted, err := exec.CommandContext(t.Context(), filepath.Join(goroot(t), "bin", "gofmt"), "-l", source).CombinedOutput()
 	if err != nil || len(formatted) > 0 {
-		t.Errorf("README.md:%d: the program is not as gofmt would have it: %v", f.line, err)
+		t.Errorf("%s:%d: the program is not as gofmt would have it: %v", f.document, f.line, err)
 	}
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-mod=readonly", "-overlay", overlay, "-o", program, "./examples/"+inside).CombinedOutput()
 	if err != nil {
-		t.Errorf("README.md:%d: the program does not build: %v\n%s", f.line, err, out)
+		t.Errorf("%s:%d: the program does not build: %v\n%s", f.document, f.line, err, out)
 		return ""
 	}
 	return program
@@ -138,7 +142,7 @@ func TestDocumentsPointToWhatIsThere(t *testing.T) {
 				continue
 			}
 			links++
-			if _, err := os.Stat(filepath.FromSlash(u.Path)); err != nil {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(document), filepath.FromSlash(u.Path))); err != nil {
 				t.Errorf("%s links to %s, which is not there", document, m[1])
 			}
 		}
@@ -164,7 +168,7 @@ func testsByDirectory(t *testing.T) map[string]bool {
 		}
 		b, err := os.ReadFile(path)
 		for _, m := range testFunc.FindAllStringSubmatch(string(b), -1) {
-			tests[filepath.ToSlash(filepath.Dir(path))+"/"+m[1]] = true
+			tests[strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path))+"/", "./")+m[1]] = true
 		}
 		return err
 	})

@@ -35,6 +35,7 @@ import (
 // audit.started event, and so under the checkpoint that seals it.
 type chain struct {
 	nonce    string // base64
+	epoch    int64  // batches that an inner generator has keys for
 	position int64  // of the next batch in the session, from 0
 	epochs   forwardKey
 	batches  forwardKey // of this epoch
@@ -87,28 +88,43 @@ func openChain(signer note.Signer, nonce string) (*chain, error) {
 	if raw, err := base64.StdEncoding.Strict().DecodeString(nonce); err != nil || len(raw) != chainNonce {
 		return nil, errors.New("the nonce of the session's chain is malformed")
 	}
-	text := fmt.Appendf(nil, "%s\n%s\n%s\n", chainText, signer.Name(), nonce) // no checkpoint: its second line is no number
+	return deriveChain(signer, chainText, nonce, epochSize)
+}
+
+// deriveChain returns the chain that a purpose and a nonce name, at its beginning.
+func deriveChain(signer note.Signer, purpose, nonce string, epoch int64) (*chain, error) {
+	first, err := deriveKey(signer, purpose, nonce)
+	if err != nil {
+		return nil, err
+	}
+	c := &chain{nonce: nonce, epoch: epoch, epochs: newForwardKey(first)}
+	c.beginEpoch()
+	return c, nil
+}
+
+// deriveKey returns a secret that follows from the signer, a purpose and a nonce, and that nobody without the signer knows.
+func deriveKey(signer note.Signer, purpose, nonce string) (key [sha256.Size]byte, err error) {
+	text := fmt.Appendf(nil, "%s\n%s\n%s\n", purpose, signer.Name(), nonce) // no checkpoint: its second line is no number
 	sig, err := signer.Sign(text)
 	if err != nil {
-		return nil, fmt.Errorf("the signer does not sign: %w", err)
+		return key, fmt.Errorf("the signer does not sign: %w", err)
 	}
 	again, err := signer.Sign(text)
 	if err != nil {
-		return nil, fmt.Errorf("the signer does not sign: %w", err)
+		return key, fmt.Errorf("the signer does not sign: %w", err)
 	}
 	if !bytes.Equal(sig, again) {
-		return nil, errNoChain
+		return key, errNoChain
 	}
-	first, err := hkdf.Key(sha256.New, sig, []byte(nonce), chainText, sha256.Size)
+	derived, err := hkdf.Key(sha256.New, sig, []byte(nonce), purpose, sha256.Size)
 	clear(sig)
 	clear(again)
 	if err != nil {
-		return nil, fmt.Errorf("deriving the chain's first key: %w", err)
+		return key, fmt.Errorf("deriving the chain's first key: %w", err)
 	}
-	c := &chain{nonce: nonce, epochs: newForwardKey([sha256.Size]byte(first))}
-	clear(first)
-	c.beginEpoch()
-	return c, nil
+	key = [sha256.Size]byte(derived)
+	clear(derived)
+	return key, nil
 }
 
 func (c *chain) beginEpoch() {
@@ -118,7 +134,7 @@ func (c *chain) beginEpoch() {
 
 // advance forgets the key of the batch at the chain's position and goes on to the next.
 func (c *chain) advance() {
-	if c.position++; c.position%epochSize == 0 {
+	if c.position++; c.position%c.epoch == 0 {
 		c.beginEpoch()
 	} else {
 		c.batches.step()
@@ -127,7 +143,7 @@ func (c *chain) advance() {
 
 // skip advances to a position that is not before the chain's.
 func (c *chain) skip(position int64) {
-	for ; c.position/epochSize < position/epochSize; c.position += epochSize - c.position%epochSize {
+	for ; c.position/c.epoch < position/c.epoch; c.position += c.epoch - c.position%c.epoch {
 		c.beginEpoch()
 	}
 	for c.position < position {
@@ -143,6 +159,11 @@ func (c *chain) mac(first int64, leaves []tlog.Hash) [sha256.Size]byte {
 		c.input = append(c.input, leaves[i][:]...)
 	}
 	return c.batches.output(c.input)
+}
+
+// rowMAC authenticates one row of a stream, under the key of the batch it came with: its number and its line.
+func (c *chain) rowMAC(h *leafHasher, number int64, line []byte) [sha256.Size]byte {
+	return c.mac(number, []tlog.Hash{h.leaf(line)})
 }
 
 // A tag ends the last line of a batch, in metadata.labels: the batch's position in its session and its MAC. In the line

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -31,6 +32,9 @@ func TestEveryCodeHasAClass(t *testing.T) {
 		found++
 		if _, ok := kindOf(Code(value)); !ok {
 			t.Errorf("%s (%q) has no OCSF class", spec.Names[0].Name, value)
+		}
+		if !slices.Contains(Codes(), Code(value)) {
+			t.Errorf("%s (%q) is not in Codes", spec.Names[0].Name, value)
 		}
 		return true
 	})

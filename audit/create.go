@@ -84,7 +84,7 @@ func (l *Log) create(undo *undo) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("audit: cannot create a log in %s: %w; %s", l.dir, err, remedy(err)), w.disk.close())
 	}
-	go w.run()
+	l.start(w)
 	return nil
 }
 

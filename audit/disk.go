@@ -22,30 +22,73 @@ type disk struct {
 	leaves      appender
 	checkpoints appender
 	rolling     []string // files of a segment that was begun and could not be finished
+	ahead, most int64    // of the lines of each segment: see appender
 }
 
-// appender is a file open for appending.
+// appender is a file that is appended to by one writer.
+//
+// It may have zeros behind what was written, which later writes fill: a sync after such a write has neither a new length
+// nor new blocks to record, only the bytes, and so does not wait for the file system's journal and what others have put
+// into it. The zeros are written in front of the one sync that records their blocks, which the write that found no room
+// needs anyway. What is left of them when power is lost reads as a tail that was never filled in, which it is.
 type appender struct {
-	name string
-	f    vfs.File
-	size int64 // bytes that were written without an error
+	name  string
+	f     vfs.File
+	size  int64 // bytes that were written without an error
+	room  int64 // where the zeros behind them end
+	ahead int64 // how many zeros are written at a time; 0: none
+	most  int64 // zeros do not make the file longer than this
 }
 
 func (a *appender) open(fsys vfs.FS, flag int) (err error) {
-	a.f, err = fsys.OpenFile(a.name, os.O_WRONLY|os.O_APPEND|flag, 0o600)
+	a.f, err = fsys.OpenFile(a.name, os.O_WRONLY|flag, 0o600)
+	a.room = a.size
 	return err
 }
 
 // write appends b whole, or returns a [writeError].
 func (a *appender) write(b []byte) error {
-	n, err := a.f.Write(b)
+	n, err := a.f.WriteAt(b, a.size)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
 		return &writeError{err}
 	}
-	a.size += int64(n)
+	if a.size += int64(n); a.size > a.room {
+		a.room = a.size
+		if err := a.makeRoom(); err != nil {
+			a.size -= int64(n) // whoever is told of an error is not told that it was written
+			return err
+		}
+	}
+	return nil
+}
+
+// makeRoom writes zeros behind what was written. Where they cannot be written, as on a disk that is nearly full, the file
+// is appended to without: what there is room for is left to the lines.
+func (a *appender) makeRoom() error {
+	to := min(a.size+a.ahead, a.most)
+	if a.ahead == 0 || to <= a.size {
+		return nil
+	}
+	a.room = to
+	if err := a.f.Zero(a.size, to); err != nil {
+		return a.giveBack()
+	}
+	return nil
+}
+
+// giveBack cuts the zeros off and writes no more of them. The cut is durable with what is synced next.
+func (a *appender) giveBack() error {
+	a.ahead = 0
+	if a.room == a.size {
+		return nil
+	}
+	if err := a.f.Truncate(a.size); err != nil {
+		return &writeError{fmt.Errorf("giving back the space behind the last event: %w", err)}
+	}
+	a.room = a.size
 	return nil
 }
 
@@ -89,9 +132,27 @@ func (d *disk) close() error {
 	return errors.Join(d.lines.close(), d.leaves.close(), d.checkpoints.close())
 }
 
+// makeAhead has zeros written ahead of the lines from now on, so many at a time.
+func (d *disk) makeAhead(ahead, most int64) {
+	d.ahead, d.most = max(ahead, 0), most
+	d.lines.ahead, d.lines.most = d.ahead, d.most
+}
+
+// end gives the segment the length of its lines, durably: behind one that is not the newest nothing may stand.
+func (d *disk) end() error {
+	if d.lines.room == d.lines.size {
+		return nil
+	}
+	err := d.lines.giveBack()
+	if err == nil {
+		err = d.lines.f.Datasync()
+	}
+	return err
+}
+
 // roll begins the segment whose first event is first. The old one must be synced, its leaves too.
 func (d *disk) roll(first int64) error {
-	lines := appender{name: segmentPath(d.dir, first)}
+	lines := appender{name: segmentPath(d.dir, first), ahead: d.ahead, most: d.most}
 	leaves := appender{name: leavesPath(d.dir, first)}
 	d.rolling = []string{lines.name, leaves.name}
 	err := lines.open(d.fs, os.O_CREATE|os.O_EXCL)
@@ -125,6 +186,7 @@ func (d *disk) renew() error {
 		}
 	}
 	d.rolling = nil
+	d.makeAhead(0, 0)
 	if err := d.openAll(0); err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@
 //
 // [OpenLog] opens a log in a directory. Record returns when an event is on the disk, and what records an access before
 // it happens is the reason that none can go unseen: the gate of this module lets no row and no byte through before its
-// intent is recorded. [Verify] checks a log offline, [Read] lists its events, and the command audit/auditctl does both.
+// intent is recorded. [Verify] checks a log offline, [Read] lists its events and [Watch] those to come, [WriteBundle] hands a
+// tenant its own with a proof that none is missing, audit/report makes a page for a browser, and the command audit/auditctl
+// does all of that. [Follow] reads events as they are sealed, for audit/sink, which delivers them elsewhere.
 //
 // # What the log defends against
 //
@@ -22,7 +24,7 @@
 // reason of a refusal are in the clear.
 //
 // It does not defend against code inside the recording process, which can record what it likes, nor against the loss of
-// the whole directory: ship the files elsewhere as they grow.
+// the whole directory: ship the files elsewhere as they grow, or their events with audit/sink.
 //
 // # The tail
 //
@@ -63,6 +65,24 @@
 // What the gate queues as the outcome of a read, or of a statement in a transaction, nobody waits for: it goes to the disk
 // with the next event and within 100 ms ([Log.Queue]), so a crash may lose the last counts, and no intent.
 //
+// # Streams
+//
+// A service without a disk of its own records into an [Engine] that replicates, such as PostgreSQL (audit/pglog) or NATS (audit/natslog). [OpenStream]
+// makes a [Stream] of it, one for each process: its rows are numbered from 1 without gaps, and authenticated under a key of
+// their batch that is used once and forgotten, as the batches of the tail are. A sealer, of which one runs at a time, takes the
+// rows into a log ([Log.Adopter]); only then are they under checkpoints. Lines and uids stay what they were.
+//
+// Until a row is sealed, the engine and its backups are what keeps it. Whoever can write to the engine, and has not the
+// streams' key, cannot change a row, put one in, or give it another place: such rows are left out, and stream.gap events
+// and [Report.Refusals] say so. Rows that were taken away are missing numbers as soon as a later row of the stream is sealed:
+// [Verify] lists them for ever ([Report.Gaps]). Two things the numbers do not show: that the last rows of a stream are gone that
+// goes on no further, which is why [Report.OpenStreams] counts the streams without an end, and that a whole stream is gone of
+// which nothing was sealed. A sealer that runs all the time leaves seconds for either.
+//
+// The key of the streams is one that the sealer has too, and from which it could make any row: with the signer on the machine
+// of a service, whoever takes that over can do the same for rows that are not yet sealed. A signer kept elsewhere, such as a
+// key service that is asked when the process starts and refuses later, confines that to rows after the take-over.
+//
 // # A full disk, and other failures
 //
 // After the first write or sync that fails or falls short, every Record fails with [ErrUnavailable], and so every access
@@ -71,6 +91,23 @@
 // audit.stopping and seal what it has. Free space, Close the log and open it again (or restart the process): opening
 // cuts off what was never acknowledged, records audit.recovered, and makes a new reserve. Watch the free space and
 // [Log.Err]; move nothing out of the directory while the log is in use.
+//
+// # Retention
+//
+// Options.Retention, [Log.Retain] and "auditctl retain" compress old segments, and delete the oldest by age or size, beside the
+// goroutine that writes. The log is then pruned as C2SP tlog-tiles has it: events before a minimum index are gone, and the tree stays what
+// it was. Their leaf hashes (32 bytes an event, salted) and all checkpoints are kept, so that every pin, witness and proof
+// of growth holds as before.
+//
+// That events are missing is tampering unless the log itself says so, in two places: an audit.pruned event, which is sealed
+// before anything is deleted, and the file pruned, signed by the log's key, whose hash that event states. Before a segment goes
+// its events are checked against leaf hashes and checkpoints; of a log that is not intact nothing is deleted. [Verify] says from
+// which event on there is more than hashes ([Report.Deleted]), [Retained] does without verifying, and [Read] begins there. A
+// bundle of a tenant has its events from a number on and proves that none of those is missing ([Bundle.After]). What a deleted
+// event held nothing shows any more: keep a copy elsewhere where that may be asked.
+//
+// What decompresses is bounded by what a segment may hold, and compared line by line with the leaf hashes. Earlier releases know
+// neither form and take such a log for tampered with.
 //
 // # The format
 //
@@ -81,13 +118,21 @@
 //	reserve                    space for a full disk
 //	checkpoints                C2SP signed notes, a blank line after each
 //	state                      what opening needs of the events under a checkpoint, signed; without it everything is read
-//	seg/<first index>.jsonl    events, one JSON line each; at most 64 MiB
+//	pruned                     what is to be known of events that retention deleted, signed
+//	seg/<first index>.jsonl    events, one JSON line each; at most 64 MiB; behind the newest ones there may be zeros
+//	seg/<first index>.jsonl.zst  the same, compressed: one Zstandard frame (RFC 8878) that states its content's length
 //	seg/<first index>.leaves   32 bytes an event: SHA-256 of a zero byte and the line without its newline
 //
 // All are regular files: nothing else is opened in their place, and no symbolic link followed.
 //
+// While a log that is [Durable] is open, up to [Options].AheadBytes of zeros stand behind its newest events, in the newest segment
+// alone. The next events take their place, so that a sync writes bytes and changes no metadata: on a journaling file system it
+// then does not wait for what others have put into the journal. A crash leaves them there, and they are no torn event: no line
+// holds a NUL, so where one stands the log has ended, unless a checkpoint seals an event there, which then was tampered with.
+// What stands behind zeros was never acknowledged; opening cuts it off and records how much it was.
+//
 // A line is an event of OCSF 1.8.0: Datastore Activity (6005), Entity Management (3004) or Event Log Activity (1008). It
-// has at most 2 MiB.
+// has at most 2 MiB. EVENTS.md, beside this file, lists all codes and fields.
 // metadata.sequence counts each tenant's events from 1, and the log's own; what OCSF has no attribute for is in unmapped.
 // status_code tells denied from failure; status_id 0 is an operation whose answer was lost. An audit.head event of a
 // tenant states how many of its numbered events stand before it and the root of the RFC 6962 tree over just those lines:
@@ -110,6 +155,14 @@
 // batch at position p has e = p / 65,536 and i = p % 65,536. A checkpoint is written behind whole batches, so the first
 // position behind it follows that of the last line it seals.
 //
+// An event of a stream has metadata.loggers, with one object: uid is the stream's id, a UUIDv7, and event_uid the event's number
+// there. What stands before metadata.sequence is the row's line without its last two braces. The row's MAC is F(B[i], byte 1,
+// the number as 8 bytes, big-endian, and the leaf hash of the row's line) with keys as above, in epochs of 8,192 batches, where
+// S signs "strongroom/audit-stream/v1\n" signer name "\n" stream id "\n", and the stream's id is the salt and
+// "strongroom/audit-stream/v1" the info. The key of pseudonyms without a tenant's key, for AES-CMAC (RFC 4493), is made the same
+// way with "strongroom/audit-pseudonym/v1" and an empty nonce. In stream.gap, unmapped.gap is the stream, the first number that
+// is missing, and how many; without it, the event is about rows that are not authentic.
+//
 // In audit.recovered, unmapped.unauthenticated is the range of events, first and count, that nothing authenticates.
 //
 // The file state is a C2SP signed note of three lines, "strongroom/audit-state/v1", the origin, and the length and SHA-256
@@ -117,6 +170,17 @@
 // tenant: the size of its tree, how much of it head leaves cover, the nodes of its frontier in base64, and its id. It is
 // written every 100,000 events (with many tenants, every four for each) and when the log is closed.
 //
+// The file pruned is such a note too, of "strongroom/audit-pruned/v1"; what follows it is a JSON object, with the minimum index,
+// the frontier of the tree of so many events and what else Verify counts of them, and a line for each tenant as in the state. In
+// audit.pruned, unmapped.pruned has the minimum index, events, and record, the SHA-256 (base64) of what follows the note. The newest
+// such event states the record that is there, unless what it announced was interrupted before the record was written.
+//
 // A checkpoint has one extension line, "strongroom", its number from 1 and the SHA-256 of the note before, in base64;
 // for the first, of nothing.
+//
+// A bundle is one file of JSON lines: {"format":"strongroom.audit.bundle","version":1,"origin":…,"tenant":…}; the exact
+// lines of the tenant's events number 1, 2, 3 and so on; and {"head":…,"index":…,"path":[…],"checkpoint":…}: the exact line
+// of an audit.head event of the tenant that states just these events, its index in the log, its audit path (RFC 6962,
+// section 2.1.1, base64, the leaf's sibling first) in the tree of the checkpoint, and that signed note. Version 2 lacks the
+// first events, which its log had deleted: the header has after, how many, and edge, the nodes of the frontier of their tree.
 package audit

@@ -38,6 +38,7 @@ type encoder struct {
 	endpoint  string // the src_endpoint member
 	eventLog  string // the members of class 1008
 	metadata  string // the beginning of the metadata object
+	room      int    // bytes that a recorder may add to a line
 	now       func() time.Time
 	pseudonym func(id tenant.ID, actor string) (string, error)
 }
@@ -93,7 +94,7 @@ func (n *encoder) event(dst []byte, e *Event) ([]byte, error) {
 		dst = append(dst, `,"is_truncated":true`...)
 	}
 	dst = append(dst, sequenceKey...)
-	if len(dst)+tagRoom+20+len(lineEnd) > maxLine {
+	if len(dst)+n.room+tagRoom+20+len(lineEnd) > maxLine {
 		return nil, fmt.Errorf("%w: the %s event takes %d bytes in the log, over the limit of %d; record less in it", ErrUnavailable, e.Code, len(dst), maxLine)
 	}
 	return dst, nil
@@ -109,6 +110,8 @@ func checkEvent(e *Event) error {
 		what = "Status is not one of Success, Failure, Denied and Unknown"
 	case e.Correlation != "" && uuid.Validate(e.Correlation) != nil:
 		what = "Correlation is not a UUID"
+	case !e.Time.IsZero() && !inCalendar(e.Time):
+		what = "Time is not in the years 1 to 9999"
 	case e.Rows < -1 || e.Bytes < -1:
 		what = "Rows or Bytes is below -1, which stands for unknown"
 	default:
@@ -253,6 +256,13 @@ func unmapped(dst []byte, e *Event, p private) (_ []byte, cut bool) {
 	}
 	if u := e.own.unproven; u.Count > 0 {
 		dst = fmt.Appendf(dst, `,"unauthenticated":{"first":%d,"count":%d}`, u.First, u.Count)
+	}
+	if g := e.own.gap; g.Count > 0 {
+		text(`,"gap":{"stream":`, g.Stream, maxText)
+		dst = fmt.Appendf(dst, `,"first":%d,"count":%d}`, g.First, g.Count)
+	}
+	if c := e.own.pruned; c.Events > 0 {
+		dst = fmt.Appendf(dst, `,"pruned":{"events":%d,"record":"%s"}`, c.Events, c.Record)
 	}
 	if p.sealed != nil {
 		dst = append(dst, `,"enc":"`...)

@@ -20,6 +20,7 @@ const (
 	CodeQuery          Code = "sql.query"       // a statement that returns rows
 	CodeExec           Code = "sql.exec"        // a statement that changes rows
 	CodeReseal         Code = "sql.reseal"      // values moved to a newer key; nothing is released
+	CodeMigrate        Code = "sql.migrate"     // plaintexts of a database that moves in sealed, compared or put back; nothing is released
 	CodeBlobRead       Code = "blob.read"       // an object's content
 	CodeBlobWrite      Code = "blob.write"      // an object written
 	CodeBlobList       Code = "blob.list"       // object names
@@ -32,23 +33,30 @@ const (
 	CodeRollback       Code = "sql.rollback"    // a transaction rolled back
 	CodeOffboard       Code = "sql.offboard"    // a tenant's rows deleted, all of them
 	CodeBlobOffboard   Code = "blob.offboard"   // a tenant's objects deleted, all of them
+	CodeBlobReseal     Code = "blob.reseal"     // an object moved to newer keys; nothing is released
 	CodeIsolation      Code = "alert.isolation" // a value did not open where it was found
 	// Entity Management (3004).
-	CodeKeyProvision Code = "key.provision"
-	CodeKeyRotate    Code = "key.rotate"
-	CodeKeyDisable   Code = "key.disable" // one version of a key taken out of use
-	CodeKeyEnable    Code = "key.enable"  // and put back
-	CodeKeyDestroy   Code = "key.destroy" // and removed for good
-	CodeKeyExport    Code = "key.export"  // keys handed out for use elsewhere
-	CodeKeySuspend   Code = "key.suspend"
-	CodeKeyResume    Code = "key.resume"
-	CodeKeyShred     Code = "key.shred"
-	CodeKeyStale     Code = "key.stale" // keys used although the tenant's state could not be confirmed in time
+	CodeKeyProvision Code = "key.provision" // keys made for a new tenant
+	CodeKeyRotate    Code = "key.rotate"    // a newer key made, and used from now on
+	CodeKeyDisable   Code = "key.disable"   // one version of a key taken out of use
+	CodeKeyEnable    Code = "key.enable"    // a version that was disabled put back
+	CodeKeyDestroy   Code = "key.destroy"   // a version removed for good
+	CodeKeyExport    Code = "key.export"    // keys handed out for use elsewhere
+	CodeKeyReveal    Code = "key.reveal"    // the actors and details of a tenant's events opened for a reviewer
+	CodeKeySuspend   Code = "key.suspend"   // a tenant's keys taken out of use, all of them
+	CodeKeyResume    Code = "key.resume"    // a suspended tenant's keys put back
+	CodeKeyShred     Code = "key.shred"     // a tenant's keys destroyed: what they sealed cannot be read again
+	CodeKeyStale     Code = "key.stale"     // keys used although the tenant's state could not be confirmed in time
 	// Event Log Activity (1008): written by the log itself, and refused from anybody else.
 	CodeLogStarted   Code = "audit.started"   // the log was opened
-	CodeLogRecovered Code = "audit.recovered" // it had not been closed; Reason says what was cut
-	CodeLogStopping  Code = "audit.stopping"  // it was closed, or its disk is full
+	CodeLogRecovered Code = "audit.recovered" // the log had not been closed; Reason says what was cut
+	CodeLogStopping  Code = "audit.stopping"  // the log was closed, or its disk is full
+	CodeLogPruned    Code = "audit.pruned"    // the oldest events are deleted by retention; Reason says how many
 	CodeLogHead      Code = "audit.head"      // how many events of one tenant stand before this one, and their tree's root
+	// Event Log Activity as well, about a [Stream].
+	CodeStreamStarted Code = "stream.started" // a process began to record into an engine
+	CodeStreamStopped Code = "stream.stopped" // it ended; everything before is in the engine
+	CodeStreamGap     Code = "stream.gap"     // events of a stream are missing or not authentic; Reason says which
 )
 
 // Phase places an event within the operation it belongs to.
@@ -91,12 +99,13 @@ type Event struct {
 	Code   Code
 	Phase  Phase
 	Status Status
-	// Time defaults to now.
+	// Time defaults to now. Outside of the years 1 to 9999 it is refused.
 	Time time.Time
 	// Correlation is one UUID for all events of one operation; empty for none. Anything else is refused.
 	Correlation string
 	// Transaction is one id for all statements of a SQL transaction and its end; empty outside one. What a statement
-	// wrote in a transaction stands only if the transaction's commit is recorded too.
+	// wrote in a transaction stands if the transaction's commit is recorded too, which it is behind COMMIT: of a process that
+	// was killed between the two it stands without.
 	Transaction string
 
 	// Tenant is zero only where an access came without one.
@@ -140,8 +149,10 @@ type Event struct {
 
 // own is what events of the log itself say beside their reason.
 type own struct {
-	chain    string // audit.started: the nonce of the chain that authenticates the session's batches
-	unproven Span   // audit.recovered: events that nothing authenticates
+	chain    string      // audit.started: the nonce of the chain that authenticates the session's batches
+	unproven Span        // audit.recovered: events that nothing authenticates
+	gap      StreamGap   // stream.gap: what is missing
+	pruned   prunedClaim // audit.pruned: up to where, and by which record
 }
 
 // Span is a range of a log's events.
@@ -152,6 +163,10 @@ type Span struct {
 
 // Recorder records events. Record returns nil only when the event is as durable as the recorder promises; any
 // other outcome wraps [ErrUnavailable], or ctx's error when ctx ended first. It must be safe for concurrent use.
+//
+// Where a recorder is a [Queuer] too, the gate overlaps the recording of intents with what it asks the store, and does not
+// wait for the outcomes of reads; otherwise it waits for each event. Whoever opened a recorder closes it after the last
+// access, which records what was queued. The package audit/recordertest is the conformance suite of both.
 type Recorder interface {
 	Record(ctx context.Context, e *Event) error
 }

@@ -112,7 +112,7 @@ func TestTenantOverItsShare(t *testing.T) {
 	if s := l.Stats(); refused.Load() < 200 || late.Load() < 100 || other.Load() > 0 || s.Refused != refused.Load() || s.TimedOut != late.Load() {
 		t.Errorf("%d refused, %d late, %d otherwise; %+v", refused.Load(), late.Load(), other.Load(), s)
 	}
-	l.opts.Timeout = time.Minute // from here on the disk takes as long as it takes
+	l.timeout = time.Minute // from here on the disk takes as long as it takes
 	close(release)
 	mustRecord(t, l, query(globex, "quiet"))
 	mustClose(t, l)

@@ -91,7 +91,7 @@ func checkHistory(t *testing.T, what, dir string, opts *Options, acked, tried []
 
 func faulty(fsys *faultfs.FS, d Durability) *Options {
 	opts := quiet()
-	opts.fs, opts.Durability, opts.SegmentBytes, opts.HeadEvery = fsys, d, 8<<10, 3
+	opts.fs, opts.Durability, opts.SegmentBytes, opts.HeadEvery, opts.AheadBytes = fsys, d, 8<<10, 3, 2<<10
 	return opts
 }
 

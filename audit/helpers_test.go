@@ -28,7 +28,7 @@ var (
 
 // quiet keeps checkpoints and head leaves from happening by themselves, and waits for a disk that others keep busy.
 func quiet() *Options {
-	return &Options{CheckpointEvery: time.Hour, HeadAfter: time.Hour, ReserveBytes: 1 << 16, Timeout: time.Minute}
+	return &Options{CheckpointEvery: time.Hour, HeadAfter: time.Hour, ReserveBytes: 1 << 16, Timeout: time.Minute, AheadBytes: -1}
 }
 
 func mustOpen(t testing.TB, dir string, opts *Options) *Log {
@@ -124,6 +124,13 @@ func (s *tinkSealer) SealDetails(details []byte, uid string) ([]byte, error) {
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
 	to := t.TempDir()
+	copyInto(t, from, to)
+	return to
+}
+
+// copyInto does what copyDir does in a directory that is there.
+func copyInto(t testing.TB, from, to string) {
+	t.Helper()
 	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if filepath.Base(path) == stateName+temporary {
 			return nil // comes and goes
@@ -150,7 +157,6 @@ func copyDir(t testing.TB, from string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return to
 }
 
 func readFile(t testing.TB, name string) []byte {
@@ -192,4 +198,13 @@ func memoryDir(t testing.TB) string {
 		}
 	})
 	return dir
+}
+
+// segmentPaths returns the paths of a log's segments.
+func segmentPaths(dir string) (names []string, err error) {
+	firsts, err := listSegments(dir)
+	for _, first := range firsts {
+		names = append(names, segmentPath(dir, first))
+	}
+	return names, err
 }

@@ -91,14 +91,19 @@ func openPseudonymKey(fsys vfs.FS, dir string) (func(tenant.ID, string) (string,
 	if err != nil { // Tink's error is left out: it may show what it was given
 		return nil, fmt.Errorf("audit: %s is damaged or cut short; restore it from a backup, or begin a new log in another directory", name)
 	}
+	return pseudonyms(func(in []byte) ([]byte, error) { return set.ComputePrimaryPRF(in, 16) }), nil
+}
+
+// pseudonyms makes names of the output of a pseudorandom function, 16 bytes.
+func pseudonyms(f func([]byte) ([]byte, error)) func(tenant.ID, string) (string, error) {
 	return func(id tenant.ID, actor string) (string, error) {
 		t := id.String()
 		in := append(make([]byte, 0, 8+len(t)+len(actor)), "audit1"...)
 		in = binary.BigEndian.AppendUint32(in, uint32(len(t))) // so that no tenant and actor look like another pair
-		out, err := set.ComputePrimaryPRF(append(append(in, t...), actor...), 16)
+		out, err := f(append(append(in, t...), actor...))
 		if err != nil {
 			return "", err
 		}
 		return "log:" + strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(out)), nil
-	}, nil
+	}
 }

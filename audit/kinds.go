@@ -26,7 +26,7 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{data, 4, "Query"}, true
 	case CodeExec, CodeBlobWrite:
 		return kind{data, 5, "Write"}, true
-	case CodeReseal:
+	case CodeReseal, CodeBlobReseal, CodeMigrate:
 		return kind{data, 9, "Encrypt"}, true
 	case CodeBlobRead, CodeBlobAttributes:
 		return kind{data, 1, "Read"}, true
@@ -52,7 +52,7 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{entity, 9, "Disable"}, true
 	case CodeKeyEnable:
 		return kind{entity, 8, "Enable"}, true
-	case CodeKeyExport:
+	case CodeKeyExport, CodeKeyReveal:
 		return kind{entity, 2, "Read"}, true
 	case CodeKeyDestroy:
 		return kind{entity, 4, "Delete"}, true
@@ -70,19 +70,38 @@ func kindOf(c Code) (k kind, ok bool) {
 		return kind{eventLog, 8, "Restart"}, true
 	case CodeLogStopping:
 		return kind{eventLog, 7, "Stop"}, true
+	case CodeLogPruned:
+		return kind{eventLog, 2, "Delete"}, true
 	case CodeLogHead:
 		return kind{eventLog, 99, "Head"}, true
+	case CodeStreamStarted:
+		return kind{eventLog, 6, "Start"}, true
+	case CodeStreamStopped:
+		return kind{eventLog, 7, "Stop"}, true
+	case CodeStreamGap:
+		return kind{eventLog, 99, "Gap"}, true
 	}
 	return kind{}, false
+}
+
+// Codes returns every code that an event can have.
+func Codes() []Code {
+	return []Code{
+		CodeQuery, CodeExec, CodeReseal, CodeBlobReseal, CodeMigrate, CodeBlobRead, CodeBlobWrite, CodeBlobList, CodeBlobAttributes, CodeBlobCopy,
+		CodeBlobDelete, CodeBlobGrant, CodeBlobSource, CodeCommit, CodeRollback, CodeOffboard, CodeBlobOffboard, CodeIsolation,
+		CodeKeyProvision, CodeKeyRotate, CodeKeyDisable, CodeKeyEnable, CodeKeyDestroy, CodeKeyExport, CodeKeyReveal,
+		CodeKeySuspend, CodeKeyResume, CodeKeyShred, CodeKeyStale, CodeLogStarted, CodeLogRecovered, CodeLogStopping, CodeLogPruned, CodeLogHead,
+		CodeStreamStarted, CodeStreamStopped, CodeStreamGap,
+	}
 }
 
 // severity returns the OCSF severity_id and its caption: an alert is high, a denial or an act that ends a tenant's
 // access is medium, a failure or an unknown end low.
 func severity(e *Event) (id int, caption string) {
 	switch {
-	case e.Code == CodeIsolation, e.Code == CodeKeyExport, e.Code == CodeLogStopping && e.Status != Success:
+	case e.Code == CodeIsolation, e.Code == CodeKeyExport, e.Code == CodeStreamGap, e.Code == CodeLogStopping && e.Status != Success:
 		return 4, "High"
-	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyShred, e.Code == CodeKeyDestroy, e.Code == CodeOffboard, e.Code == CodeBlobOffboard, e.Code == CodeKeyStale, e.Code == CodeLogRecovered:
+	case e.Status == Denied, e.Code == CodeKeySuspend, e.Code == CodeKeyReveal, e.Code == CodeKeyShred, e.Code == CodeKeyDestroy, e.Code == CodeOffboard, e.Code == CodeBlobOffboard, e.Code == CodeKeyStale, e.Code == CodeLogRecovered, e.Code == CodeLogPruned:
 		return 3, "Medium"
 	case e.Status == Failure, e.Status == Unknown:
 		return 2, "Low"

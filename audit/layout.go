@@ -46,6 +46,9 @@ func segmentPath(dir string, first int64) string {
 	return filepath.Join(dir, segmentsName, fmt.Sprintf("%020d.jsonl", first))
 }
 
+// compressedPath is where a segment is that was compressed.
+func compressedPath(dir string, first int64) string { return segmentPath(dir, first) + ".zst" }
+
 func leavesPath(dir string, first int64) string {
 	return filepath.Join(dir, segmentsName, fmt.Sprintf("%020d.leaves", first))
 }
@@ -71,6 +74,12 @@ func readConfig(fsys vfs.FS, dir string) (config, error) {
 		return c, fmt.Errorf("audit: %s is damaged: schema, origin or verifiers are missing or unusable; restore it from a backup", name)
 	}
 	return c, nil
+}
+
+// Origin returns the name of the log in dir, as its log.json has it: for choosing the keys to verify it with.
+func Origin(dir string) (string, error) {
+	c, err := readConfig(vfs.OS{}, dir)
+	return c.Origin, err
 }
 
 // verifierList parses verifier keys, each of which must be named for the log.

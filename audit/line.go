@@ -13,6 +13,9 @@ type lineMeta struct {
 	code     []byte
 	tenant   []byte // nil for none
 	sequence int64  // 0 for none, which only a head leaf has
+	uid      []byte
+	stream   []byte // nil for an event that no stream brought
+	number   int64  // in the stream
 }
 
 // parseMeta reads the metadata object at the end of a line that this package wrote; ok is false for any other.
@@ -37,6 +40,10 @@ func parseMeta(line []byte) (m lineMeta, ok bool) {
 			m.tenant, ok = unquote(value)
 		case "sequence":
 			m.sequence, ok = positive(value)
+		case "uid":
+			m.uid, ok = unquote(value)
+		case "loggers":
+			m.stream, m.number, ok = parseLogger(value)
 		}
 		if !ok {
 			return m, false

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -15,32 +14,23 @@ import (
 // Log is an append-only, tamper-evident audit log in one directory; [OpenLog] opens it. It is a [Recorder] and safe for
 // concurrent use. One process at a time has a log open; many logs, one for each process, are the way to scale.
 type Log struct {
-	dir  string
-	opts Options
-	enc  *encoder
-	key  string // the verifier key
-	lock locks
+	intake
+	dir      string
+	opts     Options
+	key      string // the verifier key
+	lock     locks
+	headsDue atomic.Int64
 
-	mu        sync.Mutex
-	err       error // what Record returns, once the log is closed or has failed
-	tenants   map[tenant.ID]*tenantState
-	strangers queue       // of all events that take part in no tenant's numbers
-	active    []*queue    // those with events; the first one's turn is next
-	full      []*queue    // those with callers that wait for room
-	waiting   int         // bytes in all queues
-	linger    *time.Timer // runs while an event may wait that nobody waits for
-	stats     Stats       // its counters
-	headsDue  atomic.Int64
-
-	wake     chan struct{}      // holds a token while there may be something pending
-	requests chan chan<- sealed // for Checkpoint
-	quit     chan struct{}      // closed by Close
-	stopped  chan struct{}      // closed when the writer has ended
-	closing  sync.Once
-	closeErr error
-
-	items  sync.Pool // *item
-	timers sync.Pool // *time.Timer, stopped
+	adopting  sync.Mutex           // held by Adopt
+	retaining sync.Mutex           // held by Retain, and by Close in the end
+	tasks     chan func(*writer)   // for the writer, between two batches
+	adoptions chan *adoption       // to the writer
+	streams   map[string]streamEnd // the writer's, and Adopt's while the writer has nothing to adopt
+	requests  chan chan<- sealed   // for Checkpoint
+	quit      chan struct{}        // closed by Close
+	stopped   chan struct{}        // closed when the writer has ended
+	closing   sync.Once
+	closeErr  error
 }
 
 var errClosed = fmt.Errorf("%w: the log was closed", ErrUnavailable)
@@ -48,17 +38,11 @@ var errClosed = fmt.Errorf("%w: the log was closed", ErrUnavailable)
 var _ Recorder = (*Log)(nil)
 
 func newLog(dir string, opts Options) *Log {
-	return &Log{
-		dir: dir, opts: opts, tenants: map[tenant.ID]*tenantState{},
-		wake: make(chan struct{}, 1), requests: make(chan chan<- sealed),
-		quit: make(chan struct{}), stopped: make(chan struct{}),
-		items: sync.Pool{New: func() any { return &item{done: make(chan error, 1)} }},
-		timers: sync.Pool{New: func() any {
-			t := time.NewTimer(time.Hour)
-			t.Stop()
-			return t
-		}},
+	l := &Log{
+		dir: dir, opts: opts, streams: map[string]streamEnd{}, tasks: make(chan func(*writer)), adoptions: make(chan *adoption), requests: make(chan chan<- sealed), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	l.intake.init(opts.Timeout, opts.Tenants, opts.linger, "the disk that holds "+dir)
+	return l
 }
 
 // Record implements [Recorder]. Nil means that the event is in the log with the log's [Durability]. An error that wraps
@@ -76,27 +60,9 @@ func (l *Log) Record(ctx context.Context, e *Event) error {
 	return p.Wait(ctx)
 }
 
-// write hands an event to the writer. A Sealer that panics keeps no room reserved.
-func (l *Log) write(it *item, e *Event) error {
-	encoded := false
-	defer func() {
-		if !encoded {
-			l.leave(it)
-		}
-	}()
-	line, err := l.enc.event(it.line[:0], e)
-	if err != nil {
-		return err
-	}
-	it.line, encoded = line, true
-	return l.enqueue(it)
-}
-
 // Err returns nil while the log records, and what Record would return otherwise. It does not touch the disk.
 func (l *Log) Err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
+	return l.intake.failed()
 }
 
 // Verifier returns the public key that the log's checkpoints are signed with, in the form of
@@ -145,21 +111,18 @@ func (l *Log) Close() error {
 	l.closing.Do(func() {
 		l.mu.Lock()
 		failed := l.err
-		if l.linger != nil {
-			l.linger.Stop()
-		}
-		if failed == nil {
-			l.err = errClosed
-			l.turnAway(errClosed)
-		}
+		l.shut()
 		l.mu.Unlock()
 		close(l.quit)
 		<-l.stopped
+		l.telemetry.Close()
 		l.mu.Lock()
 		if failed == nil && l.err != errClosed {
 			failed = l.err
 		}
 		l.mu.Unlock()
+		l.retaining.Lock() // no file is touched once the log is released
+		defer l.retaining.Unlock()
 		l.closeErr = errors.Join(failed, l.lock.close())
 	})
 	return l.closeErr
@@ -172,16 +135,7 @@ func (l *Log) fail(cause error) error {
 	if l.err == nil || l.err == errClosed {
 		l.err = err
 	}
-	l.turnAway(err)
-	for _, q := range l.active {
-		for _, it := range q.items[q.head:] {
-			q.bytes -= it.room
-			l.waiting -= it.room
-			it.done <- err
-		}
-		q.items, q.head = nil, 0
-	}
-	l.active = nil
+	l.refuse(err)
 	l.mu.Unlock()
 	return err
 }

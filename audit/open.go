@@ -49,6 +49,7 @@ func OpenLog(dir string, opts *Options) (*Log, error) {
 	l.lock.lock = lock
 	err = l.open(undo)
 	if err != nil {
+		l.telemetry.Close()
 		// The names go first: while the lock is held, nobody else can have begun a log there.
 		return nil, errors.Join(err, undo.run(), l.lock.close())
 	}
@@ -100,6 +101,7 @@ func (l *Log) reopen(c config) error {
 		return fmt.Errorf("audit: cannot open the log in %s for writing: %w", l.dir, err)
 	}
 	w.disk.segments = r.segments
+	l.streams = r.streams
 	for _, t := range r.tenants {
 		t.assigned = t.tree.size
 		l.tenants[t.id] = t
@@ -111,7 +113,7 @@ func (l *Log) reopen(c config) error {
 	if err := l.begin(w, recovery(r)); err != nil {
 		return errors.Join(fmt.Errorf("audit: cannot begin to record in %s: %w; %s", l.dir, err, remedy(err)), w.disk.close())
 	}
-	go w.run()
+	l.start(w)
 	return nil
 }
 
@@ -128,6 +130,9 @@ func (l *Log) writer(c config) (*writer, error) {
 	// Read first: where locks are mandatory, nobody reads a file that is locked.
 	if l.lock.key, err = l.opts.fs.Lock(filepath.Join(l.dir, pseudonymName)); err != nil {
 		return nil, fmt.Errorf("audit: the log in %s is in use, although its %s was removed or replaced: %s: %w; close the process that has it open", l.dir, lockName, pseudonymName, err)
+	}
+	if err := l.observe(l.opts.Telemetry, c.Origin); err != nil {
+		return nil, fmt.Errorf("audit: Options.Telemetry: %w", err)
 	}
 	l.key = c.Verifiers[len(c.Verifiers)-1]
 	l.enc = newEncoder(c.Origin, l.opts.Service, l.opts.now, pseudonym)

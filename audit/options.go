@@ -58,6 +58,11 @@ type Options struct {
 	// ReserveBytes is the size of the file whose space lets the log note that its disk is full. Default: 64 MiB;
 	// -1 for none.
 	ReserveBytes int64
+	// AheadBytes is how many zeros a [Durable] log writes at a time behind its newest events, to be filled by the next
+	// ones: a sync then writes only them, and does not wait for the file system's journal. They are cut off when the
+	// segment or the log is closed. Default: 512 KiB; -1 for none, which is better where the file system never overwrites
+	// in place (Btrfs, ZFS).
+	AheadBytes int64
 	// HeadEvery is how many events of one tenant may stand behind its newest head leaf (default 1,024), and HeadAfter
 	// how long fewer may wait for one (default 10 min). Closing the log writes all that are due.
 	HeadEvery int
@@ -73,6 +78,13 @@ type Options struct {
 	// recorded and reported as not authenticated.
 	Signer   note.Signer
 	Verifier string
+	// Retention, if set, has the log compress and delete its old segments ([Log.Retain]) when it is opened, and then each
+	// RetainEvery (default 1 h). [Stats] has the error of the last time.
+	Retention   *Retention
+	RetainEvery time.Duration
+
+	// Telemetry gets spans, metrics and log lines. Default: none.
+	Telemetry *Telemetry
 
 	fs          vfs.FS
 	now         func() time.Time
@@ -94,9 +106,11 @@ func (o *Options) withDefaults() (Options, error) {
 	set(&c.CheckpointEvery, time.Second)
 	set(&c.SegmentBytes, 64<<20)
 	set(&c.ReserveBytes, 64<<20)
+	set(&c.AheadBytes, 512<<10)
 	set(&c.HeadEvery, 1024)
 	set(&c.HeadAfter, 10*time.Minute)
 	set(&c.Tenants, 1<<20)
+	set(&c.RetainEvery, time.Hour)
 	set(&c.stateEvents, stateEvents)
 	set(&c.linger, linger)
 	if c.fs == nil {
@@ -118,8 +132,13 @@ func (o *Options) withDefaults() (Options, error) {
 	check(c.CheckpointEvery < 0, "CheckpointEvery is %v; use a positive time, or 0 for 1s", c.CheckpointEvery)
 	check(c.SegmentBytes < 0 || c.SegmentBytes > 64<<20, "SegmentBytes is %d; use at most %d, or 0 for that", c.SegmentBytes, 64<<20)
 	check(c.ReserveBytes < -1, "ReserveBytes is %d; use -1 for none, or 0 for 64 MiB", c.ReserveBytes)
+	check(c.AheadBytes < -1 || c.AheadBytes > 64<<20, "AheadBytes is %d; use at most %d, -1 for none, or 0 for 512 KiB", c.AheadBytes, 64<<20)
 	check(c.HeadEvery < 0, "HeadEvery is %d; use a positive number, or 0 for 1024", c.HeadEvery)
 	check(c.HeadAfter < 0, "HeadAfter is %v; use a positive time, or 0 for 10m", c.HeadAfter)
+	check(c.RetainEvery < 0, "RetainEvery is %v; use a positive time, or 0 for 1h", c.RetainEvery)
+	if err := c.Retention.check(); err != nil {
+		problems = append(problems, err)
+	}
 	check(c.Tenants < 0, "Tenants is %d; use a positive number, or 0 for 1048576", c.Tenants)
 	check((c.Signer == nil) != (c.Verifier == ""), "Signer and Verifier go together; set both or neither")
 	if c.Signer != nil && c.Verifier != "" {

@@ -35,18 +35,19 @@ func (l *Log) Queue(ctx context.Context, e *Event) (Pending, error) {
 	return &p, nil
 }
 
-func (l *Log) queue(ctx context.Context, e *Event, lazy bool) (pending, error) {
+func (l *intake) queue(ctx context.Context, e *Event, lazy bool) (pending, error) {
 	if err := ctx.Err(); err != nil {
 		return pending{}, fmt.Errorf("audit: the event was not recorded: %w", err)
 	}
 	if k, ok := kindOf(e.Code); ok && k.class.uid == 1008 {
 		return pending{}, fmt.Errorf("%w: only the log itself records %s", ErrUnavailable, e.Code)
 	}
-	deadline := time.Now().Add(l.opts.Timeout)
-	timer := l.timer(l.opts.Timeout)
+	now := time.Now()
+	deadline := now.Add(l.timeout)
+	timer := l.timer(l.timeout)
 	defer l.stop(timer)
 	it := l.items.Get().(*item)
-	it.lazy = lazy
+	it.came, it.lazy = now, lazy
 	err := l.reserve(ctx, timer.C, e, it)
 	if err == nil {
 		err = l.write(it, e)
@@ -59,7 +60,7 @@ func (l *Log) queue(ctx context.Context, e *Event, lazy bool) (pending, error) {
 }
 
 type pending struct {
-	log      *Log
+	log      *intake
 	item     *item // nil once err is known
 	deadline time.Time
 	err      error
@@ -81,13 +82,13 @@ func (p *pending) Wait(ctx context.Context) error {
 	return err
 }
 
-func (l *Log) timer(d time.Duration) *time.Timer {
+func (l *intake) timer(d time.Duration) *time.Timer {
 	timer := l.timers.Get().(*time.Timer)
 	timer.Reset(d)
 	return timer
 }
 
-func (l *Log) stop(timer *time.Timer) {
+func (l *intake) stop(timer *time.Timer) {
 	timer.Stop()
 	l.timers.Put(timer)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 const (
@@ -21,6 +23,7 @@ type item struct {
 	line   []byte       // as encoder.event returns it: its sequence number is still to come
 	tenant *tenantState // whose numbers it takes part in; nil for none
 	queue  *queue
+	came   time.Time
 	lazy   bool       // it goes to the disk with the next event, unless somebody waits for it
 	room   int        // bytes that are reserved for it in the queue: at first about as many as it will have
 	done   chan error // has room for one; used when room is found, and when the event is written
@@ -37,7 +40,7 @@ type queue struct {
 
 // reserve waits until there is room for an event in its tenant's queue. What waits here has not been encoded: it takes
 // neither memory nor processor.
-func (l *Log) reserve(ctx context.Context, timeout <-chan time.Time, e *Event, it *item) error {
+func (l *intake) reserve(ctx context.Context, timeout <-chan time.Time, e *Event, it *item) error {
 	l.mu.Lock()
 	if l.err != nil {
 		defer l.mu.Unlock()
@@ -78,8 +81,8 @@ func (l *Log) reserve(ctx context.Context, timeout <-chan time.Time, e *Event, i
 		return fmt.Errorf("audit: the caller gave up before the event was recorded: %w", err)
 	}
 	l.stats.Refused++
-	return fmt.Errorf("%w: %d KiB of this tenant's events wait for the disk that holds %s, which is its share, and there was no room within %v; slow its requests down, or see what keeps the disk busy",
-		ErrUnavailable, q.bytes>>10, l.dir, l.opts.Timeout)
+	return fmt.Errorf("%w: %d KiB of this tenant's events wait for %s, which is its share, and there was no room within %v; slow its requests down, or see what keeps it busy",
+		ErrUnavailable, q.bytes>>10, l.place, l.timeout)
 }
 
 // admit reserves room where there is some. l.mu is held.
@@ -87,7 +90,7 @@ func (l *Log) reserve(ctx context.Context, timeout <-chan time.Time, e *Event, i
 // Tenants share it by Choudhury and Hahne's dynamic thresholds ("Dynamic Queue Length Thresholds for Shared-Memory
 // Packet Switches", IEEE/ACM ToN 1998): one may have an eighth as much waiting as is free for all. So a burst fills at
 // most a ninth, many bursts together leave something, and the first event of a quiet tenant finds room.
-func (l *Log) admit(q *queue, size int) bool {
+func (l *intake) admit(q *queue, size int) bool {
 	if free := maxWaiting - l.waiting; size > free || q.bytes > 0 && q.bytes+size > free/8 {
 		return false
 	}
@@ -97,7 +100,7 @@ func (l *Log) admit(q *queue, size int) bool {
 }
 
 // unblock admits callers that wait, where there is room for them now. l.mu is held.
-func (l *Log) unblock() {
+func (l *intake) unblock() {
 	if len(l.full) == 0 {
 		return
 	}
@@ -113,7 +116,7 @@ func (l *Log) unblock() {
 }
 
 // turnAway tells everybody who waits for room that there will be none. l.mu is held.
-func (l *Log) turnAway(err error) {
+func (l *intake) turnAway(err error) {
 	for _, q := range l.full {
 		for _, it := range q.blocked {
 			it.done <- err
@@ -139,7 +142,7 @@ func estimate(e *Event) int {
 }
 
 // enqueue puts an encoded event into the queue where room is reserved for it.
-func (l *Log) enqueue(it *item) error {
+func (l *intake) enqueue(it *item) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	q := it.queue
@@ -152,7 +155,7 @@ func (l *Log) enqueue(it *item) error {
 		}
 		l.unblock()
 		l.stats.Refused++
-		return fmt.Errorf("%w: %d MiB of events wait for the disk that holds %s; see what keeps it busy", ErrUnavailable, maxWaiting>>20, l.dir)
+		return fmt.Errorf("%w: %d MiB of events wait for %s; see what keeps it busy", ErrUnavailable, maxWaiting>>20, l.place)
 	}
 	q.bytes += more
 	l.waiting += more
@@ -168,13 +171,13 @@ func (l *Log) enqueue(it *item) error {
 	case !it.lazy || l.waiting > maxBatch:
 		l.signal()
 	case l.linger == nil: // the first that waits; the others go with it
-		l.linger = time.AfterFunc(l.opts.linger, l.endLinger)
+		l.linger = time.AfterFunc(l.lingerFor, l.endLinger)
 	}
 	return nil
 }
 
 // endLinger has written what nobody waits for.
-func (l *Log) endLinger() {
+func (l *intake) endLinger() {
 	l.mu.Lock()
 	l.linger = nil
 	l.mu.Unlock()
@@ -182,7 +185,7 @@ func (l *Log) endLinger() {
 }
 
 // leave gives back the room of an event that could not be encoded.
-func (l *Log) leave(it *item) {
+func (l *intake) leave(it *item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	it.queue.bytes -= it.room
@@ -191,7 +194,7 @@ func (l *Log) leave(it *item) {
 }
 
 // signal tells the writer that there is something to write. Where a token is there already, it has not yet looked.
-func (l *Log) signal() {
+func (l *intake) signal() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -201,20 +204,25 @@ func (l *Log) signal() {
 // tenant returns the state of an event's tenant, or nil for a stranger: a tenant that this log has seen nothing of but
 // denials without a key. Whoever sends requests can make such ids up, so they get no place in memory, no numbers and no
 // head leaves, and share one queue. The same goes for tenants beyond Options.Tenants. l.mu is held.
-func (l *Log) tenant(e *Event) *tenantState {
-	t := l.tenants[e.Tenant]
-	if t != nil || !e.Tenant.IsZero() && (len(l.tenants) > l.opts.Tenants || e.Sealer == nil && e.Status != Success) {
+func (l *intake) tenant(e *Event) *tenantState {
+	return l.tenantOf(e.Tenant, e.Sealer != nil || e.Status == Success)
+}
+
+// tenantOf does the work of tenant; known tells that the event is none that anybody can bring about.
+func (l *intake) tenantOf(id tenant.ID, known bool) *tenantState {
+	t := l.tenants[id]
+	if t != nil || !id.IsZero() && (len(l.tenants) > l.tenantLimit || !known) {
 		return t
 	}
-	t = &tenantState{id: e.Tenant}
-	l.tenants[e.Tenant] = t
+	t = &tenantState{id: id}
+	l.tenants[id] = t
 	return t
 }
 
 // take removes events of at most limit bytes from the queues, but at least one, and appends them to dst. The tenants
 // take turns by deficit round robin (Shreedhar and Varghese, "Efficient Fair Queuing using Deficit Round Robin", SIGCOMM
 // 1995), here with the debt of a long event paid afterwards. Where something is left, the writer is signalled.
-func (l *Log) take(dst []*item, limit int) []*item {
+func (l *intake) take(dst []*item, limit int) []*item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	turns := 0
@@ -242,6 +250,7 @@ func (l *Log) take(dst []*item, limit int) []*item {
 		}
 	}
 	l.active = slices.Delete(l.active, 0, turns)
+	l.takes(dst)
 	l.unblock()
 	return dst
 }
@@ -265,7 +274,7 @@ func (q *queue) compact() bool {
 
 // wait waits until the event is as durable as the log promises. It then keeps the item's memory for others. Known is false
 // where it is not decided yet.
-func (l *Log) wait(ctx context.Context, timeout <-chan time.Time, it *item) (known bool, err error) {
+func (l *intake) wait(ctx context.Context, timeout <-chan time.Time, it *item) (known bool, err error) {
 	select {
 	case err := <-it.done:
 		l.release(it)
@@ -280,16 +289,16 @@ func (l *Log) wait(ctx context.Context, timeout <-chan time.Time, it *item) (kno
 	default: // the writer has the item still
 	}
 	if err := ctx.Err(); err != nil {
-		return false, fmt.Errorf("audit: the caller gave up before the event was known to be on the disk; it may get there yet: %w", err)
+		return false, fmt.Errorf("audit: the caller gave up before the event was known to be recorded; it may get there yet: %w", err)
 	}
 	l.mu.Lock()
 	l.stats.TimedOut++
 	l.mu.Unlock()
-	return false, fmt.Errorf("%w: the disk that holds %s did not confirm the event within %v; it may get there yet", ErrUnavailable, l.dir, l.opts.Timeout)
+	return false, fmt.Errorf("%w: %s did not confirm the event within %v; it may get there yet", ErrUnavailable, l.place, l.timeout)
 }
 
 // release keeps an item that nobody else holds for later events.
-func (l *Log) release(it *item) {
+func (l *intake) release(it *item) {
 	if cap(it.line) > 64<<10 { // a long event's memory is not kept for ever
 		return
 	}

@@ -2,14 +2,17 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +23,8 @@ import (
 
 // Entry is an event as it stands in a log.
 type Entry struct {
-	Index         int64 // in the log, from 0
+	Log           string // the log's name, [Options.Origin]; of an event that a stream brought, its trail's
+	Index         int64  // in the log, from 0
 	Time          time.Time
 	Code          Code
 	Phase         Phase
@@ -45,6 +49,8 @@ type Entry struct {
 	Reason        string
 	UID           string
 	Correlation   string
+	Stream        string // the [Stream] that brought it; "" for none
+	Number        int64  // in the stream
 	Sealed        []byte // what the tenant's Sealer made of actor and details; nil for none
 	Truncated     bool   // something was too long, or had no Sealer, and is left out
 	Raw           []byte // the line's exact bytes, without the newline: the leaf of the tree
@@ -55,17 +61,44 @@ type Filter struct {
 	Tenant tenant.ID
 	Code   Code // one code, or all of a kind with a trailing dot: "sql."
 	Status Status
+	// Actor is one actor's pseudonym, which another tenant does not have.
+	Actor   string
+	Purpose string
+	// Object is the name of a database, a bucket, or one of the tables.
+	Object string
 	// Since and Until bound the time: from Since, and before Until.
 	Since, Until time.Time
+	// Progress is called now and then, by the goroutine that takes the entries, with the bytes read and the bytes there are. It
+	// selects nothing.
+	Progress func(done, total int64)
 }
+
+// check refuses a filter that nothing can match: an empty answer would be taken for one.
+func (f *Filter) check() error {
+	switch {
+	case f == nil:
+	case f.Code != "" && !slices.ContainsFunc(Codes(), func(c Code) bool { return c == f.Code || f.kind() && strings.HasPrefix(string(c), string(f.Code)) }):
+		return fmt.Errorf("audit: no event has the code %q; Codes lists those that there are, and a kind of them ends with a dot", f.Code)
+	case f.Status != "" && !slices.Contains([]Status{Success, Failure, Denied, Unknown}, f.Status):
+		return fmt.Errorf("audit: no event has the status %q; use %s, %s, %s or %s", f.Status, Success, Failure, Denied, Unknown)
+	case !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until):
+		return errors.New("audit: the filter's Since is not before its Until")
+	}
+	return nil
+}
+
+func (f *Filter) kind() bool { return strings.HasSuffix(string(f.Code), ".") }
 
 func (f *Filter) match(e *Entry) bool {
 	switch {
 	case f == nil:
 		return true
 	case !f.Tenant.IsZero() && e.Tenant != f.Tenant.String(),
-		f.Code != "" && e.Code != f.Code && !(strings.HasSuffix(string(f.Code), ".") && strings.HasPrefix(string(e.Code), string(f.Code))),
+		f.Code != "" && e.Code != f.Code && !(f.kind() && strings.HasPrefix(string(e.Code), string(f.Code))),
 		f.Status != "" && e.Status != f.Status,
+		f.Actor != "" && e.Actor != f.Actor,
+		f.Purpose != "" && e.Purpose != f.Purpose,
+		f.Object != "" && e.Name != f.Object && !slices.Contains(e.Tables, f.Object),
 		!f.Since.IsZero() && e.Time.Before(f.Since),
 		!f.Until.IsZero() && !e.Time.Before(f.Until):
 		return false
@@ -74,25 +107,55 @@ func (f *Filter) match(e *Entry) bool {
 }
 
 // Read returns the entries of the log in dir that filter selects (nil for all), oldest first. It needs no lock, and
-// checks nothing but the form: run [Verify] first. After an error the sequence ends. An unfinished line at the end of
-// the log is passed over.
+// checks nothing but the form: run [Verify] first. After an error the sequence ends. What is unfinished behind the last
+// checkpoint, and will be cut off when the log is opened, is passed over. A filter that nothing can match, such as a code that there is none of, is an error.
 func Read(ctx context.Context, dir string, filter *Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		names, err := segmentNames(dir)
-		if err != nil {
-			yield(Entry{}, fmt.Errorf("audit: %s is not the directory of a log: %w", dir, err))
+		if err := filter.check(); err != nil {
+			yield(Entry{}, err)
 			return
 		}
-		for i, name := range names {
-			if !readSegment(ctx, name, i == len(names)-1, filter, yield) {
-				return
-			}
+		sealed := sealedIn(dir) // first: what it seals is there when the segments are read
+		segments, _, err := retained(dir, nil, nil)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		readSegments(ctx, dir, segments, sealed, filter, yield)
+	}
+}
+
+// sealedIn returns how many events the newest checkpoint of a log seals, or -1 where there is none that can be told from a
+// forged one.
+func sealedIn(dir string) int64 {
+	config, err := readConfig(vfs.OS{}, dir)
+	if err != nil {
+		return -1
+	}
+	verifiers, err := verifierList(config.Verifiers, config.Origin)
+	if err != nil {
+		return -1
+	}
+	c, err := newestCheckpoint(dir, config.Origin, verifiers)
+	if err != nil {
+		return -1
+	}
+	return c.tree.N
+}
+
+// readSegments reads segments of which at least sealed events are whole; -1 for not known.
+func readSegments(ctx context.Context, dir string, segments []int64, sealed int64, filter *Filter, yield func(Entry, error) bool) {
+	m := newMeter(filter, dir, segments)
+	defer m.tell()
+	for i, first := range segments {
+		if !readSegment(ctx, dir, first, i == len(segments)-1, sealed, filter, m, yield) {
+			return
 		}
 	}
 }
 
-// segmentNames returns the paths of a log's segments in order.
-func segmentNames(dir string) ([]string, error) {
+// segmentFileNames returns the names of the files in which a log's segments and their leaf hashes are, in order.
+func segmentFileNames(dir string) ([]string, error) {
 	dir = filepath.Join(dir, segmentsName)
 	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
 		return nil, errors.New("its " + segmentsName + " is not a directory")
@@ -100,58 +163,140 @@ func segmentNames(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorted
 	var names []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".jsonl") {
-			names = append(names, filepath.Join(dir, e.Name()))
+		switch _, ext, _ := strings.Cut(e.Name(), "."); ext {
+		case "jsonl", "jsonl.zst", "leaves":
+			names = append(names, e.Name())
 		}
-	}
-	if err == nil && len(names) == 0 {
-		err = errors.New("it has no segments")
 	}
 	return names, err
 }
 
-func readSegment(ctx context.Context, name string, last bool, filter *Filter, yield func(Entry, error) bool) bool {
-	f, err := vfs.OS{}.OpenFile(name, os.O_RDONLY, 0)
+// parseFirst returns the index of a segment's first event, for which it is named.
+func parseFirst(base string) (int64, error) {
+	first, err := strconv.ParseInt(base, 10, 64)
+	if err == nil && (len(base) != 20 || first < 0) {
+		err = strconv.ErrSyntax
+	}
+	return first, err
+}
+
+func readSegment(ctx context.Context, dir string, index int64, last bool, sealed int64, filter *Filter, m *meter, yield func(Entry, error) bool) bool {
+	f, err := openSegment(vfs.OS{}, dir, index, math.MaxInt64, func(raw io.Reader) io.Reader { return m.reader(ctxReader{ctx, raw}) })
 	if err != nil {
 		yield(Entry{}, fmt.Errorf("audit: %w", err))
 		return false
 	}
 	defer f.Close()
-	index, err := strconv.ParseInt(strings.TrimSuffix(filepath.Base(name), ".jsonl"), 10, 64)
-	if err != nil {
-		yield(Entry{}, fmt.Errorf("audit: %s is not named for its first event", name))
-		return false
+	name := f.name
+	if !last {
+		return readAhead(ctx, name, index, f, filter, m, yield)
 	}
-	for lines := newLineReader(ctxReader{ctx, f}); ; index++ {
+	for lines := newLineReader(f); ; index++ {
 		if err := ctx.Err(); err != nil {
 			yield(Entry{}, err)
 			return false
 		}
 		line, err := lines.next()
-		if err == io.EOF || last && unfilledTo(line, lines.r) {
+		m.tell()
+		zeroed := bytes.IndexByte(line, 0) >= 0
+		if err == io.EOF && !(zeroed && index < sealed) || zeroed && unfilledFrom(line, lines.r, index, sealed) {
 			return true
 		}
-		var e Entry
+		if err == io.EOF {
+			err = &TamperError{segmentsName, index, "it is sealed, and there are zeros instead"}
+		}
+		var e selected
 		if err == nil {
-			e, err = parseEntry(line[:len(line)-1], index)
+			e = filter.read(line[:len(line)-1])
+			err = e.err
 		}
-		if err != nil && ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			yield(Entry{}, fmt.Errorf("audit: %s, event %d: %w", name, index, err))
-			return false
-		}
-		if filter.match(&e) && !yield(e, nil) {
+		if !e.give(ctx, name, index, err, yield) {
 			return false
 		}
 	}
 }
 
-// unfilledTo tells whether the line was never filled in: from its first NUL to the end of the file there is nothing else.
-func unfilledTo(line []byte, rest io.Reader) bool {
-	zero := bytes.IndexByte(line, 0)
-	if zero < 0 || len(bytes.Trim(line[zero:], "\x00")) > 0 {
+// readAhead reads a segment whose end nobody writes any more, with all processors.
+func readAhead(ctx context.Context, name string, index int64, r io.Reader, filter *Filter, m *meter, yield func(Entry, error) bool) bool {
+	lines := newAhead(ctx, r, func() func([]byte) selected { return filter.read })
+	defer lines.close()
+	for ; ; index++ {
+		_, e, err := lines.next()
+		m.tell()
+		if err == io.EOF {
+			return true
+		}
+		if err == nil {
+			err = cmp.Or(e.err, ctx.Err())
+		}
+		if !e.give(ctx, name, index, err, yield) {
+			return false
+		}
+	}
+}
+
+// selected is a line as it was read: an entry, unless the filter has no use for it.
+type selected struct {
+	entry Entry
+	use   bool
+	err   error
+}
+
+// give yields the entry or the error, and tells whether to go on.
+func (s *selected) give(ctx context.Context, name string, index int64, err error, yield func(Entry, error) bool) bool {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		yield(Entry{}, ctx.Err())
+		return false
+	case err != nil:
+		var tampered *TamperError
+		if errors.As(err, &tampered) {
+			tampered.Index = index
+		}
+		yield(Entry{}, fmt.Errorf("audit: %s, event %d: %w", name, index, err))
+		return false
+	case !s.use:
+		return true
+	}
+	s.entry.Index = index
+	return yield(s.entry, nil)
+}
+
+// read decodes a line, unless it sees before that the filter does not select it. It is safe for use by several goroutines.
+func (f *Filter) read(line []byte) (s selected) {
+	if f.passes(line) {
+		return s
+	}
+	s.entry, s.err = parseEntry(line, 0)
+	s.use = s.err == nil && f.match(&s.entry)
+	return s
+}
+
+// passes tells whether a line is one that the filter does not select, which costs a tenth of decoding it. What has not the form
+// of an event it leaves to who decodes.
+func (f *Filter) passes(line []byte) bool {
+	if f == nil || f.Tenant.IsZero() && f.Code == "" && f.Status == "" {
+		return false
+	}
+	m, ok := parseMeta(line)
+	switch {
+	case !ok:
+		return false
+	case !f.Tenant.IsZero() && string(m.tenant) != f.Tenant.String(),
+		f.Code != "" && string(m.code) != string(f.Code) && !(f.kind() && strings.HasPrefix(string(m.code), string(f.Code))):
+		return true
+	}
+	// A quotation mark within a string is escaped, so this is a member, and no other object has one of this name.
+	return f.Status != "" && !bytes.Contains(line, []byte(`"status_code":"`+string(f.Status)+`"`))
+}
+
+// unfilledFrom tells whether a line that holds a NUL was never filled in, as no line is that was synced: no checkpoint seals it. Behind it there may be anything: what is written meanwhile, or what a loss of power left.
+// Where it is not known what is sealed, there must be nothing but zeros from the first one on.
+func unfilledFrom(line []byte, rest io.Reader, index, sealed int64) bool {
+	if sealed >= 0 {
+		return index >= sealed
+	}
+	if len(bytes.Trim(line[bytes.IndexByte(line, 0):], "\x00")) > 0 {
 		return false
 	}
 	for block := make([]byte, 64<<10); ; {
@@ -167,6 +312,7 @@ func unfilledTo(line []byte, rest io.Reader) bool {
 
 // lineDoc is a line as it is decoded.
 type lineDoc struct {
+	LogName    string `json:"log_name"` // of the log's own events
 	Time       int64  `json:"time"`
 	Severity   string `json:"severity"`
 	StatusCode Status `json:"status_code"`
@@ -199,12 +345,17 @@ type lineDoc struct {
 		Enc           []byte   `json:"enc"`
 	} `json:"unmapped"`
 	Metadata struct {
+		LogName     string `json:"log_name"`
 		UID         string `json:"uid"`
 		Code        Code   `json:"event_code"`
 		Tenant      string `json:"tenant_uid"`
 		Correlation string `json:"correlation_uid"`
 		Truncated   bool   `json:"is_truncated"`
 		Sequence    int64  `json:"sequence"`
+		Loggers     []struct {
+			UID    string `json:"uid"`
+			Number string `json:"event_uid"`
+		} `json:"loggers"`
 	} `json:"metadata"`
 }
 
@@ -215,13 +366,17 @@ func parseEntry(line []byte, index int64) (Entry, error) {
 	}
 	u := &d.Unmapped
 	e := Entry{
-		Index: index, Time: time.UnixMilli(d.Time).UTC(), Code: d.Metadata.Code, Phase: u.Phase, Status: d.StatusCode,
+		Log: cmp.Or(d.Metadata.LogName, d.LogName), Index: index, Time: time.UnixMilli(d.Time).UTC(), Code: d.Metadata.Code, Phase: u.Phase, Status: d.StatusCode,
 		Severity: d.Severity, Tenant: d.Metadata.Tenant, Sequence: d.Metadata.Sequence, Actor: d.Actor.User.UID,
 		Purpose: u.Purpose, Request: u.Request, Transaction: u.Transaction, Store: u.Store, Name: d.Database.Name + d.Databucket.Name,
 		Tables: u.Tables, Columns: u.Columns, SealedColumns: u.SealedColumns, Statement: u.Statement,
 		Fingerprint: u.Fingerprint, KeyVersion: u.KeyVersion, Rows: -1, Bytes: -1, Reason: d.Detail,
 		UID: d.Metadata.UID, Correlation: d.Metadata.Correlation, Sealed: u.Enc, Truncated: d.Metadata.Truncated,
 		Raw: bytes.Clone(line),
+	}
+	if l := d.Metadata.Loggers; len(l) == 1 {
+		e.Stream = l[0].UID
+		e.Number, _ = positive([]byte(l[0].Number))
 	}
 	if u.Rows != nil {
 		e.Rows = *u.Rows

@@ -173,7 +173,7 @@ func TestRecordDeadline(t *testing.T) {
 	<-syncing
 	// A caller that gives up while its event waits for the disk gets its own error.
 	ctx, cancel := context.WithCancel(t.Context())
-	l.opts.Timeout = time.Minute
+	l.timeout = time.Minute
 	done := make(chan error)
 	go func() { done <- l.Record(ctx, query(acme, "cancelled")) }()
 	for waiting := false; !waiting; {
@@ -253,14 +253,15 @@ func TestRecordBound(t *testing.T) {
 func TestRecordRefuses(t *testing.T) {
 	l := mustOpen(t, filepath.Join(t.TempDir(), "log"), quiet())
 	for what, change := range map[string]func(*Event){
-		"an unknown code":      func(e *Event) { e.Code = "sql.frobnicate" },
-		"no code":              func(e *Event) { e.Code = "" },
-		"the log's own code":   func(e *Event) { e.Code = CodeLogHead },
-		"another of its codes": func(e *Event) { e.Code = CodeLogStopping },
-		"no phase":             func(e *Event) { e.Phase = "" },
-		"no status":            func(e *Event) { e.Status = "ok" },
-		"a correlation":        func(e *Event) { e.Correlation = "request 7" },
-		"negative rows":        func(e *Event) { e.Rows = -2 },
+		"an unknown code":       func(e *Event) { e.Code = "sql.frobnicate" },
+		"no code":               func(e *Event) { e.Code = "" },
+		"the log's own code":    func(e *Event) { e.Code = CodeLogHead },
+		"another of its codes":  func(e *Event) { e.Code = CodeLogStopping },
+		"no phase":              func(e *Event) { e.Phase = "" },
+		"no status":             func(e *Event) { e.Status = "ok" },
+		"a correlation":         func(e *Event) { e.Correlation = "request 7" },
+		"a time in no calendar": func(e *Event) { e.Time = time.UnixMilli(1 << 60) },
+		"negative rows":         func(e *Event) { e.Rows = -2 },
 	} {
 		e := query(acme, "x")
 		change(e)

@@ -34,6 +34,8 @@ type replay struct {
 	verifiers note.Verifiers
 	pins      []TreeHead
 	progress  func(done, total int64)
+	// parallel has several goroutines hash the lines.
+	parallel bool
 	// chained leaves the signatures of all checkpoints but the newest unchecked. It vouches for them, since each
 	// holds the hash of the one before.
 	chained bool
@@ -42,6 +44,7 @@ type replay struct {
 	// fromState goes on from the log's state, where there is one that fits and is signed by this key; nil reads everything.
 	fromState note.Verifiers
 	resumed   *resumed
+	until     int64 // where to end, a segment's first index; 0 for the log's end
 	stated    int64 // the size of the tree under the state; 0 without
 
 	tree       frontier
@@ -49,10 +52,17 @@ type replay struct {
 	heads      int64
 	unnumbered int64 // events of tenants that take part in no numbers
 	lastCode   Code
-	nonce      string   // of the chain of the newest session; "" for none
-	recovered  []Span   // events that audit.recovered says nothing authenticates
-	segments   []int64  // the first index of each
-	unused     []string // files of a segment that was begun and never written to
+	nonce      string // of the chain of the newest session; "" for none
+	recovered  []Span // events that audit.recovered says nothing authenticates
+	streams    map[string]streamEnd
+	gaps       []StreamGap // the first of them
+	gapped     int64       // events that are missing in all of them
+	refusals   int64       // events stream.gap about rows that are not authentic
+	segments   []int64     // the first index of each
+	pruned     *pruned     // the record of those that were deleted; nil where none were
+	kept       []int64     // the first index of every file of leaves
+	claimed    bool        // an audit.pruned event states the record
+	unused     []string    // files of a segment that was begun and never written to
 	tail       tail
 	sealed     checkpoint // the newest checkpoint
 	end        sealedEnd  // what stands there
@@ -92,7 +102,7 @@ func (r *replay) tampered(file string, index int64, format string, args ...any) 
 
 // run reads everything. Errors that wrap [ErrTampered] are about the log, all others about reading it.
 func (r *replay) run(ctx context.Context) error {
-	r.tenants = map[string]*tenantState{}
+	r.tenants, r.streams = map[string]*tenantState{}, map[string]streamEnd{}
 	r.hasher = newLeafHasher()
 	slices.SortFunc(r.pins, func(a, b TreeHead) int { return cmp.Compare(a.Size, b.Size) })
 	r.ctx = ctx
@@ -106,7 +116,7 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	if err := r.list(); err != nil {
+	if err := r.listAll(); err != nil {
 		return err
 	}
 	info, err := f.Stat()
@@ -126,7 +136,15 @@ func (r *replay) run(ctx context.Context) error {
 	if r.next == nil && r.resumed == nil {
 		return r.tampered(checkpointsName, -1, "the file has no whole checkpoint; a log has one from its beginning")
 	}
+	if r.pruned != nil && r.resumed == nil {
+		if err := r.passOver(); err != nil {
+			return err
+		}
+	}
 	for i, first := range r.segments {
+		if r.until > 0 && first >= r.until {
+			return r.reached()
+		}
 		if r.resumed != nil && first < r.resumed.first {
 			continue
 		}
@@ -143,7 +161,7 @@ func (r *replay) state(checkpoints io.ReaderAt) *state {
 		return nil
 	}
 	s, err := readState(r.fs, r.dir, r.origin, r.fromState)
-	if err != nil || !s.fits(checkpoints, r.segments) {
+	if err != nil || !s.fits(checkpoints, r.segments, r.pruned) {
 		return nil
 	}
 	r.stated = s.checkpoint.tree.N
@@ -165,6 +183,9 @@ func (r *replay) finish() error {
 	}
 	if n := r.tail.first + r.tail.leaves; n < r.requiredN {
 		return r.tampered(r.rel(leavesPath(r.dir, r.tail.first)), n, "its leaf hash is missing although a checkpoint seals it")
+	}
+	if r.pruned != nil && r.resumed == nil && !r.claimed {
+		return r.tampered(prunedName, -1, "it says that %d events were deleted, and no event in the log does", r.pruned.Events)
 	}
 	r.cpEnd, r.cpTorn = r.checkpoints.end, r.checkpoints.torn
 	return r.signed(&r.sealed)
@@ -199,18 +220,18 @@ func (r *replay) signed(c *checkpoint) error {
 	return nil
 }
 
-// line takes in one event that a checkpoint seals. Leaf is its recorded hash, or as much of it as there is.
-func (r *replay) line(file string, line []byte, leaf []byte) error {
-	hash := r.hasher.leaf(line)
+// line takes in one event that a checkpoint seals, of which these are known. Leaf is its recorded hash, or as much of it as
+// there is.
+func (r *replay) line(file string, line []byte, known lineFacts, leaf []byte) error {
+	hash := known.hash
 	r.hash = hash
 	if !bytes.HasPrefix(hash[:], leaf) {
 		return r.tampered(file, r.tree.size, "its bytes do not have the hash that was recorded for them")
 	}
-	m, ok := parseMeta(line)
-	if !ok {
+	if !known.ok {
 		return r.malformed(file, r.tree.size)
 	}
-	return r.accept(file, line, hash, m)
+	return r.accept(file, line, hash, known.meta)
 }
 
 func (r *replay) malformed(file string, index int64) error {
@@ -239,7 +260,20 @@ func (r *replay) accept(file string, line []byte, hash tlog.Hash, m lineMeta) er
 	default:
 		t.tree.add(hash)
 	}
+	if m.stream != nil {
+		if err := r.streamLine(file, m); err != nil {
+			return err
+		}
+	}
 	switch r.lastCode = Code(m.code); r.lastCode {
+	case CodeStreamGap:
+		if m.stream == nil && parseGap(line).Count == 0 {
+			r.refusals++
+		}
+	case CodeLogPruned:
+		if p := r.pruned; p != nil && m.tenant == nil && parsePruned(line) == (prunedClaim{p.Events, p.sum}) {
+			r.claimed = true
+		}
 	case CodeLogStarted:
 		r.nonce = parseOwn(line).chain
 	case CodeLogRecovered:
@@ -272,7 +306,33 @@ func (r *replay) tenant(m lineMeta) (*tenantState, error) {
 	return t, nil
 }
 
-// milestones compares the tree with the checkpoints and pins of its size.
+// sealedLine notes what stands at a checkpoint.
+func (r *replay) sealedLine(line []byte) {
+	r.tail.sealed = r.tail.size
+	r.end = sealedEnd{r.lastCode, r.nonce, 0}
+	if t, ok := parseTag(line); ok {
+		r.end.position = t.position + 1
+	}
+	r.batches = batchReader{position: r.end.position}
+}
+
+// reached checks that what was read so far, to a segment's beginning, is what the next checkpoint seals.
+func (r *replay) reached() error {
+	if r.tree.size != r.until || r.next == nil {
+		return r.tampered(segmentsName, r.until, "no segment begins with it, or no checkpoint seals it")
+	}
+	edge := r.tree.clone()
+	if err := readLeaves(r.ctx, r.dir, r.until, r.next.tree.N, edge.add); err != nil {
+		return err
+	}
+	if edge.root() != r.next.tree.Hash {
+		return r.tampered(segmentsName, r.until, "the events up to here are not those that checkpoint %d seals", r.next.number)
+	}
+	return r.signed(r.next)
+}
+
+// milestones compares the tree with the checkpoints and pins of its size. Line is the one that made it that size, or nil
+// where it was deleted.
 func (r *replay) milestones(file string, line []byte) error {
 	n := r.tree.size
 	var root tlog.Hash
@@ -286,12 +346,9 @@ func (r *replay) milestones(file string, line []byte) error {
 		if r.sealed = *r.next; !r.behind() {
 			r.requiredN = n
 		}
-		r.tail.sealed = r.tail.size
-		r.end = sealedEnd{r.lastCode, r.nonce, 0}
-		if t, ok := parseTag(line); ok {
-			r.end.position = t.position + 1
+		if line != nil {
+			r.sealedLine(line)
 		}
-		r.batches = batchReader{position: r.end.position}
 		if err := r.advance(); err != nil {
 			return err
 		}

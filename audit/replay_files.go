@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
@@ -32,12 +31,44 @@ func (r *replay) segmentFiles() ([]fs.DirEntry, error) {
 
 // segmentOf returns the index of the first event in the segment that a file belongs to.
 func (r *replay) segmentOf(e fs.DirEntry) (int64, error) {
-	base, ext, _ := strings.Cut(e.Name(), ".")
-	first, err := strconv.ParseInt(base, 10, 64)
-	if err != nil || len(base) != 20 || first < 0 || ext != "jsonl" && ext != "leaves" || !e.Type().IsRegular() {
+	first, ext, err := splitName(e.Name())
+	if err != nil || ext != "jsonl" && ext != "jsonl.zst" && ext != "leaves" || !e.Type().IsRegular() {
 		return 0, r.tampered(segmentsName+"/"+e.Name(), -1, "it is neither a segment nor its leaves; move it elsewhere if you put it there")
 	}
 	return first, nil
+}
+
+// listAll finds the segments, and what was deleted of them. What is deleted while it looks makes it look again: of the events
+// that it then finds, one states the record.
+func (r *replay) listAll() error {
+	const tries = 4
+	for try := 1; try <= tries; try++ {
+		before, err := r.readPruned()
+		if err != nil {
+			return err
+		}
+		r.pruned, r.segments, r.unused, r.kept, r.total = before, nil, nil, nil, 0
+		listed := r.list()
+		after, err := r.readPruned()
+		if err != nil {
+			return err
+		}
+		if before.same(after) && (listed != errMoved || try == tries) {
+			return listed
+		}
+	}
+	return errors.New("audit: events were deleted again and again while the log was looked at; try again")
+}
+
+// errMoved means that the newest segment is compressed, as it may be once it is no longer the newest.
+var errMoved = &TamperError{segmentsName, -1, "the newest segment is compressed, and it never is"}
+
+func (r *replay) readPruned() (*pruned, error) {
+	p, err := readPruned(r.fs, r.dir, r.origin, r.verifiers)
+	if errors.Is(err, errPruned) {
+		return nil, r.tampered(prunedName, -1, "%v", err)
+	}
+	return p, err
 }
 
 // list finds the segments. A file that is no segment is refused, for nobody would look at what is in it.
@@ -71,14 +102,28 @@ func (r *replay) list() error {
 			continue // made meanwhile
 		case strings.HasSuffix(e.Name(), ".leaves"):
 			leaves[first] = true
+			r.kept = append(r.kept, first)
 			continue
+		case first < r.pruned.first():
+			continue // its deletion was interrupted
+		}
+		if slices.Contains(r.segments, first) {
+			continue // in both forms: compressing it was interrupted
 		}
 		r.segments = append(r.segments, first)
 		if info, err := e.Info(); err == nil {
 			r.total += info.Size()
 		}
 	}
+	for first := range leaves {
+		if first < r.pruned.first() {
+			delete(leaves, first)
+		} else if _, err := r.fs.Lstat(compressedPath(r.dir, first)); err == nil && !slices.Contains(r.segments, first) {
+			r.segments = append(r.segments, first) // it was compressed while it was looked for
+		}
+	}
 	slices.Sort(r.segments)
+	slices.Sort(r.kept)
 	if len(r.segments) == 0 {
 		return r.tampered(segmentsName, -1, "there is no segment")
 	}
@@ -101,6 +146,9 @@ func (r *replay) measure(alone map[int64]bool) error {
 		lines, err := r.size(segmentPath(r.dir, last))
 		if err != nil {
 			return err
+		}
+		if _, err := r.fs.Lstat(compressedPath(r.dir, last)); err == nil && lines == 0 {
+			return errMoved
 		}
 		r.tail.limit, r.tail.leafLimit = lines, leaves
 		if lines+leaves > 0 || len(r.segments) == 1 {

@@ -11,6 +11,8 @@ import (
 	"math"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
 )
 
 // segment reads one segment beside its leaves.
@@ -32,17 +34,24 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 		return err
 	}
 	defer closeLeaves()
-	f, size, err := r.open(segmentPath(r.dir, first))
+	s, err := openSegment(r.fs, r.dir, first, limit, func(raw io.Reader) io.Reader { return &countingReader{ctxReader{r.ctx, raw}, r.count} })
 	if err != nil {
-		return fmt.Errorf("audit: %w", err)
+		return r.unreadable(compressedPath(r.dir, first), err)
 	}
-	defer f.Close()
-	if size = min(size, limit); size < from.lines {
-		return r.tampered(name, -1, "it has %d bytes, and %d are under a checkpoint: the log was cut", size, from.lines)
+	defer s.Close()
+	name = r.rel(s.name)
+	if last && s.compressed { // meanwhile: there are newer ones by now
+		s.Reader = io.LimitReader(s.Reader, limit)
 	}
-	lines := newLineReader(&countingReader{r: io.NewSectionReader(f, from.lines, size-from.lines), replay: r})
+	if err := s.skip(from.lines); err == io.EOF {
+		return r.tampered(name, -1, "%d bytes are under a checkpoint, and it has fewer: the log was cut", from.lines)
+	} else if err != nil {
+		return r.unreadable(s.name, err)
+	}
+	lines := r.lines(s, last)
+	defer lines.close()
 	for {
-		line, err := lines.next()
+		line, known, err := lines.next()
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -50,11 +59,14 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 		if err == errLongLine && !unsynced {
 			return r.tampered(name, r.tree.size, "%v", err)
 		}
+		if err != nil && err != io.EOF && err != errLongLine && s.damaged() {
+			return r.tampered(name, r.tree.size, "it does not decompress: %v", err)
+		}
 		if err != nil && err != io.EOF && err != errLongLine {
 			return fmt.Errorf("audit: reading %s: %w", name, err)
 		}
 		if err == io.EOF || unsynced {
-			return r.endSegment(name, line, lines.r, leaves, last, unsynced)
+			return r.endSegment(name, line, lines.rest(), leaves, last, unsynced)
 		}
 		leaf, err := leaves.next()
 		if err != nil {
@@ -67,7 +79,7 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 		if line = line[:len(line)-1]; r.behind() {
 			err = r.tailLine(name, line, leaf)
 		} else {
-			err = r.line(name, line, leaf)
+			err = r.line(name, line, known, leaf)
 		}
 		if err != nil {
 			return err
@@ -76,6 +88,18 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 			return r.tampered(leaves.name, leaves.matched+first, "its bytes do not have the hash that was recorded for them")
 		}
 	}
+}
+
+// unreadable is the error about a segment that cannot be opened.
+func (r *replay) unreadable(name string, err error) error {
+	var bad *frameError
+	switch {
+	case errors.Is(err, vfs.ErrNotRegular):
+		return r.tampered(r.rel(name), -1, "%v; put the file itself there", vfs.ErrNotRegular)
+	case errors.As(err, &bad):
+		return r.tampered(r.rel(name), -1, "%v", bad.err)
+	}
+	return fmt.Errorf("audit: %w", err)
 }
 
 // lineReader reads lines of any length up to a little more than the longest event's.
@@ -114,20 +138,36 @@ func (r *replay) endSegment(name string, rest []byte, lines io.Reader, leaves *l
 	}
 	r.dropBatch()
 	if unsynced {
-		n, err := io.Copy(io.Discard, lines)
+		var behind unfilled
+		behind.Write(rest)
+		_, err := io.Copy(&behind, lines)
 		if r.ctx.Err() != nil {
 			return r.ctx.Err()
 		}
 		if err != nil {
 			return fmt.Errorf("audit: reading %s: %w", name, err)
 		}
-		r.tail.torn += n
+		r.tail.torn += behind.filled
 	} else if len(rest) > 0 && (!last || !r.behind() || !beginsLine(rest)) {
 		return r.tampered(name, r.tree.size, "the segment ends with %d bytes that are no whole event", len(rest))
 	}
-	r.tail.torn += int64(len(rest))
+	if !unsynced {
+		r.tail.torn += int64(len(rest))
+	}
 	r.tail.leaves = leaves.matched
 	return r.endLeaves(leaves, last)
+}
+
+// unfilled tells what of the bytes written to it stands before the zeros at the end, which the log's writer or its file
+// system put there for events to come.
+type unfilled struct{ filled, all int64 }
+
+func (u *unfilled) Write(p []byte) (int, error) {
+	if n := len(bytes.TrimRight(p, "\x00")); n > 0 {
+		u.filled = u.all + int64(n)
+	}
+	u.all += int64(len(p))
+	return len(p), nil
 }
 
 // endLeaves looks at what stands behind the last line's leaf hash. Leaves are written after their lines are synced, so
@@ -199,21 +239,4 @@ func (l *leafReader) compare(hash tlog.Hash) {
 	if l.matched == l.hashes-1 && l.buf == hash {
 		l.matched++
 	}
-}
-
-type countingReader struct {
-	r      io.Reader
-	replay *replay
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	if err := c.replay.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := c.r.Read(p)
-	c.replay.read += int64(n)
-	if c.replay.progress != nil {
-		c.replay.progress(c.replay.read, c.replay.total)
-	}
-	return n, err
 }

@@ -58,13 +58,14 @@ type state struct {
 }
 
 type stateHead struct {
-	Tree        []byte  `json:"tree"`        // the frontier of the log's tree
-	Segments    []int64 `json:"segments"`    // the first index of each
-	Lines       int64   `json:"lines"`       // bytes of the last one under the checkpoint
-	Checkpoints int64   `json:"checkpoints"` // bytes of the checkpoints file, this one included
-	Closed      bool    `json:"closed"`      // the log was closed there
-	Chain       string  `json:"chain"`       // the nonce of the session's chain; "" for none
-	Position    int64   `json:"position"`    // of the next batch in it
+	Tree        []byte               `json:"tree"`              // the frontier of the log's tree
+	Segments    []int64              `json:"segments"`          // the first index of each
+	Lines       int64                `json:"lines"`             // bytes of the last one under the checkpoint
+	Checkpoints int64                `json:"checkpoints"`       // bytes of the checkpoints file, this one included
+	Closed      bool                 `json:"closed"`            // the log was closed there
+	Chain       string               `json:"chain"`             // the nonce of the session's chain; "" for none
+	Position    int64                `json:"position"`          // of the next batch in it
+	Streams     map[string]streamEnd `json:"streams,omitempty"` // how far they are taken in
 }
 
 // pack returns a frontier's nodes as bytes.
@@ -97,28 +98,48 @@ func (s *state) encode(signer note.Signer, tenants []*tenantState) ([]byte, erro
 	}
 	body := append(slices.Concat(s.checkpoint.note, []byte("\n"), head), '\n')
 	for _, t := range tenants {
-		body = strconv.AppendInt(body, t.tree.size, 10)
-		body = strconv.AppendInt(append(body, ' '), t.covered, 10)
-		body = base64.StdEncoding.AppendEncode(append(body, ' '), t.tree.pack())
-		body = append(append(append(body, ' '), t.id.String()...), '\n')
+		body = t.appendTo(body)
 	}
+	return signBody(signer, stateText, body)
+}
+
+// appendTo appends a tenant's line.
+func (t *tenantState) appendTo(body []byte) []byte {
+	body = strconv.AppendInt(body, t.tree.size, 10)
+	body = strconv.AppendInt(append(body, ' '), t.covered, 10)
+	body = base64.StdEncoding.AppendEncode(append(body, ' '), t.tree.pack())
+	return append(append(append(body, ' '), t.id.String()...), '\n')
+}
+
+// signBody returns a file that has a body behind a note that signs it.
+func signBody(signer note.Signer, title string, body []byte) ([]byte, error) {
 	sum := sha256.Sum256(body)
-	msg, err := note.Sign(&note.Note{Text: stateNote(signer.Name(), int64(len(body)), sum[:])}, signer)
+	msg, err := note.Sign(&note.Note{Text: bodyNote(title, signer.Name(), int64(len(body)), sum[:])}, signer)
 	if err != nil {
 		return nil, err
 	}
 	return slices.Concat(msg, []byte("\n"), body), nil
 }
 
-func stateNote(origin string, length int64, sum []byte) string {
-	return fmt.Sprintf("%s\n%s\n%d %s\n", stateText, origin, length, base64.StdEncoding.EncodeToString(sum))
+func bodyNote(title, origin string, length int64, sum []byte) string {
+	return fmt.Sprintf("%s\n%s\n%d %s\n", title, origin, length, base64.StdEncoding.EncodeToString(sum))
 }
 
-var errState = errors.New("it is not a state of this log")
+var errSigned = errors.New("it is not a file that this log's key signed")
 
 // readState reads the state. The error wraps [fs.ErrNotExist] where there is none.
-func readState(fsys vfs.FS, dir, origin string, verifiers note.Verifiers) (*state, error) {
-	f, err := fsys.OpenFile(filepath.Join(dir, stateName), os.O_RDONLY, 0)
+func readState(fsys vfs.FS, dir, origin string, verifiers note.Verifiers) (s *state, err error) {
+	_, err = readSigned(fsys, filepath.Join(dir, stateName), stateText, origin, verifiers, func(r io.Reader) bool {
+		s = parseState(r, origin)
+		return s != nil
+	})
+	return s, err
+}
+
+// readSigned reads a file that has a body behind a note that signs it, and returns the body's SHA-256. What the file has that
+// it should not is an error that wraps errSigned.
+func readSigned(fsys vfs.FS, name, title, origin string, verifiers note.Verifiers, parse func(io.Reader) bool) ([]byte, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -127,77 +148,99 @@ func readState(fsys vfs.FS, dir, origin string, verifiers note.Verifiers) (*stat
 	if err != nil {
 		return nil, err
 	}
-	front := make([]byte, min(maxStateNote, info.Size()))
-	if _, err := io.ReadFull(io.NewSectionReader(f, 0, int64(len(front))), front); err != nil {
+	msg, err := frontNote(f, info.Size())
+	if err != nil {
 		return nil, err
 	}
-	text := bytes.Index(front, []byte("\n\n")) // between the note's text and its signatures
-	if text < 0 {
-		return nil, errState
-	}
-	end := bytes.Index(front[text+2:], []byte("\n\n"))
-	if end < 0 {
-		return nil, errState
-	}
-	at := int64(text + 2 + end + 2)
-	n, err := note.Open(front[:at-1], verifiers)
+	at := int64(len(msg)) + 1
+	n, err := note.Open(msg, verifiers)
 	if err != nil {
-		return nil, errors.Join(errState, err)
+		return nil, errors.Join(errSigned, err)
 	}
 	// Hashed before anything is made of it: nobody without the log's key decides how much memory it takes.
 	sum := sha256.New()
 	if _, err := io.Copy(sum, io.NewSectionReader(f, at, info.Size()-at)); err != nil {
 		return nil, err
 	}
-	if n.Text != stateNote(origin, info.Size()-at, sum.Sum(nil)) {
-		return nil, errState
+	if n.Text != bodyNote(title, origin, info.Size()-at, sum.Sum(nil)) {
+		return nil, errSigned
 	}
 	again := sha256.New()
-	s, err := parseState(io.TeeReader(io.NewSectionReader(f, at, info.Size()-at), again), origin)
-	if err == nil && !equalSum(sum, again) {
-		err = errState
+	source := &sourceReader{r: io.NewSectionReader(f, at, info.Size()-at)}
+	parsed := parse(io.TeeReader(source, again))
+	switch {
+	case source.err != nil:
+		return nil, source.err
+	case !parsed || !equalSum(sum, again):
+		return nil, errSigned
 	}
-	return s, err
+	return sum.Sum(nil), nil
+}
+
+// frontNote returns the note that a file of a size begins with. It states the length and the hash of what is behind it.
+func frontNote(f io.ReaderAt, size int64) ([]byte, error) {
+	front := make([]byte, min(maxStateNote, size))
+	if _, err := io.ReadFull(io.NewSectionReader(f, 0, int64(len(front))), front); err != nil {
+		return nil, err
+	}
+	text := bytes.Index(front, []byte("\n\n")) // between the note's text and its signatures
+	if text < 0 {
+		return nil, errSigned
+	}
+	end := bytes.Index(front[text+2:], []byte("\n\n"))
+	if end < 0 {
+		return nil, errSigned
+	}
+	return front[:text+2+end+1], nil
 }
 
 func equalSum(a, b hash.Hash) bool { return bytes.Equal(a.Sum(nil), b.Sum(nil)) }
 
-func parseState(r io.Reader, origin string) (*state, error) {
+// parseState returns nil for what is no state.
+func parseState(r io.Reader, origin string) *state {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	s := &state{tenants: map[string]*tenantState{}}
 	var msg []byte
 	for range checkpointLines + 1 {
 		line, err := lines.ReadSlice('\n')
 		if err != nil {
-			return nil, errState
+			return nil
 		}
 		msg = append(msg, line...)
 	}
 	var err error
 	if s.checkpoint, err = parseCheckpoint(msg[:len(msg)-1], origin); err != nil || msg[len(msg)-1] != '\n' {
-		return nil, errState
+		return nil
 	}
 	head, err := lines.ReadBytes('\n')
 	if err != nil || json.Unmarshal(head, &s.stateHead) != nil {
-		return nil, errState
+		return nil
 	}
 	var ok bool
 	if s.tree, ok = unpack(s.checkpoint.tree.N, s.Tree); !ok || s.tree.root() != s.checkpoint.tree.Hash || len(s.Segments) == 0 {
-		return nil, errState
+		return nil
 	}
+	if !readTenants(lines, s.tenants) {
+		return nil
+	}
+	return s
+}
+
+// readTenants reads the tenants' lines to the end.
+func readTenants(lines *bufio.Reader, into map[string]*tenantState) bool {
 	for {
 		line, err := lines.ReadString('\n')
 		if err == io.EOF && line == "" {
-			return s, nil
+			return true
 		}
-		if err != nil || !s.tenant(strings.TrimSuffix(line, "\n")) {
-			return nil, errState
+		if err != nil || !readTenant(strings.TrimSuffix(line, "\n"), into) {
+			return false
 		}
 	}
 }
 
-// tenant takes in one tenant's line.
-func (s *state) tenant(line string) bool {
+// readTenant takes in one tenant's line.
+func readTenant(line string, into map[string]*tenantState) bool {
 	parts := strings.Split(line, " ")
 	if len(parts) != 4 {
 		return false
@@ -219,16 +262,20 @@ func (s *state) tenant(line string) bool {
 			return false
 		}
 	}
-	if s.tenants[parts[3]] != nil {
+	if into[parts[3]] != nil {
 		return false
 	}
-	s.tenants[parts[3]] = t
+	into[parts[3]] = t
 	return true
 }
 
 // fits tells whether the log is one that goes on from the state: its checkpoint stands where it says, and the segments
-// before are there.
-func (s *state) fits(checkpoints io.ReaderAt, segments []int64) bool {
+// before are there, but for those that were deleted since.
+func (s *state) fits(checkpoints io.ReaderAt, segments []int64, p *pruned) bool {
+	s.Segments = slices.DeleteFunc(s.Segments, func(first int64) bool { return first < p.first() })
+	if len(s.Segments) == 0 {
+		return false
+	}
 	n := len(s.checkpoint.note) + 1
 	stands := make([]byte, n)
 	if s.Checkpoints < int64(n) {

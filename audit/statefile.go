@@ -34,6 +34,7 @@ func (w *writer) saveState(closed bool) {
 	s := &state{checkpoint: w.last, tree: w.tree, stateHead: stateHead{
 		Segments: w.disk.segments, Lines: w.disk.lines.size, Checkpoints: w.disk.checkpoints.size, Closed: closed,
 	}}
+	s.Streams = w.log.streams // it is encoded below, before the writer goes on
 	if w.chain != nil {
 		s.Chain, s.Position = w.chain.nonce, w.chain.position
 	}
@@ -64,6 +65,9 @@ func (r *replay) resume(s *state) {
 	n := s.checkpoint.tree.N
 	first := s.Segments[len(s.Segments)-1]
 	r.tree, r.tenants = s.tree, s.tenants
+	if s.Streams != nil {
+		r.streams = s.Streams
+	}
 	r.sealed, r.requiredN = s.checkpoint, n
 	if r.nonce = s.Chain; s.Closed {
 		r.lastCode = CodeLogStopping

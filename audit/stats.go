@@ -1,7 +1,5 @@
 package audit
 
-import "github.com/strongroom-go/strongroom/tenant"
-
 // Stats are what a service watches of a log, beside [Log.Err].
 type Stats struct {
 	Waiting      int   // tenants with events that wait for the disk
@@ -11,17 +9,12 @@ type Stats struct {
 	TimedOut     int64 // events given up after Options.Timeout; they may be in the log
 	Unnumbered   int64 // events of tenants that the log does not number: see [Options.Tenants]
 	HeadsDue     int64 // tenants that wait for a head leaf
+	Retention    error // why Options.Retention was not done the last time; nil where it was
 }
 
 // Stats returns what the log counts. It does not touch the disk.
 func (l *Log) Stats() Stats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.stats
-	s.Waiting, s.WaitingBytes, s.HeadsDue = len(l.active), l.waiting, l.headsDue.Load()
-	s.Tenants = len(l.tenants)
-	if l.tenants[tenant.ID{}] != nil {
-		s.Tenants--
-	}
+	s := l.counters()
+	s.HeadsDue = l.headsDue.Load()
 	return s
 }

@@ -3,6 +3,9 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
 )
 
 // ErrTampered means that a log is not what was recorded: something in it was changed, taken out, put in or cut.
@@ -19,9 +22,18 @@ type TamperError struct {
 // Error implements error.
 func (e *TamperError) Error() string {
 	if e.Index < 0 {
-		return fmt.Sprintf("%v: %s: %s", ErrTampered, e.File, e.What)
+		return fmt.Sprintf("%v: %s: %s", ErrTampered, plainName(e.File), e.What)
 	}
-	return fmt.Sprintf("%v: %s: event %d: %s", ErrTampered, e.File, e.Index, e.What)
+	return fmt.Sprintf("%v: %s: event %d: %s", ErrTampered, plainName(e.File), e.Index, e.What)
+}
+
+// plainName returns the name of a file as it may be printed. Whoever can write to the directory can name a file so that it
+// commands a terminal, or reads like the result of verification.
+func plainName(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r == ' ' || r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
+		return strconv.QuoteToASCII(name)
+	}
+	return name
 }
 
 // Unwrap returns [ErrTampered].

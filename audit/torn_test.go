@@ -19,7 +19,11 @@ func TestZeroTails(t *testing.T) {
 				dir := copyDir(t, origin)
 				name := map[string]string{"leaves": leavesPath(dir, 0), checkpointsName: filepath.Join(dir, checkpointsName), "jsonl": segmentPath(dir, 0)}[file]
 				grow(t, name, make([]byte, n))
-				if r, err := Verify(t.Context(), dir, nil); err != nil || r.Unsealed != 3 || r.Torn != int64(n) {
+				torn := int64(n)
+				if file == "jsonl" {
+					torn = 0 // room for events to come
+				}
+				if r, err := Verify(t.Context(), dir, nil); err != nil || r.Unsealed != 3 || r.Torn != torn {
 					t.Errorf("Verify: %v\n%s", err, r)
 				}
 				if got := entries(t, dir, &Filter{Code: "sql."}); len(got) != 5 {

@@ -33,18 +33,24 @@ type Report struct {
 	Dir         string
 	Origin      string
 	Segments    int
-	Events      int64 // whole events, Sealed + Unsealed
+	Events      int64 // whole events, Sealed + Unsealed, and Deleted among them
+	Deleted     int64 // the first ones, of which retention left the leaf hashes ([Log.Retain]); events from this index on are there
 	Sealed      int64 // under a signed checkpoint
 	Unsealed    int64 // behind the newest checkpoint; normally the last second of a log that was not closed
 	Torn        int64 // bytes of an unfinished event, leaf or checkpoint at the end; opening the log cuts them off
 	Checkpoints int64
-	Tenants     int   // tenants with events
-	Heads       int64 // head leaves, each of which proves a tenant's events complete up to it
-	Uncovered   int64 // tenants' events behind their newest head leaf
-	Unnumbered  int64 // events of tenants that the log does not number: see [Options.Tenants]
-	Closed      bool  // the last event is the log's own, that it was closed
-	Pins        int   // pins that the log agrees with
-	TrustedKeys bool  // the keys came from VerifyOptions
+	Tenants     int         // tenants with events
+	Heads       int64       // head leaves, each of which proves a tenant's events complete up to it
+	Uncovered   int64       // tenants' events behind their newest head leaf
+	Unnumbered  int64       // events of tenants that the log does not number: see [Options.Tenants]
+	Streams     int         // that a sealer took in: see [Stream]
+	OpenStreams int         // of those, the ones without an end: still written, not sealed to their end, or their process was killed
+	Missing     int64       // numbers that are missing in the streams
+	Gaps        []StreamGap // the first 1,000 ranges of them
+	Refusals    int64       // times that a sealer found rows that are not authentic; the events stream.gap say which
+	Closed      bool        // the last event is the log's own, that it was closed
+	Pins        int         // pins that the log agrees with
+	TrustedKeys bool        // the keys came from VerifyOptions
 	Head        TreeHead
 	Checkpoint  []byte // the newest; kept elsewhere, it is a pin
 	// Unauthenticated are events of which nothing shows that the log wrote them, oldest first: they stood behind the
@@ -73,7 +79,10 @@ func ParseCheckpoint(msg []byte, verifiers []string) (TreeHead, error) {
 
 // Verify checks a log offline: every byte of its segments against their recorded hashes, the tree against every
 // checkpoint, every signature, each tenant's sequence numbers, and every head leaf. It needs no lock and changes
-// nothing; opts may be nil. It may read a copy, or a log that is being written.
+// nothing; opts may be nil. All processors hash, in a few MiB of memory and some hundred bytes for each tenant. It may read a copy, or a log that is being written.
+//
+// Of a log whose oldest events retention deleted ([Log.Retain]) it checks the leaf hashes that are left of them against every
+// checkpoint and pin, and that an event of the log says how many they are; of what they held it can say nothing any more.
 //
 // An error that wraps [ErrTampered] is a [TamperError] about the first thing found wrong; the report then says how far
 // all was well. Any other error means that the log could not be read.
@@ -108,7 +117,7 @@ func Verify(ctx context.Context, dir string, opts *VerifyOptions) (*Report, erro
 			return nil, errors.New("audit: a pin has no size; take pins from ParseCheckpoint")
 		}
 	}
-	r := &replay{fs: fsys, dir: dir, origin: c.Origin, verifiers: verifiers, pins: slices.Clone(opts.Pins), progress: opts.Progress}
+	r := &replay{fs: fsys, dir: dir, origin: c.Origin, verifiers: verifiers, pins: slices.Clone(opts.Pins), progress: opts.Progress, parallel: true}
 	err = r.run(ctx)
 	report := r.report()
 	report.Pins = len(opts.Pins) - len(r.pins)
@@ -126,10 +135,16 @@ func cmpErr(err, otherwise error) error {
 func (r *replay) report() *Report {
 	p := &Report{
 		Dir: r.dir, Origin: r.origin, Segments: len(r.segments),
-		Events: r.tree.size, Sealed: r.sealed.tree.N, Unsealed: r.tree.size - r.sealed.tree.N,
+		Events: r.tree.size, Deleted: min(r.pruned.first(), r.tree.size), Sealed: r.sealed.tree.N, Unsealed: r.tree.size - r.sealed.tree.N,
 		Torn: r.tail.torn + r.tail.stray + r.cpTorn, Checkpoints: r.sealed.number, Heads: r.heads,
 		Closed: r.lastCode == CodeLogStopping && r.tail.torn == 0, Unnumbered: r.unnumbered,
 		Head: TreeHead{r.tree.size, r.tree.root()}, Checkpoint: r.sealed.note,
+	}
+	p.Missing, p.Gaps, p.Refusals, p.Streams = r.gapped, r.gaps, r.refusals, len(r.streams)
+	for _, end := range r.streams {
+		if !end.Closed {
+			p.OpenStreams++
+		}
 	}
 	p.Unauthenticated = mergeSpans(append(slices.Clone(r.recovered), r.unproven()))
 	for name, t := range r.tenants {
@@ -166,11 +181,23 @@ func (p *Report) String() string {
 	}
 	row("log", "%s (%s)", filepath.ToSlash(p.Dir), p.Origin)
 	row("events", "%d in %d segments", p.Events, p.Segments)
+	if p.Deleted > 0 {
+		row("deleted", "%d by retention, as the log itself says: there is more than hashes from index %d on", p.Deleted, p.Deleted)
+	}
 	row("sealed", "%d under %d checkpoints", p.Sealed, p.Checkpoints)
 	row("unsealed", "%d", p.Unsealed)
 	row("torn", "%d bytes", p.Torn)
 	for _, s := range p.Unauthenticated {
 		row("finding", "NOT AUTHENTICATED: %d events from index %d on may have been put there by anybody who could write the files", s.Count, s.First)
+	}
+	for _, g := range p.Gaps {
+		row("finding", "MISSING: %d events from number %d on of stream %s were taken away, or lost, before they were sealed", g.Count, g.First, g.Stream)
+	}
+	if p.Refusals > 0 {
+		row("finding", "NOT AUTHENTIC: %d times rows of streams were left out that somebody without the key had written or changed; see the events stream.gap", p.Refusals)
+	}
+	if p.Streams > 0 {
+		row("streams", "%d, of which %d have not ended: they are still written, or their process was killed", p.Streams, p.OpenStreams)
 	}
 	if p.Unnumbered > 0 {
 		row("unnumbered", "%d events of tenants that the log does not number", p.Unnumbered)

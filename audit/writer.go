@@ -58,6 +58,10 @@ func (w *writer) run() {
 			w.check(w.syncLines(), nil)
 		case <-tick.C:
 			w.maintain()
+		case a := <-l.adoptions:
+			w.adopt(a)
+		case do := <-l.tasks:
+			do(w)
 		case answer := <-l.requests:
 			w.commit()
 			w.maintain()
@@ -92,6 +96,7 @@ func (w *writer) commit() {
 	if err == nil {
 		err = w.write(b)
 	}
+	w.log.committed(err)
 	w.check(err, b)
 	b.reset()
 	if len(w.due) > 0 {
@@ -130,6 +135,9 @@ func (w *writer) shutdown() {
 	}
 	w.check(w.stop(Success, "closed"), nil)
 	if !w.failed {
+		w.check(w.disk.end(), nil)
+	}
+	if !w.failed {
 		w.saveState(true)
 	}
 }
@@ -166,6 +174,10 @@ func (w *writer) check(err error, b *batch) {
 func (w *writer) write(b *batch) error {
 	if len(b.lines) == 0 {
 		return nil
+	}
+	// What is written takes the place of whatever is there: whoever has the locks now may have been told that theirs is durable.
+	if err := w.log.lock.Held(); err != nil {
+		return err
 	}
 	if err := w.makeRoom(int64(len(b.buf))); err != nil {
 		return err
@@ -204,6 +216,9 @@ func (w *writer) makeRoom(size int64) error {
 		return err
 	}
 	if err := w.flushLeaves(); err != nil {
+		return err
+	}
+	if err := w.disk.end(); err != nil {
 		return err
 	}
 	return w.disk.roll(w.tree.size)
@@ -296,7 +311,7 @@ func (w *writer) own(e *Event) error {
 // log is left as it is.
 func (w *writer) noteFullDisk(cause error) {
 	var failed *writeError
-	if !errors.As(cause, &failed) || !isFull(cause) {
+	if !errors.As(cause, &failed) || !isFull(cause) || w.log.lock.Held() != nil {
 		return
 	}
 	if w.disk.fs.Remove(filepath.Join(w.log.dir, reserveName)) != nil || w.disk.renew() != nil {

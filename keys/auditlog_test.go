@@ -57,4 +57,13 @@ func testARealLogTakesEveryEvent(t *testing.T) {
 	if strings.Contains(string(all), "canary") {
 		t.Error("the actor, or a free-text reason, stands in the clear")
 	}
+	// The tenant's keys are gone, and its bundle verifies.
+	var bundle bytes.Buffer
+	if _, err := audit.WriteBundle(ctx, &bundle, dir, idA, nil); err != nil {
+		t.Fatal(err)
+	}
+	text := bundle.String()
+	if about, err := audit.VerifyBundle(ctx, &bundle, []string{log.Verifier()}); err != nil || about.Events < 5 || !strings.Contains(text, string(audit.CodeKeyShred)) {
+		t.Errorf("the bundle of a shredded tenant: %+v, %v", about, err)
+	}
 }

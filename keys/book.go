@@ -1,13 +1,13 @@
 package keys
 
 import (
-	"errors"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -30,28 +30,26 @@ type book struct {
 
 	closed atomic.Bool
 
-	mu      sync.Mutex
-	talks   map[tenant.ID]*talk
-	misses  *lru.Cache[tenant.ID, *failure] // of tenants that have no entry
-	asked   uint64                          // how many questions so far
-	trouble *failure                        // the newest for which any tenant had no answer from the store
+	mu       sync.Mutex
+	inflight map[tenant.ID]*inflight
+	negative *lru.Cache[tenant.ID, *failure] // failures of tenants that have no entry
+	asked    uint64                          // how many questions so far
+	// The newest for which any tenant had no answer from the store, and from the KEK provider.
+	trouble, kekTrouble *failure
 }
 
-// missesSize bounds the remembered failures of tenants that have no entry. They have a place of their own so that
-// invented ids push no tenant out.
-const missesSize = 4096
-
-// talk is what is under way for one tenant. It is there while a question is, and remembers what is known so that a late
+// inflight is what is under way for one tenant. It is there while a question is, and remembers what is known so that a late
 // answer meets it, although the cache may have let go of it.
-type talk struct {
+type inflight struct {
 	id      tenant.ID
 	e       *entry // nil: the tenant has no record, or nothing is known
 	floor   int64  // the highest version of the record that was seen; 0 for none
 	learned uint64 // how many questions had been asked when something became known last
 
 	reading, opening *flight
-	open             bool // somebody wants the keys or the sealer, not the state alone
-	users            int  // questions and flights
+	open             bool              // somebody wants the keys or the sealer, not the state alone
+	users            int               // questions and flights
+	cause            trace.SpanContext // of the first who waits, where telemetry is on
 }
 
 // question is one that the store, or the KEK provider, is asked.
@@ -70,33 +68,41 @@ const (
 )
 
 func newBook(o *Options) (*book, error) {
-	misses, err := lru.New[tenant.ID, *failure](missesSize)
-	return &book{opts: o, seed: maphash.MakeSeed(), cache: cache{size: o.CacheSize}, talks: map[tenant.ID]*talk{}, misses: misses}, err
+	negative, err := lru.New[tenant.ID, *failure](negativeSize)
+	return &book{opts: o, seed: maphash.MakeSeed(), cache: cache{size: o.CacheSize}, inflight: map[tenant.ID]*inflight{}, negative: negative}, err
 }
 
-// join returns the tenant's talk, which leave ends.
-func (b *book) join(id tenant.ID) *talk {
-	t := b.talks[id]
+// join returns what is under way for the tenant, from now on until leave at least.
+func (b *book) join(id tenant.ID) *inflight {
+	t := b.inflight[id]
 	if t == nil {
-		t = &talk{id: id}
+		t = &inflight{id: id}
 		if e, ok := b.cache.peek(id); ok {
 			t.e, t.floor = e, e.version
 		}
-		b.talks[id] = t
+		b.inflight[id] = t
 	}
 	t.users++
 	return t
 }
 
-func (b *book) leave(t *talk) {
-	if t.users--; t.users == 0 {
-		delete(b.talks, t.id)
+func (b *book) leave(t *inflight) {
+	if t.users--; t.users > 0 {
+		return
+	}
+	delete(b.inflight, t.id)
+	if cached, _ := b.cache.peek(t.id); cached != t.e {
+		b.remember(t.e)
 	}
 }
 
+// keep puts e into the cache. What has to go for it is forgotten, but for its failures: or whoever fills the cache would
+// have a provider that is away asked about the same tenant again and again.
+func (b *book) keep(e *entry) { b.remember(b.cache.add(e)) }
+
 // known returns the tenant's entry, nil for none.
 func (b *book) known(id tenant.ID) *entry {
-	if t := b.talks[id]; t != nil {
+	if t := b.inflight[id]; t != nil {
 		return t.e
 	}
 	e, _ := b.cache.peek(id)
@@ -117,20 +123,25 @@ func (b *book) questions() uint64 {
 }
 
 // set makes e what is known of the tenant.
-func (b *book) set(t *talk, e *entry) {
+func (b *book) set(t *inflight, e *entry) {
 	t.e, t.floor = e, e.version
-	b.misses.Remove(t.id)
-	b.cache.add(e)
+	// That the store answers does not mean that the KEK provider does.
+	if f, ok := b.negative.Peek(t.id); ok && f.kek && e.bare() {
+		e.openFailed = f
+	} else {
+		b.negative.Remove(t.id)
+	}
+	b.keep(e)
 }
 
 // drop makes nothing known of the tenant.
-func (b *book) drop(t *talk) {
+func (b *book) drop(t *inflight) {
 	t.e = nil
 	b.cache.remove(t.id)
 }
 
 // weigh judges an answer by the version of the record in it.
-func (t *talk) weigh(q question, version int64) verdict {
+func (t *inflight) weigh(q question, version int64) verdict {
 	switch old := q.number <= t.learned; {
 	case version < t.floor && !old:
 		return refused
@@ -140,16 +151,24 @@ func (t *talk) weigh(q question, version int64) verdict {
 	return accepted
 }
 
-// record enters that the store has rec.
-func (b *book) record(t *talk, q question, rec *envelope.Record, version int64) verdict {
+// record enters that the store has rec, or for nil still the record of the version that is known.
+func (b *book) record(t *inflight, q question, rec *envelope.Record, version int64) verdict {
+	if rec == nil && (t.e == nil || t.e.version != version) {
+		return late // another is known by now, or none
+	}
 	if v := t.weigh(q, version); v != accepted {
 		if t.e == nil {
 			b.doubt(t) // that it has none is not sure either
 		}
 		return v
 	}
+	// Numbers are given again where a record was deleted, or the store restored from a backup.
+	another := t.e == nil || t.e.version != version || rec != nil && (t.e.state != rec.State || t.e.material != b.digest(rec))
+	if another && t.e != nil && t.e.version == version && q.number <= t.learned {
+		return late
+	}
 	t.learned = b.asked
-	if t.e == nil || t.e.version != version {
+	if another {
 		e := b.entry(rec, version)
 		e.carry(t.e)
 		// A hot tenant whose record changed is opened now, not at the next request.
@@ -157,7 +176,7 @@ func (b *book) record(t *talk, q question, rec *envelope.Record, version int64) 
 		b.set(t, e)
 	}
 	t.e.confirm(q, b.opts.clock(), b.opts)
-	b.cache.add(t.e)
+	b.keep(t.e)
 	return accepted
 }
 
@@ -186,47 +205,30 @@ func (b *book) digest(rec *envelope.Record) uint64 {
 }
 
 // absent enters that the store has no record.
-func (b *book) absent(t *talk, q question, err error) verdict {
+func (b *book) absent(t *inflight, q question, err error) verdict {
 	if q.number <= t.learned {
 		return late
 	}
 	t.learned = b.asked
 	t.floor = 0 // one that is made now begins anew
 	b.drop(t)
-	b.miss(t.id, q, err)
+	b.negative.Add(t.id, b.failure(q, err))
 	return accepted
 }
 
 // damaged enters that the store has a record that cannot be used.
-func (b *book) damaged(t *talk, q question, version int64, err error) verdict {
+func (b *book) damaged(t *inflight, q question, version int64, err error) verdict {
 	if v := t.weigh(q, version); v != accepted {
 		return v
 	}
 	t.learned, t.floor = b.asked, version
 	b.drop(t)
-	b.miss(t.id, q, err)
+	b.negative.Add(t.id, b.failure(q, err))
 	return accepted
 }
 
-// unanswered enters that a question to the store had no answer, or a refusal. What was asked later may be known by now.
-func (b *book) unanswered(t *talk, q question, err error) {
-	f := b.failure(q, err)
-	if errors.Is(err, ErrUnavailable) && (b.trouble == nil || b.trouble.answer < q.number) {
-		b.trouble = f
-	}
-	switch e := t.e; {
-	case e == nil:
-		if m, ok := b.misses.Peek(t.id); !ok || m.answer < q.number {
-			b.misses.Add(t.id, f)
-		}
-	case e.answer < q.number && (e.readFailed == nil || e.readFailed.answer < q.number):
-		e.readFailed = f
-		e.arm(b.opts.clock(), b.opts)
-	}
-}
-
 // stored enters that the store took a record, of which e is the entry.
-func (b *book) stored(t *talk, q question, e *entry) {
+func (b *book) stored(t *inflight, q question, e *entry) {
 	if e.version < t.floor {
 		return // and somebody changed it since
 	}
@@ -239,29 +241,13 @@ func (b *book) stored(t *talk, q question, e *entry) {
 }
 
 // changed enters that the record is another than was thought, which it is not known.
-func (b *book) changed(t *talk) { t.learned = b.asked }
+func (b *book) changed(t *inflight) { t.learned = b.asked }
 
 // doubt enters that a change may have been stored or not.
-func (b *book) doubt(t *talk) {
+func (b *book) doubt(t *inflight) {
 	t.learned = b.asked
-	b.misses.Remove(t.id)
+	b.negative.Remove(t.id)
 	b.drop(t)
-}
-
-func (b *book) failure(q question, err error) *failure {
-	return &failure{err: err, at: q.at, until: b.opts.clock() + negativeTTL, answer: q.number}
-}
-
-func (b *book) miss(id tenant.ID, q question, err error) { b.misses.Add(id, b.failure(q, err)) }
-
-// forgive lets everything be asked again that failed a moment ago.
-func (b *book) forgive(id tenant.ID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.misses.Remove(id)
-	if e := b.known(id); e != nil {
-		e.readFailed, e.openFailed = nil, nil
-	}
 }
 
 func (b *book) close() {
@@ -269,8 +255,8 @@ func (b *book) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.cache.purge()
-	b.misses.Purge()
-	for _, t := range b.talks {
+	b.negative.Purge()
+	for _, t := range b.inflight {
 		t.e = nil
 	}
 }

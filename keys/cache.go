@@ -2,6 +2,7 @@ package keys
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -15,6 +16,8 @@ type cache struct {
 	ring []*entry // every entry in entries, at most size of them
 	hand int      // where the next search for a victim begins
 	size int
+
+	evicted atomic.Int64
 }
 
 // get returns the entry and marks it as used. It needs no lock.
@@ -36,12 +39,12 @@ func (c *cache) peek(id tenant.ID) (*entry, bool) {
 }
 
 // add puts e in, in place of the tenant's entry if there is one, else of one that was not used for a while if there
-// is no room.
-func (c *cache) add(e *entry) {
+// is no room. If e has no keys yet there may be none for it. It returns what had to go.
+func (c *cache) add(e *entry) (evicted *entry) {
 	old, ok := c.peek(e.id)
 	switch {
 	case c.size < 0, old == e:
-		return
+		return nil
 	case ok:
 		e.slot = old.slot
 		e.used.Store(true)
@@ -49,20 +52,41 @@ func (c *cache) add(e *entry) {
 		e.slot = len(c.ring)
 		c.ring = append(c.ring, nil)
 	default:
-		e.slot = c.victim()
-		c.entries.Delete(c.ring[e.slot].id)
+		slot, ok := c.victim(e.bare())
+		if !ok {
+			return nil
+		}
+		e.slot = slot
+		evicted = c.ring[slot]
+		c.entries.Delete(evicted.id)
+		c.evicted.Add(1)
 	}
 	c.ring[e.slot] = e
 	c.entries.Store(e.id, e)
+	return evicted
 }
 
-// victim returns the slot of an entry that was not used since the hand last came by.
-func (c *cache) victim() int {
+// bareSearch is how many entries are looked at for one without keys.
+const bareSearch = 16
+
+// victim returns the slot of an entry that was not used since the hand last came by. One without keys pushes out none that
+// has: or, while the KEK provider is away, requests for tenants that cannot be opened would take the keys of those
+// that are open.
+func (c *cache) victim(bare bool) (slot int, ok bool) {
+	if bare {
+		for i := range min(bareSearch, len(c.ring)) {
+			slot := (c.hand + i) % len(c.ring)
+			if e := c.ring[slot]; e.bare() && !e.used.Swap(false) {
+				return slot, true
+			}
+		}
+		return 0, false
+	}
 	for {
 		slot := c.hand
 		c.hand = (c.hand + 1) % len(c.ring)
 		if !c.ring[slot].used.Swap(false) {
-			return slot
+			return slot, true
 		}
 	}
 }

@@ -294,6 +294,7 @@ func TestEvictedKeysStayUsable(t *testing.T) {
 
 func TestAStoreThatGoesBackIsNotBelieved(t *testing.T) {
 	r, f, clock := timed(t, keys.Options{})
+	f.Store = counting(f.Store)
 	provision(t, r, idA)
 	old, err := f.Store.Get(t.Context(), idA)
 	if err != nil {

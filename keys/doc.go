@@ -13,8 +13,13 @@
 //     Where the store tells of changes ([Watcher]) it is mostly seen at once; the bound does not depend on it.
 //   - The store and the KEK provider are asked apart: while the provider is away, hot tenants go on until
 //     [Options.ReopenAfter].
+//   - Tenants in use are confirmed together where the store is a [BatchStore]: what it is asked hardly grows with their number.
+//     [Keyring.Warm] opens tenants before they are asked for.
 //   - A failure is remembered for a second; nobody is refused for it after that. With [ServeStale] keys are served past
-//     their confirmation only where a question that was asked within the bound had no answer.
+//     their confirmation only where a question that was asked within the bound had no answer, or where questions that have none
+//     for longer keep another from being asked. A question is given up within the bound that its answer has to keep, whatever
+//     [Options.Timeout] is.
+//   - While the KEK provider is away, requests for tenants that are not open push out none that are.
 //   - Keys already handed out stay usable while they are held; an operation under way is not cut off.
 //   - Keys are tied to their tenant three times over: by the KEK, by the identity inside the wrapped root keyset,
 //     and by the associated data of each purpose keyset. A record or a wrapped root that is put in another tenant's

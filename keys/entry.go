@@ -38,15 +38,6 @@ type entry struct {
 	openFailed *failure         // of the last question to the KEK provider
 }
 
-// failure is a remembered failure. It is an answer only for a while: until is when the question may be asked again, and
-// at is when it was asked, from which its age is counted.
-type failure struct {
-	err    error
-	at     time.Duration
-	until  time.Duration
-	answer uint64
-}
-
 // need is what a caller wants of an entry.
 type need byte
 
@@ -97,6 +88,9 @@ func (e *entry) arm(now time.Duration, o *Options) {
 	e.fresh.Store(int64(fresh))
 }
 
+// bare reports whether e could have keys and has none.
+func (e *entry) bare() bool { return e.state == envelope.StateActive && e.keys.Load() == nil }
+
 // isFresh reports whether e answers n without question. The state depends on the store alone.
 func (e *entry) isFresh(n need, now time.Duration, o *Options) bool {
 	if n == needState {
@@ -117,13 +111,25 @@ func (e *entry) dueForOpening(now time.Duration, o *Options) bool {
 	return e.keys.Load() != nil && now-time.Duration(e.unwrapped.Load()) >= o.ReopenAfter*3/4
 }
 
-// age is the time since the older of the two confirmations that e depends on.
-func (e *entry) age(now time.Duration) time.Duration {
-	oldest := time.Duration(e.confirmed.Load())
-	if e.keys.Load() != nil {
-		oldest = min(oldest, time.Duration(e.unwrapped.Load()))
+// age is the time since the older of those confirmations that e depends on and that are past their bounds; since the
+// store's, if neither is.
+func (e *entry) age(now time.Duration, o *Options) time.Duration {
+	age := now - time.Duration(e.confirmed.Load())
+	if opened := now - time.Duration(e.unwrapped.Load()); e.keys.Load() != nil && opened >= o.ReopenAfter {
+		age = max(age, opened)
 	}
-	return now - oldest
+	return age
+}
+
+// publish puts what was opened into e, for all to see.
+func (e *entry) publish(o opened, at time.Duration) {
+	e.unwrapped.Store(int64(at))
+	e.openFailed = nil
+	e.sealer.Store(o.sealer)
+	if o.keys != nil {
+		e.record = nil
+		e.keys.Store(o.keys)
+	}
 }
 
 // again returns an entry for the same record whose keys are to be opened anew.
@@ -132,6 +138,11 @@ func (e *entry) again(rec *envelope.Record) *entry {
 		answer: e.answer, readFailed: e.readFailed, openFailed: e.openFailed}
 	n.confirmed.Store(e.confirmed.Load())
 	return n
+}
+
+// describes reports whether e is of the record that o is of. The version alone does not tell: see book.record.
+func (e *entry) describes(o *entry) bool {
+	return e.version == o.version && e.state == o.state && e.material == o.material
 }
 
 // carry takes over from the entry of the record before what opens from the new one just the same: a state that changed

@@ -47,7 +47,7 @@ func (r *Keyring) AwaitRefresh(id tenant.ID) {
 	for {
 		r.book.mu.Lock()
 		var f *flight
-		if t := r.book.talks[id]; t != nil {
+		if t := r.book.inflight[id]; t != nil {
 			if f = t.reading; f == nil {
 				f = t.opening
 			}
@@ -261,4 +261,11 @@ func (r *Keyring) AwaitNews(id tenant.ID) {
 		_, busy = r.hearing.again[id]
 		r.hearing.mu.Unlock()
 	}
+}
+
+// Inflight reports about how many tenants something is being asked.
+func (r *Keyring) Inflight() int {
+	r.book.mu.Lock()
+	defer r.book.mu.Unlock()
+	return len(r.book.inflight)
 }

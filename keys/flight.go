@@ -1,6 +1,11 @@
 package keys
 
-import "time"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
 
 // flight is a question under way, or about to be asked, which every caller that wants the same shares.
 type flight struct {
@@ -9,66 +14,34 @@ type flight struct {
 	err    error         // why there was no answer
 
 	// Under the book's lock.
-	queued   bool     // it waits for its turn
-	question question // that was asked last
-	job      func()   // until it was started
-	given    bool     // up: nobody waits for it any more, though the call has not returned
+	queued    bool     // it waits for its turn
+	gathered  bool     // it waits for others: see batch
+	question  question // that was asked last
+	abandoned bool     // nobody waits for it any more, though the call has not returned
 }
 
 func newFlight() *flight { return &flight{landed: make(chan struct{}), queued: true} }
 
-// start starts a flight that was not started yet.
-func (r *Keyring) start(f *flight) {
-	if f != nil && f.job != nil {
-		r.workers.start(f.take())
+// leastTime is what a question is given however short the bound is that its answer has to keep.
+const leastTime = 100 * time.Millisecond
+
+// readTime bounds one question to the store, and openTime one to the KEK provider.
+func (o *Options) readTime() time.Duration { return o.within(o.SuspendWithin) }
+func (o *Options) openTime() time.Duration { return o.within(o.ReopenAfter) }
+
+// within bounds a question whose answer holds for a time from when it was asked. One that comes later than that is worth
+// nothing; and that there was none has to be known while it still says something of now, or ServeStale serves nobody: it is
+// no reason to serve for longer, since that would put the bound off. So there is patience in it for calls that do not
+// listen to their context: nine eighths of this are less than the bound. No more of it is given away, since a store on a slow
+// line may need most of it: what a driver does before it asks takes as long again as the question.
+func (o *Options) within(bound time.Duration) time.Duration {
+	return min(o.Timeout, max(bound*17/20, leastTime))
+}
+
+// inTime makes a flight's own timeout an ErrUnavailable: to the flight's callers it is no deadline of theirs.
+func inTime(err error, timeout time.Duration) error {
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("%w: no answer within %v: %w", ErrUnavailable, timeout, err)
 	}
-}
-
-// take returns what the flight does, for the caller to do it.
-func (f *flight) take() func() {
-	job := f.job
-	f.job = nil
-	return job
-}
-
-// patience is how long a call is waited for that should have ended after a time, because it does not listen to its
-// context: one to a file system that hangs cannot. It keeps its turn until it does return.
-func patience(timeout time.Duration) time.Duration {
-	return timeout + max(timeout/8, 10*time.Millisecond)
-}
-
-// workers are goroutines that are used again, because opening a tenant grows a new goroutine's stack several times, and
-// that costs as much as a keyset.
-type workers struct {
-	idle chan func() // unbuffered: received from by goroutines that have nothing to do
-	done <-chan struct{}
-}
-
-// idleTime is how long a goroutine waits for another flight.
-const idleTime = 10 * time.Second
-
-func newWorkers(done <-chan struct{}) *workers { return &workers{make(chan func()), done} }
-
-func (w *workers) start(job func()) {
-	select {
-	case w.idle <- job:
-	default:
-		go w.work(job)
-	}
-}
-
-func (w *workers) work(job func()) {
-	timer := time.NewTimer(idleTime)
-	defer timer.Stop()
-	for {
-		job()
-		timer.Reset(idleTime)
-		select {
-		case job = <-w.idle:
-		case <-timer.C:
-			return
-		case <-w.done:
-			return
-		}
-	}
+	return err
 }

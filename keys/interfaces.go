@@ -65,13 +65,27 @@ type Store interface {
 	// Get returns the tenant's record and its version, or an error that wraps [ErrNotFound].
 	Get(ctx context.Context, id tenant.ID) (Record, error)
 	// Put stores data durably as the record that follows version: 0 to create it. Where the stored version is
-	// another one, nothing is changed and the error wraps [ErrConflict]. It returns the new version.
+	// another one, nothing is changed and the error wraps [ErrConflict]. It returns the new version, which is higher, and
+	// one that no other record of the tenant had, deleted ones and those of before a restore included: see [NextVersion].
 	Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error)
 	// Delete removes the record whose version is given, or returns an error that wraps [ErrConflict] or [ErrNotFound].
 	Delete(ctx context.Context, id tenant.ID, version int64) error
 	// List returns up to limit ids greater than after in the byte order of their text; after may be zero.
 	List(ctx context.Context, after tenant.ID, limit int) ([]tenant.ID, error)
 }
+
+// BatchStore is a [Store] that can be asked about many tenants by one question. A keyring on one confirms the tenants in use
+// together, so that how often it asks does not grow with their number, and opens and lists tenants by fewer questions.
+type BatchStore interface {
+	Store
+	// GetChanged returns the records of up to [MaxBatch] different tenants in the order of their ids, each as it was stored at
+	// some moment of the call. Where the stored version is the known one, known having as many elements as ids, the record's
+	// Data is nil; where there is no record, its Version is 0.
+	GetChanged(ctx context.Context, ids []tenant.ID, known []int64) ([]Record, error)
+}
+
+// MaxBatch is how many tenants a [BatchStore] is asked about at once.
+const MaxBatch = 256
 
 // Watcher is a [Store] that can tell of changes soon after they happened, whoever made them. A keyring on one sees a
 // suspension sooner than within [Options.SuspendWithin]; it does not depend on it, since news may be lost, late or forged.
@@ -84,5 +98,5 @@ type Watcher interface {
 // Record is what a [Store] holds for one tenant.
 type Record struct {
 	Data    []byte
-	Version int64 // above 0, higher with every Put
+	Version int64 // above 0, higher with every Put, and never given again
 }

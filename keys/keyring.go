@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -58,13 +59,16 @@ type Options struct {
 	ReopenAfter time.Duration
 	// WhenUnavailable is what happens when either confirmation cannot be had in time. Default [FailNow].
 	WhenUnavailable Policy
-	// StaleLimit ends [ServeStale], counted from the last confirmation. Default 1 h.
+	// StaleLimit ends [ServeStale], counted from the last confirmation by whom has no answer: the store, the KEK provider, or
+	// of both the one that answered longer ago. With ServeStale it must be longer than SuspendWithin and ReopenAfter, and
+	// those at least 200 ms. Default 1 h.
 	StaleLimit time.Duration
 	// OnStale, if set, is told of each use of keys past their confirmation and its age, before the keys are handed
 	// out. It must be quick and safe for concurrent use: it is meant for a metric.
 	OnStale func(id tenant.ID, age time.Duration)
-	// Timeout bounds one store read, which has no longer than nine tenths of SuspendWithin either, and one KEK call.
-	// Where many wait for their turn the waiting is bounded by itself. Default 5 s.
+	// Timeout bounds one store read, which has no longer than 17 twentieths of SuspendWithin either, and one KEK call,
+	// which has no longer than 17 twentieths of ReopenAfter (but each has 100 ms). Where many wait for their turn the
+	// waiting is bounded by itself: four times Timeout. Default 5 s.
 	Timeout time.Duration
 	// MaxKEKCalls bounds the KEK calls in flight for opening tenants. Tenants in use have a quarter of them to
 	// themselves, tenants to be opened for the first time another, and tenants whose last call had no answer share a
@@ -78,12 +82,15 @@ type Options struct {
 	// MaxStoreReads bounds the reads of records in flight, which are shared out likewise. Default 64.
 	MaxStoreReads int
 
+	// Telemetry gets spans, metrics and log lines. Default: none.
+	Telemetry *audit.Telemetry
+
 	clock func() time.Duration // monotonic; tests set it
 }
 
-// negativeTTL is how long a failure is remembered, so that a flood of requests for a tenant that cannot be opened
-// does not become a flood on the store and the KEK provider.
-const negativeTTL = time.Second
+// leastStale is the shortest bound within which a question can be asked, have no answer and be given up ([Options.within]),
+// which takes at least leastTime, with some to spare.
+const leastStale = 2 * leastTime
 
 // Keyring opens tenants' keys and manages their life cycle. It is safe for concurrent use, and any number of
 // processes may have keyrings on the same store.
@@ -93,9 +100,12 @@ type Keyring struct {
 	opts  Options
 
 	book    *book
+	batch   batch
 	workers *workers
-	reads   *turns // of store reads for lookups
-	calls   *turns // of KEK calls for opening tenants
+	reads   *limiter // of store reads for lookups
+	calls   *limiter // of KEK calls for opening tenants
+
+	telemetry *telemetry.Keyring // nil where it is off
 
 	hearing  hearing  // of tenants about which there is news
 	rotating sync.Map // tenant.ID of those whose data key is being rotated by itself
@@ -119,11 +129,16 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Keyring{kek: kek, store: store, opts: o, base: base, cancel: cancel,
-		workers: newWorkers(base.Done()), reads: newTurns(o.MaxStoreReads), calls: newTurns(o.MaxKEKCalls)}
+		workers: newWorkers(base.Done()), reads: newLimiter(o.MaxStoreReads, o.Timeout), calls: newLimiter(o.MaxKEKCalls, o.Timeout)}
 	var err error
 	if r.book, err = newBook(&r.opts); err != nil {
 		cancel()
 		return nil, fmt.Errorf("keys: make the cache: %w", err)
+	}
+	r.batch = newBatch(store, &r.opts)
+	if err := r.observe(); err != nil {
+		cancel()
+		return nil, err
 	}
 	if w, ok := store.(Watcher); ok {
 		go r.watch(w)
@@ -136,10 +151,10 @@ func (o *Options) complete(kek KEK, store Store) error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if kek == nil {
-		problem("kek is nil; pass one from vaultkek.New or localkek.Open")
+		problem("kek is nil; pass one from vaultkek.Open or localkek.Open")
 	}
 	if store == nil {
-		problem("store is nil; pass one from filestore.Open or sqlstore.New")
+		problem("store is nil; pass one from filestore.Open or sqlstore.Open")
 	}
 	if o.Audit == nil && !o.InsecureWithoutAudit {
 		problem("Options.Audit is nil; pass the log of storage.Guard, from audit.OpenLog, or set Options.InsecureWithoutAudit in a test")
@@ -188,6 +203,20 @@ func (o *Options) complete(kek KEK, store Store) error {
 	if o.WhenUnavailable != FailNow && o.WhenUnavailable != ServeStale {
 		problem("Options.WhenUnavailable is %d; use FailNow or ServeStale", o.WhenUnavailable)
 	}
+	if o.WhenUnavailable == ServeStale {
+		for _, b := range []struct {
+			name  string
+			bound time.Duration
+		}{{"SuspendWithin", o.SuspendWithin}, {"ReopenAfter", o.ReopenAfter}} {
+			if b.bound < leastStale && b.bound > 0 {
+				problem("Options.%s is %v; with ServeStale make it %v or more, or no question can have failed within it", b.name, b.bound, leastStale)
+			}
+			if o.StaleLimit <= b.bound && o.StaleLimit > 0 {
+				problem("Options.StaleLimit is %v and Options.%s %v; with ServeStale make the limit the longer one, or nothing is ever served past the bound",
+					o.StaleLimit, b.name, b.bound)
+			}
+		}
+	}
 	if o.clock == nil {
 		start := time.Now()
 		o.clock = func() time.Duration { return time.Since(start) }
@@ -211,6 +240,7 @@ func validLabel(s string) bool {
 // provider and the store are the caller's to close.
 func (r *Keyring) Close() error {
 	r.book.close()
+	r.telemetry.Close()
 	r.cancel()
 	return nil
 }

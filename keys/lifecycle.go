@@ -49,7 +49,7 @@ func (r *Keyring) Provision(ctx context.Context, id tenant.ID) error {
 func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (*entry, error) {
 	r.book.forgive(id)
 	var e *entry
-	err := r.joined(id, func(t *talk) error {
+	err := r.joined(id, func(t *inflight) error {
 		a := r.ask(ctx, t, nil)
 		for range conflicts {
 			if a.verdict != late {
@@ -79,7 +79,7 @@ func (r *Keyring) provisioned(ctx context.Context, id tenant.ID) (*entry, error)
 }
 
 // joined does something during which late answers about the tenant are told apart from newer ones.
-func (r *Keyring) joined(id tenant.ID, do func(*talk) error) error {
+func (r *Keyring) joined(id tenant.ID, do func(*inflight) error) error {
 	b := r.book
 	b.mu.Lock()
 	t := b.join(id)
@@ -93,7 +93,7 @@ func (r *Keyring) joined(id tenant.ID, do func(*talk) error) error {
 }
 
 // put stores a record, and enters what came of it: e, with what was opened of it.
-func (r *Keyring) put(ctx context.Context, t *talk, rec *envelope.Record, version int64, o opened, at time.Duration) (*entry, error) {
+func (r *Keyring) put(ctx context.Context, t *inflight, rec *envelope.Record, version int64, o opened, at time.Duration) (*entry, error) {
 	b := r.book
 	b.mu.Lock()
 	q := b.ask()
@@ -117,7 +117,7 @@ func (r *Keyring) put(ctx context.Context, t *talk, rec *envelope.Record, versio
 	e := b.entry(rec, version)
 	if o.sealer != nil {
 		e.tenant, e.taken = *o.keys, true
-		e.show(opened{o.sealer, &e.tenant}, at)
+		e.publish(opened{o.sealer, &e.tenant}, at)
 	}
 	b.stored(t, q, e)
 	return e, nil
@@ -137,8 +137,8 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 	if err != nil {
 		return fmt.Errorf("keys: the new keys of tenant %s do not open; nothing was stored: %w", id, err)
 	}
-	err = r.joined(id, func(talk *talk) error {
-		_, err := r.put(ctx, talk, rec, 0, o, at)
+	err = r.joined(id, func(f *inflight) error {
+		_, err := r.put(ctx, f, rec, 0, o, at)
 		return err
 	})
 	if errors.Is(err, ErrConflict) {
@@ -221,7 +221,7 @@ func (r *Keyring) change(ctx context.Context, code audit.Code, id tenant.ID, rea
 // swap edits the tenant's record and stores it unless somebody else changed it in between; then it begins again. Edit
 // reports whether it changed anything.
 func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Record) (changed bool, err error)) error {
-	return r.joined(id, func(t *talk) error {
+	return r.joined(id, func(t *inflight) error {
 		for range conflicts {
 			err := r.swapOnce(ctx, t, edit)
 			if !errors.Is(err, ErrConflict) {
@@ -232,7 +232,7 @@ func (r *Keyring) swap(ctx context.Context, id tenant.ID, edit func(*envelope.Re
 	})
 }
 
-func (r *Keyring) swapOnce(ctx context.Context, t *talk, edit func(*envelope.Record) (changed bool, err error)) error {
+func (r *Keyring) swapOnce(ctx context.Context, t *inflight, edit func(*envelope.Record) (changed bool, err error)) error {
 	a := r.ask(ctx, t, nil)
 	switch {
 	case a.verdict == late:

@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +9,17 @@ import (
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
+
+// How the keys of a cold tenant come from the KEK provider to whoever asked for them:
+//
+//	Tenant → lookup      lookup.go  warm, that is all: one look into the cache, without a lock
+//	  await → decide     await.go   under the book's lock, what must be asked; then waits for the flight that asks it
+//	    read → runRead   read.go    one flight to the store for all who want it: Store.Get, and what the answer is worth
+//	    open → runOpen   open.go    one flight to the KEK provider, begun where the first lands: KEK.Unwrap, and the keysets
+//	  decide             await.go   once more, for each who waited: what was published, or why there is nothing
+//
+// What is known of one tenant is an entry (entry.go), or a failure (failure.go). The book (book.go) has them all, and judges
+// every answer; the cache (cache.go) is the part of it that needs no lock. A limiter (limiter.go) says when a flight may call.
 
 // Tenant returns the active tenant's opened keys. Otherwise the error wraps [ErrNotProvisioned], [ErrSuspended],
 // [ErrShredded], [ErrIntegrity], [ErrUnavailable] (it may be retried) or [ErrClosed]; or ctx ended first. A tenant in
@@ -81,166 +91,13 @@ func (r *Keyring) lookup(ctx context.Context, id tenant.ID, n need) (e *entry, s
 		if int64(now) >= e.ahead.Load() {
 			r.refreshAhead(e)
 		}
+		r.used(e, n, true)
 		return e, false, nil
 	}
-	return r.settle(ctx, id, n)
-}
-
-// maxFlights is how many flights one caller waits for: a cold tenant needs two, and answers that were overtaken, or too
-// slow to be of use, are asked for again.
-const maxFlights = 6
-
-// settle asks what has to be asked, together with every other caller that wants the same at the same time. A caller
-// whose ctx ends leaves; the flight goes on for the others, and for the cache.
-func (r *Keyring) settle(ctx context.Context, id tenant.ID, n need) (*entry, bool, error) {
-	if r.book.closed.Load() {
-		return nil, false, ErrClosed
+	if r.telemetry != nil {
+		return r.awaitSpan(ctx, id, n)
 	}
-	if id.IsZero() {
-		return nil, false, fmt.Errorf("keys: %w: it is the zero ID; obtain it from tenant.Parse", tenant.ErrInvalidID)
-	}
-	c := call{id: id, need: n, arrived: r.book.questions()}
-	for range maxFlights {
-		e, stale, err := r.decide(&c)
-		if e != nil || err != nil {
-			return e, stale, err
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, false, err
-		}
-		select {
-		case <-c.flight.landed:
-		case <-ctx.Done():
-			return nil, false, fmt.Errorf("keys: waiting for the keys of tenant %s: %w", id, ctx.Err())
-		}
-	}
-	return nil, false, fmt.Errorf("%w: tenant %s: the store and the KEK provider answer, but later than is of use within Options.SuspendWithin, %v",
-		ErrUnavailable, id, r.opts.SuspendWithin)
-}
-
-// call is one caller that wants something of a tenant.
-type call struct {
-	id      tenant.ID
-	need    need
-	arrived uint64  // how many questions had been asked when it came
-	flight  *flight // to wait for, or that was waited for
-	kek     bool    // it is one to the KEK provider
-}
-
-// decide returns an entry, or why there is none, or neither where the call's flight must be waited for. First the
-// state, which the store tells; then the keys, which the KEK provider opens.
-func (r *Keyring) decide(c *call) (*entry, bool, error) {
-	b := r.book
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed.Load() {
-		return nil, false, ErrClosed
-	}
-	now := b.opts.clock()
-	e := b.known(c.id)
-	if landed := c.flight; e == nil && landed != nil && landed.err == nil && landed.e != nil && c.served(landed.e, now, b.opts) {
-		return landed.e, false, nil // known when it landed, and evicted since
-	}
-	switch {
-	case e == nil:
-	case c.served(e, now, b.opts):
-		return e, false, nil
-	case e.isFresh(needState, now, b.opts), c.need == needSealer && c.since(e):
-		return r.decideKeys(c, e, now)
-	}
-	return r.decideState(c, e, now)
-}
-
-// served reports whether e is what the caller wants. Keys are handed out within the bound of a suspension, and nothing
-// else will do; a state that was asked for since the caller came is an answer even if it was long in coming.
-func (c *call) served(e *entry, now time.Duration, o *Options) bool {
-	switch {
-	case !e.has(c.need):
-		return false
-	case c.need == needSealer, e.isFresh(c.need, now, o):
-		return true
-	}
-	return c.need == needState && c.since(e)
-}
-
-// since reports whether e was confirmed by a question that was asked after the caller came.
-func (c *call) since(e *entry) bool { return e.answer > c.arrived }
-
-// decideState decides about a tenant whose state is not known well enough; e is what there is, or nil.
-func (r *Keyring) decideState(c *call, e *entry, now time.Duration) (*entry, bool, error) {
-	b := r.book
-	var failed *failure
-	if e != nil {
-		failed = e.readFailed
-	} else {
-		failed, _ = b.misses.Get(c.id)
-	}
-	grace := r.grace(c, e, now)
-	away := failed != nil && errors.Is(failed.err, ErrUnavailable)
-	switch {
-	case grace && away && failed.at >= now-b.opts.SuspendWithin:
-		if now >= failed.until {
-			r.read(c.id) // nobody waits for it
-		}
-		return e, true, nil
-	case c.flight != nil && c.flight.err != nil && !c.kek:
-		return nil, false, c.flight.err
-	case failed != nil && now < failed.until && !(grace && away):
-		return nil, false, failed.err
-	}
-	c.wait(r.read(c.id), false)
-	if grace && c.flight.queued && b.trouble != nil && b.trouble.at >= now-b.opts.SuspendWithin {
-		return e, true, nil // so many wait for the store that it cannot even be asked
-	}
-	if t := b.talks[c.id]; c.need != needState {
-		t.open = true
-	}
-	return nil, false, nil
-}
-
-// decideKeys decides about a tenant whose state is known, but whose keys or sealer were not opened, or long ago.
-func (r *Keyring) decideKeys(c *call, e *entry, now time.Duration) (*entry, bool, error) {
-	b := r.book
-	failed := e.openFailed
-	grace := r.grace(c, e, now)
-	away := failed != nil && errors.Is(failed.err, ErrUnavailable)
-	recent := away && failed.at >= now-b.opts.ReopenAfter
-	if f := e.readFailed; f != nil && f.at >= now-b.opts.SuspendWithin && errors.Is(f.err, ErrUnavailable) {
-		recent = true // without the record there is nothing to open
-	}
-	switch {
-	case grace && recent:
-		if failed == nil || now >= failed.until {
-			r.reopen(c.id)
-		}
-		return e, true, nil
-	case c.flight != nil && c.flight.err != nil:
-		return nil, false, c.flight.err
-	case failed != nil && now < failed.until && !(grace && away):
-		return nil, false, failed.err
-	}
-	c.wait(r.reopen(c.id))
-	return nil, false, nil
-}
-
-// reopen returns the flight that opens the keys of the tenant's entry, or the one that reads the record first.
-func (r *Keyring) reopen(id tenant.ID) (f *flight, kek bool) {
-	t := r.book.join(id)
-	defer r.book.leave(t)
-	t.open = true
-	if f := r.open(t, answer{}); f != nil {
-		r.start(f)
-		return f, true
-	}
-	return r.read(id), false
-}
-
-func (c *call) wait(f *flight, kek bool) { c.flight, c.kek = f, kek }
-
-// grace reports whether the policy lets e be served although it could not be confirmed in time. That is for when a
-// question that was asked in that time had no answer: what failed long ago says nothing of now.
-func (r *Keyring) grace(c *call, e *entry, now time.Duration) bool {
-	return e != nil && e.has(c.need) && r.opts.WhenUnavailable == ServeStale && e.age(now) <= r.opts.StaleLimit
+	return r.await(ctx, id, n)
 }
 
 // refreshAhead confirms an entry in the background.
@@ -251,15 +108,16 @@ func (r *Keyring) refreshAhead(e *entry) {
 	if b.closed.Load() || b.known(e.id) != e || int64(b.opts.clock()) < e.ahead.Load() {
 		return
 	}
-	r.read(e.id)
+	r.gather(e)
 	if e.keys.Load() != nil {
-		b.talks[e.id].open = true
+		b.inflight[e.id].open = true
 	}
 }
 
 // recordStale records one use of keys past their confirmation before they are handed out.
 func (r *Keyring) recordStale(ctx context.Context, e *entry, k *Tenant) error {
-	age := e.age(r.opts.clock())
+	age := e.age(r.opts.clock(), &r.opts)
+	r.telemetry.Stale()
 	if r.opts.OnStale != nil {
 		r.opts.OnStale(e.id, age)
 	}

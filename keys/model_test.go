@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,19 +24,40 @@ import (
 //     if a question that was asked within that time had no answer.
 //   - Nothing is undone: an answer agrees with a version no older than the newest that the keyring was told of before.
 //   - A tenant that has a record, of which the keyring was told, is not "not provisioned".
+//   - Nor are they if the KEK provider has refused to open them for as long as ReopenAfter, unless, with ServeStale, a
+//     question to it that was asked within that time had no answer, or one to the store within SuspendWithin.
+//   - With ServeStale a tenant whose keys were handed out, and of which nothing has changed and nothing was refused since,
+//     is never unavailable: however long answers are in coming, and however the bounds compare with the timeout.
 //   - A failure has a cause that was no older than a second when the operation began, and for a state it is the store's.
 //   - There is at most one read of a record under way, beside those of life-cycle operations and those that do not end in
 //     time; and no lookup waits for one that does not.
 //   - When all is well again every operation tells the truth, and a change elsewhere is seen within SuspendWithin; and
 //     while the KEK provider alone hangs, keys in use stay in use.
-const (
-	modelSuspend = 5 * time.Second
-	modelReopen  = 40 * time.Second
-	modelTimeout = 3 * time.Second
-	// modelPatience is how long a call may take that does not listen to its context.
-	modelPatience = modelTimeout * 9 / 8
-	modelMemory   = time.Second // how long a failure is remembered
-)
+const modelMemory = time.Second // how long a failure is remembered
+
+// modelBounds are the settings that a world is played with.
+type modelBounds struct{ suspend, reopen, timeout time.Duration }
+
+// modelSettings are the usual ones, and those whose bounds are as short as the timeout, or shorter.
+var modelSettings = []modelBounds{
+	{5 * time.Second, 40 * time.Second, 3 * time.Second},
+	{5 * time.Second, 40 * time.Second, 5 * time.Second},
+	{5 * time.Second, 4 * time.Second, 5 * time.Second},
+	{2 * time.Second, 3 * time.Second, time.Minute},
+	{10 * time.Second, 300 * time.Millisecond, 2 * time.Second},
+	{200 * time.Millisecond, 20 * time.Second, 10 * time.Second},
+}
+
+// patience is how long a call may take that does not listen to its context: a question whose answer comes when it is of no
+// use any more is not waited for.
+func (m modelBounds) patience(kind string) time.Duration {
+	bound := m.suspend
+	if kind == "unwrap" {
+		bound = m.reopen
+	}
+	timeout := min(m.timeout, bound*17/20)
+	return timeout + max(timeout/8, 10*time.Millisecond)
+}
 
 // worldOperation is one call of the keyring's, and what came of it.
 type worldOperation struct {
@@ -73,6 +95,7 @@ type modelGame struct {
 	n     int
 	ring  *keys.Keyring
 	stale bool // the policy
+	held  int  // when keys were handed out for the last time; 0 for never
 
 	mu      sync.Mutex
 	done    []worldOperation
@@ -82,12 +105,17 @@ type modelGame struct {
 
 func playWorld(t *testing.T, n int, l *local, record []byte) {
 	w := &modelWorld{t: t, rng: rand.New(rand.NewPCG(uint64(n), 1)), kek: l.kek, truth: []worldEpoch{{}}}
+	if n%4 >= 2 {
+		w.modelBounds = modelSettings[n/4%len(modelSettings)]
+	} else {
+		w.modelBounds = modelSettings[0]
+	}
 	g := &modelGame{modelWorld: w, n: n, stale: n%2 == 1}
-	o := &keys.Options{SuspendWithin: modelSuspend, ReopenAfter: modelReopen, Timeout: modelTimeout}
+	o := &keys.Options{SuspendWithin: w.suspend, ReopenAfter: w.reopen, Timeout: w.timeout}
 	if g.stale {
 		o.WhenUnavailable = keys.ServeStale
 	}
-	g.ring = openRing(t, worldKEK{l.kek, w}, w, o)
+	g.ring = openRing(t, worldKEK{l.kek, w}, w.store(n%3 == 0), o)
 	if n%5 != 0 {
 		w.become(record)
 	}
@@ -130,8 +158,10 @@ func (g *modelGame) step() {
 				break
 			}
 		}
-	case p < 82:
+	case p < 81:
 		g.elsewhere()
+	case p < 82:
+		g.refuse(!g.withdrawn)
 	case p < 97:
 		g.sleep(time.Duration(1+g.rng.IntN(3000)) * time.Millisecond)
 	default:
@@ -205,7 +235,11 @@ func (g *modelGame) judge() bool {
 	}
 	for _, op := range g.done {
 		g.notef("ended: %s begun at %v: %q %v", op.name, op.begun.Sub(epochStart), op.status, op.err)
-		if complaint := g.complain(&op); complaint != "" {
+		complaint := g.complain(&op)
+		if op.name == "tenant" && op.err == nil {
+			g.held = g.seq
+		}
+		if complaint != "" {
 			g.t.Errorf("%s, from %v to %v: %q %v: %s", op.name, op.begun.Sub(epochStart), op.end.Sub(epochStart), op.status, op.err, complaint)
 		}
 	}
@@ -215,12 +249,17 @@ func (g *modelGame) judge() bool {
 
 // complain says what is wrong with how an operation went, or nothing.
 func (g *modelGame) complain(op *worldOperation) string {
-	recent := op.end.Add(-modelSuspend)
+	recent := op.end.Add(-g.suspend)
 	switch {
 	case op.name == "tenant" && op.err == nil:
 		if !g.was(op, envelope.StateActive, recent) && !g.excused(op) {
 			return "the tenant was not active"
 		}
+		if g.withdrawn && g.since.Before(op.end.Add(-g.reopen)) && !g.excused(op) && !g.unanswered("unwrap", op.end.Add(-g.reopen)) {
+			return "the KEK provider has refused for longer than ReopenAfter"
+		}
+	case op.name == "tenant" && g.promised(op):
+		return "nothing has changed since keys were handed out, and the policy serves them"
 	case op.name == "status" && op.err == nil:
 		state := map[keys.Status]envelope.State{keys.StatusActive: envelope.StateActive, keys.StatusSuspended: envelope.StateSuspended}[op.status]
 		if !g.was(op, state, recent) && !g.excused(op) {
@@ -273,15 +312,26 @@ func (g *modelGame) was(op *worldOperation, state envelope.State, after time.Tim
 // excused reports whether the policy serves what cannot be confirmed, and a question had no answer in time. A refusal is
 // an answer.
 func (g *modelGame) excused(op *worldOperation) bool {
-	if !g.stale {
+	return g.unanswered("", op.end.Add(-g.suspend))
+}
+
+// unanswered reports whether the policy serves what cannot be confirmed, and a question of a kind, or of any, that was
+// asked since then had no answer.
+func (g *modelGame) unanswered(kind string, since time.Time) bool {
+	return g.stale && slices.ContainsFunc(g.failures, func(f worldFailure) bool {
+		return !f.refusal && (kind == "" || f.kind == kind) && !f.asked.Before(since)
+	})
+}
+
+// promised reports whether the policy has to serve what the operation was refused: the keys had been handed out when it
+// began, and since then the record is the same, nothing was refused, and nobody tried to change it.
+func (g *modelGame) promised(op *worldOperation) bool {
+	if !g.stale || g.held == 0 || op.seq < g.held || !errors.Is(op.err, keys.ErrUnavailable) {
 		return false
 	}
-	for _, f := range g.failures {
-		if !f.refusal && !f.asked.Before(op.end.Add(-modelSuspend)) {
-			return true
-		}
-	}
-	return false
+	cur := g.now()
+	return cur.state == envelope.StateActive && cur.begun < g.held && g.lastPut < g.held && g.lastRefusal < g.held && g.changing == 0 &&
+		g.told(g.held) == cur.rec.Version
 }
 
 // settle has everything answered, and waits for what is under way.
@@ -301,7 +351,8 @@ func (g *modelGame) settle() {
 
 // wellAgain is what must be true once all answers come at once again.
 func (g *modelGame) wellAgain() {
-	time.Sleep(modelSuspend + modelMemory)
+	g.withdraw(false)
+	time.Sleep(g.suspend + modelMemory)
 	if g.now().rec.Version == 0 {
 		g.expect("tenant", "", keys.ErrNotProvisioned)
 		g.expect("provision", "", nil)
@@ -317,15 +368,54 @@ func (g *modelGame) wellAgain() {
 	}
 	g.expectTruth()
 	// Three quarters of ReopenAfter at most have passed since the keys were opened.
-	g.hang(true)
-	for end := time.Now().Add(modelReopen/4 - modelSuspend/4); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+	g.hang("unwrap")
+	for end := time.Now().Add(g.reopen/4 - g.suspend/4); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
 		begun := time.Now()
 		g.expectTruth()
 		if time.Since(begun) > 0 {
 			g.t.Errorf("with the KEK provider away a hot tenant waits for %v", time.Since(begun))
 		}
 	}
-	g.hang(false)
+	g.hang("")
+	if g.stale {
+		g.expectTruth()
+		g.outage()
+	}
+}
+
+// outage is what must be true with ServeStale while the store, the KEK provider or both have no answer.
+func (g *modelGame) outage() {
+	for _, what := range []string{"unwrap", "get", "get unwrap"} {
+		g.hang(what)
+		for range 20 {
+			g.modelWorld.mu.Lock() // calls that hang draw too
+			pause := time.Duration(1 + g.rng.Int64N(int64(2*max(g.suspend, g.reopen))))
+			g.modelWorld.mu.Unlock()
+			time.Sleep(pause)
+			begun := time.Now()
+			if _, err := g.ring.Tenant(context.Background(), idA); err != nil {
+				g.t.Errorf("with no answer to %s: %v", what, err)
+				return
+			}
+			if took, most := time.Since(begun), g.patience("get")+g.patience("unwrap"); took > most {
+				g.t.Errorf("with no answer to %s a tenant in use waits for %v, over %v", what, took, most)
+			}
+		}
+		g.hang("")
+		g.settle()
+		// What changes once they answer again is seen within the bound, whatever failed before.
+		if strings.Contains(what, "get") {
+			g.flip()
+			g.expectTruth()
+			g.flip()
+		}
+		g.withdraw(true)
+		time.Sleep(g.reopen)
+		g.expect("tenant", "", keys.ErrNotFound)
+		g.withdraw(false)
+		time.Sleep(g.suspend + modelMemory)
+		g.expectTruth()
+	}
 }
 
 // flip changes the state elsewhere, and waits for as long as that may take to be seen.
@@ -333,15 +423,22 @@ func (g *modelGame) flip() {
 	g.modelWorld.mu.Lock()
 	g.elsewhere()
 	g.modelWorld.mu.Unlock()
-	time.Sleep(modelSuspend)
+	time.Sleep(g.suspend)
 }
 
-// hang has the KEK provider hang, once what is under way has ended.
-func (g *modelGame) hang(on bool) {
+// withdraw has the KEK provider refuse from now on, or no longer.
+func (g *modelGame) withdraw(on bool) {
+	g.modelWorld.mu.Lock()
+	defer g.modelWorld.mu.Unlock()
+	g.refuse(on)
+}
+
+// hang has questions of some kinds hang, once what is under way has ended.
+func (g *modelGame) hang(kinds string) {
 	synctest.Wait()
 	g.modelWorld.mu.Lock()
 	defer g.modelWorld.mu.Unlock()
-	g.mute = on
+	g.mute = kinds
 }
 
 func (g *modelGame) expectTruth() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 // was true when it was asked or by what is true now, with a failure, or not before it is too late. It keeps the history
 // of what was true and of what was said, by which the model judges.
 type modelWorld struct {
+	modelBounds
 	t   *testing.T
 	kek keys.KEK
 
@@ -28,13 +30,18 @@ type modelWorld struct {
 	log  []string
 	seq  int // orders what happens at one time
 	calm bool
-	mute bool // the KEK provider hangs, though the world is calm
+	mute string // the kinds of questions that hang, though the world is calm
 
 	truth    []worldEpoch
 	calls    []*worldCall
 	said     []worldNews
 	failures []worldFailure
 	changing int // life-cycle operations under way
+
+	withdrawn   bool      // the KEK provider refuses
+	since       time.Time // when that changed
+	lastPut     int       // when a put was asked for or answered
+	lastRefusal int
 }
 
 // worldEpoch is a time during which one record, or none, was the tenant's.
@@ -64,6 +71,7 @@ type worldCall struct {
 	kind     string
 	asked    time.Time
 	snapshot keys.Record // what was true when it was asked
+	refused  bool        // the KEK provider refused then
 	data     []byte
 	version  int64
 	wrapped  []byte
@@ -119,41 +127,68 @@ func (w *modelWorld) elsewhere() {
 func (w *modelWorld) ask(ctx context.Context, c *worldCall) worldReply {
 	w.mu.Lock()
 	c.asked, c.reply = time.Now(), make(chan worldReply, 1)
-	c.snapshot = w.now().rec
+	c.snapshot, c.refused = w.now().rec, w.withdrawn
 	w.notef("asked: %s", c.kind)
+	if c.kind == "put" {
+		w.lastPut = w.seq
+	}
 	w.calls = append(w.calls, c)
-	if w.calm && !(w.mute && c.kind == "unwrap") {
+	mute := strings.Contains(w.mute, c.kind)
+	if w.calm && !mute {
 		w.answer(len(w.calls)-1, "now")
 	}
 	deaf := make(chan struct{})
 	done := ctx.Done()
-	if c.kind != "unwrap" && !w.calm && w.rng.IntN(2) == 0 {
+	var broken <-chan time.Time // no call hangs for ever
+	if mute {
+		broken = time.After(4 * w.patience(c.kind))
+	}
+	if (!w.calm || mute) && w.rng.IntN(2) == 0 {
 		done = deaf
 	}
 	w.mu.Unlock()
 	select {
 	case r := <-c.reply:
 		return r
+	case <-broken:
 	case <-done:
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.calls = slices.DeleteFunc(w.calls, func(o *worldCall) bool { return o == c })
-		w.fail(c, ctx.Err(), false)
-		return worldReply{err: ctx.Err()}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = slices.DeleteFunc(w.calls, func(o *worldCall) bool { return o == c })
+	err := ctx.Err()
+	if err == nil {
+		err = errAway
+	}
+	w.fail(c, err, false)
+	return worldReply{err: err}
 }
 
 func (w *modelWorld) fail(c *worldCall, err error, refusal bool) {
 	w.failures = append(w.failures, worldFailure{c.kind, c.asked, time.Now(), refusal})
 	w.notef("failed: %s asked at %v: %v", c.kind, c.asked.Sub(epochStart), err)
+	if refusal {
+		w.lastRefusal = w.seq
+	}
+	if c.kind == "put" {
+		w.lastPut = w.seq
+	}
+}
+
+// refuse has the KEK provider refuse from now on, or no longer.
+func (w *modelWorld) refuse(on bool) {
+	if w.withdrawn != on {
+		w.withdrawn, w.since = on, time.Now()
+		w.notef("the KEK is withdrawn: %v", on)
+	}
 }
 
 // overtime notes the calls that the keyring may have given up by now.
 func (w *modelWorld) overtime() {
 	for _, c := range w.calls {
-		if !c.overdue && c.kind != "put" && time.Since(c.asked) >= modelPatience {
+		if patience := w.patience(c.kind); !c.overdue && c.kind != "put" && time.Since(c.asked) >= patience {
 			c.overdue = true
-			w.failures = append(w.failures, worldFailure{c.kind, c.asked, c.asked.Add(modelPatience), false})
+			w.failures = append(w.failures, worldFailure{c.kind, c.asked, c.asked.Add(patience), false})
 		}
 	}
 }
@@ -180,11 +215,18 @@ func (w *modelWorld) answer(i int, how string) {
 	}
 	switch c.kind {
 	case "unwrap":
+		if how == "then" && c.refused || how == "now" && w.withdrawn {
+			err := fmt.Errorf("%w: the KEK was withdrawn", keys.ErrNotFound)
+			w.fail(c, err, true)
+			c.reply <- worldReply{err: err}
+			return
+		}
 		plain, err := w.kek.Unwrap(context.Background(), idA, c.wrapped)
 		w.notef("answered: unwrap, %v", err)
 		c.reply <- worldReply{plain: plain, err: err}
 	case "put":
 		w.notef("answered: put of version %d: %v", c.version+1, c.result)
+		w.lastPut = w.seq
 		if c.result == nil {
 			w.said = append(w.said, worldNews{c.version + 1, w.seq})
 		}
@@ -228,6 +270,28 @@ func (w *modelWorld) Delete(context.Context, tenant.ID, int64) error { return er
 
 func (w *modelWorld) List(context.Context, tenant.ID, int) ([]tenant.ID, error) {
 	return nil, errors.ErrUnsupported
+}
+
+// store returns the world's store, or one that can be asked about many tenants.
+func (w *modelWorld) store(many bool) keys.Store {
+	if many {
+		return worldBatches{w}
+	}
+	return w
+}
+
+// worldBatches is the store as one that can be asked about many tenants, of which there is one.
+type worldBatches struct{ *modelWorld }
+
+func (w worldBatches) GetChanged(ctx context.Context, ids []tenant.ID, known []int64) ([]keys.Record, error) {
+	rec, err := w.Get(ctx, ids[0])
+	switch {
+	case errors.Is(err, keys.ErrNotFound):
+		return []keys.Record{{}}, nil
+	case rec.Version == known[0]:
+		rec.Data = nil
+	}
+	return []keys.Record{rec}, err
 }
 
 // worldKEK is the world's KEK provider.

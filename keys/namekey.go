@@ -2,7 +2,6 @@ package keys
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -21,26 +20,36 @@ const nameKeySize = subtle.AESSIVKeySize
 // nameKey is the key of objects' names. Its primitive takes well under a microsecond to make and has four times its
 // size, so it is made for each operation and not kept: most tenants have no use for it.
 type nameKey struct {
-	id  uint32
-	key [nameKeySize]byte
+	id    uint32
+	seals bool
+	key   [nameKeySize]byte
 }
 
-// newNameKey returns the one enabled key of a keyset. Names are looked up, not only opened: an object that was named
-// under an older key would not be found under a newer one, so a keyset that was rotated is for a version that knows how.
-func newNameKey(h *keyset.Handle) (*nameKey, error) {
-	var k *nameKey
-	err := enabled(h, func(e *keyset.Entry) error {
+// maxNameKeys bounds the enabled keys of names. Each is a place more in which an object is looked for; two are what it takes to
+// go from one to the next.
+const maxNameKeys = 2
+
+// newNameKeys returns the enabled keys of a keyset, the newest first: the keys of a keyset are in the order in which they were
+// made. The newest need not be the one that seals: see stage.
+func newNameKeys(h *keyset.Handle) (all []nameKey, err error) {
+	for i := range h.Len() {
+		e, err := h.Entry(i)
+		if err != nil {
+			return nil, err
+		}
+		if e.KeyStatus() != keyset.Enabled {
+			continue
+		}
 		key, ok := e.Key().(*aessiv.Key)
 		if !ok || key.KeyBytes().Len() != nameKeySize || len(key.OutputPrefix()) != 5 {
-			return fmt.Errorf("key %d is no AES256-SIV key with Tink's output prefix; upgrade this process if a newer one made it", e.KeyID())
+			return nil, fmt.Errorf("key %d is no AES256-SIV key with Tink's output prefix; upgrade this process if a newer one made it", e.KeyID())
 		}
-		if k != nil {
-			return errors.New("it has several enabled keys, which this version does not know; upgrade this process")
-		}
-		k = &nameKey{id: e.KeyID(), key: [nameKeySize]byte(key.KeyBytes().Data(insecuresecretdataaccess.Token{}))}
-		return nil
-	})
-	return k, err
+		all = slices.Insert(all, 0, nameKey{e.KeyID(), e.IsPrimary(), [nameKeySize]byte(key.KeyBytes().Data(insecuresecretdataaccess.Token{}))})
+	}
+	if len(all) > maxNameKeys {
+		return nil, fmt.Errorf("it has %d enabled keys, and %d are known to this version; upgrade this process", len(all), maxNameKeys)
+	}
+	return all, nil
 }
 
 // primitive returns what Tink's own factory makes of the keyset, without that one's monitoring and maps.
@@ -77,6 +86,34 @@ func (p *nameAEAD) DecryptDeterministically(ciphertext, associatedData []byte) (
 	}
 	return p.siv.DecryptDeterministically(ciphertext[len(p.prefix):], associatedData)
 }
+
+// NameKey is one key of objects' names.
+type NameKey struct {
+	ID    uint32
+	Seals bool                   // new objects get their names from it
+	AEAD  tink.DeterministicAEAD // AES256-SIV with Tink's output prefix
+}
+
+// NameKeys are the enabled keys of objects' names, the newest first, one or two. An object is where the newest has it, else where
+// the older one has it. The newest seals, but for the time of a rotation in which there may be processes that do not know it
+// yet. The error is that of Names.
+func (t *Tenant) NameKeys() ([]NameKey, error) {
+	if len(t.names) == 0 {
+		return nil, fmt.Errorf("%w: tenant %s has no key for names of objects, which earlier versions did not make; call Keyring.Provision, which adds it", ErrNotProvisioned, t.id)
+	}
+	out := make([]NameKey, len(t.names))
+	for i := range t.names {
+		p, err := t.names[i].primitive()
+		if err != nil {
+			return nil, err
+		}
+		out[i] = NameKey{t.names[i].id, t.names[i].seals, p}
+	}
+	return out, nil
+}
+
+// NameKeyDisabled tells whether a key of names is disabled: what it named belongs to the tenant and is not found.
+func (t *Tenant) NameKeyDisabled(id uint32) bool { return statusIn(t.oldNames, id) == KeyDisabled }
 
 func hasKeyset(rec *envelope.Record, purpose string) bool {
 	return slices.ContainsFunc(rec.Keysets, func(k envelope.Keyset) bool { return k.Purpose == purpose })

@@ -203,11 +203,16 @@ func TestNamesCannotBeStripped(t *testing.T) {
 	}
 }
 
-// A keyset of several keys would have a version that knows one key look for objects under the wrong name.
-func TestSeveralNameKeysAreRefused(t *testing.T) {
+// A keyset of more keys than are looked under would have objects not be found.
+func TestThreeNameKeysAreRefused(t *testing.T) {
 	l := newLocal(t)
 	r := openRing(t, l.kek, l.store, nil)
 	provision(t, r, idA)
+	must(t, r.AddKey(t.Context(), idA, "names", true))
+	k := open(t, openRing(t, l.kek, l.store, nil), idA)
+	if all, err := k.NameKeys(); err != nil || len(all) != 2 || !all[0].Seals || all[1].Seals {
+		t.Errorf("%+v, %v", all, err)
+	}
 	must(t, r.AddKey(t.Context(), idA, "names", true))
 	_, err := openRing(t, l.kek, l.store, nil).Tenant(t.Context(), idA)
 	wantErr(t, err, keys.ErrIntegrity)

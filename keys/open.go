@@ -9,19 +9,19 @@ import (
 	"github.com/strongroom-go/strongroom/internal/envelope"
 )
 
-// open returns the flight in which the KEK provider opens the keys of the tenant's entry. If there was none the caller
-// has to start it. The record is the entry's own or, where that was let go of, in the answer that confirmed the entry;
+// open returns the flight in which the KEK provider opens the keys of the tenant's entry and, if there was none, what the
+// caller has to run for it. The record is the entry's own or, where that was let go of, in the answer that confirmed the entry;
 // where it is not at hand there is no flight. Under the book's lock.
-func (r *Keyring) open(t *talk, a answer) *flight {
+func (r *Keyring) open(t *inflight, a answer) (f *flight, run func()) {
 	if t.opening != nil {
-		return t.opening
+		return t.opening, nil
 	}
 	e, rec := t.e, t.e.record
 	if rec == nil && a.rec != nil && a.version == e.version {
 		rec = a.rec
 	}
 	if rec == nil {
-		return nil
+		return nil, nil
 	}
 	l := cold
 	if e.keys.Load() != nil {
@@ -35,31 +35,34 @@ func (r *Keyring) open(t *talk, a answer) *flight {
 		into = e.again(rec) // what is in use, or may still be written to, is not written to
 	}
 	into.taken = true
-	f := newFlight()
+	f = newFlight()
 	t.opening = f
 	r.book.join(t.id)
-	f.job = func() { r.flyOpen(t, f, l, into, rec) }
-	return f
+	return f, func() { r.runOpen(t, f, l, into, rec) }
 }
 
-func (r *Keyring) flyOpen(t *talk, f *flight, l lane, into *entry, rec *envelope.Record) {
+// runOpen is an open flight: it asks the KEK provider when it is its turn.
+func (r *Keyring) runOpen(t *inflight, f *flight, l lane, into *entry, rec *envelope.Record) {
 	var o opened
-	err := r.turn(r.calls, l)
+	timeout := r.opts.openTime()
+	err := r.calls.acquire(r.base, l)
 	r.book.mu.Lock()
 	f.question = r.book.ask()
 	f.queued = false
 	r.book.mu.Unlock()
 	if err != nil {
+		if !r.calls.stuck() { // see notAsked
+			r.book.mu.Lock()
+			f.question.at = r.book.kekTrouble.asked()
+			r.book.mu.Unlock()
+		}
 		err = fmt.Errorf("%w: tenant %s: %d KEK calls are in flight already: %w", ErrUnavailable, t.id, r.calls.limit, err)
 	} else {
-		ctx, cancel := context.WithTimeout(r.base, r.opts.Timeout)
-		watch := time.AfterFunc(patience(r.opts.Timeout), func() { r.giveUpOpen(t, f, into) })
-		o, err = r.unwrap(ctx, &into.tenant, rec)
-		watch.Stop()
-		cancel()
-		r.calls.give(l)
+		abandon := func() { r.abandonOpen(t, f, into, timeout) }
+		r.calls.call(r.background(t), timeout, abandon, func(ctx context.Context) { o, err = r.unwrap(ctx, &into.tenant, rec) })
+		r.calls.release(l)
 	}
-	r.landOpen(t, f, into, rec, o, inTime(err, r.opts.Timeout))
+	r.landOpen(t, f, into, rec, o, inTime(err, timeout))
 }
 
 // opened is what a root keyset opens.
@@ -85,46 +88,37 @@ func (r *Keyring) unwrap(ctx context.Context, k *Tenant, rec *envelope.Record) (
 	return opened{sealer, k}, nil
 }
 
-// show puts what was opened into e, for all to see.
-func (e *entry) show(o opened, at time.Duration) {
-	e.unwrapped.Store(int64(at))
-	e.openFailed = nil
-	e.sealer.Store(o.sealer)
-	if o.keys != nil {
-		e.record = nil
-		e.keys.Store(o.keys)
-	}
-}
-
 // landOpen ends the flight. What was opened is of use if the record is still the one that it was opened from.
-func (r *Keyring) landOpen(t *talk, f *flight, into *entry, rec *envelope.Record, o opened, err error) {
+func (r *Keyring) landOpen(t *inflight, f *flight, into *entry, rec *envelope.Record, o opened, err error) {
 	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.leave(t)
-	if f.given {
+	if f.abandoned {
 		return
 	}
 	now := b.opts.clock()
 	t.opening = nil
 	switch e := t.e; {
-	case e == nil || e.version != into.version || e.material != into.material:
+	case e == nil || !e.describes(into):
 		// Somebody changed the record meanwhile; that one is opened if it is at hand, else when it is asked for.
 		if e != nil && t.open && e.dueForOpening(now, b.opts) {
-			r.start(r.open(t, answer{}))
+			_, run := r.open(t, answer{})
+			r.workers.start(run)
 		}
 	case err == nil:
 		if before := e.keys.Load(); before != nil && o.keys != nil && before.dataID == o.keys.dataID {
 			o.keys.data.budget = before.data.budget
 		}
-		into.show(o, f.question.at)
+		into.publish(o, f.question.at)
 		if into != e {
 			into.confirmed.Store(e.confirmed.Load())
 			into.answer, into.readFailed = e.answer, e.readFailed
 			b.set(t, into)
 		}
 		into.arm(now, b.opts)
-		b.cache.add(into)
+		b.negative.Remove(t.id)
+		b.keep(into)
 	case !errors.Is(err, ErrUnavailable):
 		// An answer, not the lack of one: the keys are no longer this tenant's to have.
 		bare := e.again(rec)
@@ -132,24 +126,24 @@ func (r *Keyring) landOpen(t *talk, f *flight, into *entry, rec *envelope.Record
 		bare.arm(now, b.opts)
 		b.set(t, bare)
 	default:
-		e.openFailed = b.failure(f.question, err)
+		b.unopened(e, f.question, err)
 	}
 	f.err, f.e = err, t.e
 	t.open = t.open && (t.opening != nil || t.reading != nil)
 	close(f.landed)
 }
 
-// giveUpOpen ends the flight of a call that does not end. What it may open yet is of no use: it is opened again by then.
-func (r *Keyring) giveUpOpen(t *talk, f *flight, into *entry) {
+// abandonOpen ends the flight of a call that does not end. What it may open yet is of no use: it is opened again by then.
+func (r *Keyring) abandonOpen(t *inflight, f *flight, into *entry, timeout time.Duration) {
 	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t.opening != f {
 		return
 	}
-	f.given, f.err = true, inTime(fmt.Errorf("keys: unwrap the root keyset of tenant %s: %w", t.id, context.DeadlineExceeded), r.opts.Timeout)
-	if e := t.e; e != nil && e.version == into.version && e.material == into.material {
-		e.openFailed = b.failure(f.question, f.err)
+	f.abandoned, f.err = true, inTime(fmt.Errorf("keys: unwrap the root keyset of tenant %s: %w", t.id, context.DeadlineExceeded), timeout)
+	if e := t.e; e != nil && e.describes(into) {
+		b.unopened(e, f.question, f.err)
 	}
 	f.e, t.opening = t.e, nil
 	t.open = t.open && t.reading != nil

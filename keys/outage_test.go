@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,6 +79,147 @@ func TestARefusalEndsAGrace(t *testing.T) {
 	}
 	f.set(nil, nil)
 	open(t, r, idA)
+}
+
+// TestColdTenantsPushNobodyOutWhileTheKEKIsAway: whoever asks for tenants that cannot be opened does not take the keys of those
+// that are open, and asks the KEK provider once a second for each.
+func TestColdTenantsPushNobodyOutWhileTheKEKIsAway(t *testing.T) {
+	l := newLocal(t)
+	ids := many(t, l, 40)
+	for _, policy := range []keys.Policy{keys.FailNow, keys.ServeStale} {
+		f, clock, o := newFaulty(l), new(keys.Clock), keys.Options{CacheSize: 10, WhenUnavailable: policy}
+		f.KEK = sharedKEK{l.kek}
+		clock.Set(&o)
+		r := openRing(t, f, f, &o)
+		for _, id := range ids[:10] {
+			open(t, r, id)
+		}
+		f.set(errAway, nil)
+		before := f.unwraps.Load()
+		for range 5 {
+			for _, id := range ids[10:] {
+				_, err := r.Tenant(t.Context(), id)
+				wantErr(t, err, keys.ErrUnavailable)
+				wantStatus(t, r, id, keys.StatusActive)
+			}
+		}
+		if n := f.unwraps.Load() - before; n != 30 {
+			t.Errorf("%d KEK calls for 30 tenants that cannot be opened", n)
+		}
+		clock.Add(6 * time.Second) // they are to be confirmed, too
+		for _, id := range ids[:10] {
+			open(t, r, id)
+		}
+		f.set(nil, nil)
+		for _, id := range ids[10:] {
+			open(t, r, id)
+		}
+		if n := r.Cached(); n != 10 {
+			t.Errorf("%d tenants are in a cache of 10", n)
+		}
+	}
+}
+
+// TestAFailureOutlivesItsPlaceInTheCache: more tenants that have no answer than there is room for are not asked for again and
+// again because each takes the other's place.
+func TestAFailureOutlivesItsPlaceInTheCache(t *testing.T) {
+	l := newLocal(t)
+	ids := many(t, l, 8)
+	ring := func(t *testing.T) (*keys.Keyring, *faulty, *keys.Clock) {
+		f, clock, o := newFaulty(l), new(keys.Clock), keys.Options{CacheSize: 2}
+		f.KEK = sharedKEK{l.kek}
+		clock.Set(&o)
+		return openRing(t, f, f, &o), f, clock
+	}
+	fail := func(t *testing.T, r *keys.Keyring, ids ...tenant.ID) {
+		t.Helper()
+		for _, id := range ids {
+			_, err := r.Tenant(t.Context(), id)
+			wantErr(t, err, keys.ErrUnavailable)
+		}
+	}
+	t.Run("of the KEK provider", func(t *testing.T) {
+		r, f, clock := ring(t)
+		f.set(errAway, nil)
+		for round := range 3 {
+			before := f.unwraps.Load()
+			for range 5 {
+				fail(t, r, ids...)
+				wantStatus(t, r, ids[0], keys.StatusActive)
+			}
+			if n := f.unwraps.Load() - before; n != int64(len(ids)) {
+				t.Errorf("round %d: %d KEK calls for %d tenants that cannot be opened", round, n, len(ids))
+			}
+			clock.Add(time.Second)
+		}
+		f.set(nil, nil)
+		for _, id := range ids {
+			open(t, r, id)
+		}
+	})
+	t.Run("of the store", func(t *testing.T) {
+		r, f, clock := ring(t)
+		open(t, r, ids[0])
+		clock.Add(6 * time.Second)
+		f.set(nil, errAway)
+		fail(t, r, ids[0])
+		f.set(nil, nil)
+		for _, id := range ids[1:] {
+			open(t, r, id)
+		}
+		before := f.gets.Load()
+		fail(t, r, ids[0])
+		if n := f.gets.Load() - before; n != 0 {
+			t.Errorf("the store is asked %d times within a second of a failure", n)
+		}
+		clock.Add(time.Second)
+		open(t, r, ids[0])
+	})
+}
+
+// TestAStaleUseTellsTheAgeOfWhatIsAway: how long ago the KEK provider answered does not matter before ReopenAfter.
+func TestAStaleUseTellsTheAgeOfWhatIsAway(t *testing.T) {
+	var age time.Duration
+	r, f, clock := timed(t, keys.Options{WhenUnavailable: keys.ServeStale, ReopenAfter: 50 * time.Minute,
+		OnStale: func(_ tenant.ID, a time.Duration) { age = a }})
+	provision(t, r, idA)
+	clock.Add(30 * time.Minute)
+	open(t, r, idA) // confirms, and does not reopen yet
+	f.set(nil, errAway)
+	for _, c := range []struct{ after, want time.Duration }{{10 * time.Minute, 10 * time.Minute}, {15 * time.Minute, 55 * time.Minute}} {
+		clock.Add(c.after)
+		open(t, r, idA)
+		if r.AwaitRefresh(idA); age != c.want {
+			t.Errorf("the age is said to be %v, not %v", age, c.want)
+		}
+	}
+}
+
+// TestServeStaleNeedsBoundsItCanKeep: settings with which nobody would ever be served are refused.
+func TestServeStaleNeedsBoundsItCanKeep(t *testing.T) {
+	l := newLocal(t)
+	for _, c := range []struct {
+		o    keys.Options
+		want string
+	}{
+		{keys.Options{ReopenAfter: 200 * time.Millisecond, SuspendWithin: 200 * time.Millisecond, Timeout: time.Hour}, ""},
+		{keys.Options{ReopenAfter: 199 * time.Millisecond}, "Options.ReopenAfter is 199ms"},
+		{keys.Options{SuspendWithin: 50 * time.Millisecond}, "Options.SuspendWithin is 50ms"},
+		{keys.Options{ReopenAfter: time.Hour}, "Options.StaleLimit is 1h0m0s and Options.ReopenAfter 1h0m0s"},
+		{keys.Options{SuspendWithin: 2 * time.Hour, ReopenAfter: time.Minute}, "Options.StaleLimit is 1h0m0s and Options.SuspendWithin 2h0m0s"},
+	} {
+		c.o.InsecureWithoutAudit = true
+		for _, when := range []keys.Policy{keys.FailNow, keys.ServeStale} {
+			c.o.WhenUnavailable = when
+			r, err := keys.Open(t.Context(), l.kek, l.store, &c.o)
+			if err == nil {
+				r.Close()
+			}
+			if ok := when == keys.FailNow || c.want == ""; ok != (err == nil) || !ok && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("policy %d: %v; want %q", when, err, c.want)
+			}
+		}
+	}
 }
 
 // TestTheStoreIsAskedAgainAfterEveryOutage has requests meet the ends of flights, and then wants the store to be asked.

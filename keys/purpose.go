@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -15,20 +14,9 @@ const (
 	PurposeIndex     Purpose = purposeIndex     // blind indexes
 	PurposeBlobs     Purpose = purposeBlobs     // the content of objects
 	PurposeAudit     Purpose = purposeAudit     // details in the audit trail
+	PurposeNames     Purpose = purposeNames     // names of objects
 	PurposePseudonym Purpose = purposePseudonym // actors in the audit trail
 )
-
-// rotatable returns the purpose if its keys can be rotated. Those of names cannot yet: an object is found by its sealed
-// name, and what was named under an older key would be lost to who looks for it under the newer one.
-func (p Purpose) rotatable() error {
-	switch p {
-	case PurposeData, PurposeIndex, PurposeBlobs, PurposeAudit, PurposePseudonym:
-		return nil
-	case purposeNames:
-		return errors.New("keys: the key of objects' names cannot be rotated: objects are found by the names it makes")
-	}
-	return p.known()
-}
 
 // known returns an error unless there is such a purpose.
 func (p Purpose) known() error {

@@ -13,13 +13,13 @@ import (
 // maxReads is how often one flight asks the store again because the answers were overtaken.
 const maxReads = 8
 
-// leastReadTime is what a store read is given however short the bound of a suspension is.
-const leastReadTime = 100 * time.Millisecond
-
 // read returns the flight that asks the store about the tenant, and begins it if there is none. Under the book's lock.
 func (r *Keyring) read(id tenant.ID) *flight {
-	t := r.book.talks[id]
+	t := r.book.inflight[id]
 	if t != nil && t.reading != nil {
+		if t.reading.gathered {
+			r.dispatch() // somebody waits now
+		}
 		return t.reading
 	}
 	t = r.book.join(id)
@@ -33,26 +33,29 @@ func (r *Keyring) read(id tenant.ID) *flight {
 	if last := r.lastRead(t); last != nil && errors.Is(last.err, ErrUnavailable) {
 		l = suspect
 	}
-	r.workers.start(func() { r.flyRead(t, f, l) })
+	r.workers.start(func() { r.runRead(t, f, l) })
 	return f
 }
 
 // lastRead is the failure of the tenant's last question to the store, if it failed.
-func (r *Keyring) lastRead(t *talk) *failure {
+func (r *Keyring) lastRead(t *inflight) *failure {
 	if t.e != nil {
 		return t.e.readFailed
 	}
-	f, _ := r.book.misses.Peek(t.id)
-	return f
+	if f, _ := r.book.negative.Peek(t.id); f != nil && !f.kek {
+		return f
+	}
+	return nil
 }
 
-func (r *Keyring) flyRead(t *talk, f *flight, l lane) {
+// runRead is a read flight: it asks the store when it is its turn, and has opened what was read.
+func (r *Keyring) runRead(t *inflight, f *flight, l lane) {
 	var a answer
-	if err := r.turn(r.reads, l); err != nil {
-		a = r.noTurn(t, err)
+	if err := r.reads.acquire(r.base, l); err != nil {
+		a = r.notAsked(t, err)
 	} else {
 		a = r.askInTime(t, f)
-		r.reads.give(l)
+		r.reads.release(l)
 	}
 	if open := r.landRead(t, f, a); open != nil {
 		open() // here, where there is a goroutine for it
@@ -60,17 +63,13 @@ func (r *Keyring) flyRead(t *talk, f *flight, l lane) {
 }
 
 // askInTime asks the store until the answer is not overtaken by another.
-func (r *Keyring) askInTime(t *talk, f *flight) (a answer) {
+func (r *Keyring) askInTime(t *inflight, f *flight) (a answer) {
 	r.book.mu.Lock()
 	f.queued = false
 	r.book.mu.Unlock()
-	timeout := r.readTime()
+	timeout := r.opts.readTime()
 	for range maxReads {
-		ctx, cancel := context.WithTimeout(r.base, timeout)
-		watch := time.AfterFunc(patience(timeout), func() { r.giveUpRead(t, f, timeout) })
-		a = r.ask(ctx, t, f)
-		watch.Stop()
-		cancel()
+		r.reads.call(r.background(t), timeout, func() { r.abandonRead(t, f, timeout) }, func(ctx context.Context) { a = r.ask(ctx, t, f) })
 		if a.verdict != late {
 			break
 		}
@@ -80,32 +79,17 @@ func (r *Keyring) askInTime(t *talk, f *flight) (a answer) {
 	return a
 }
 
-// turn waits for a turn, but not for ever.
-func (r *Keyring) turn(t *turns, l lane) error {
-	wait := r.opts.Timeout
-	if l != suspect {
-		wait *= 4
-	}
-	return t.take(r.base, l, wait)
-}
-
-// noTurn is the answer where the store could not be asked, because too many questions wait for its answer: it is as far
-// away as for those that asked last.
-func (r *Keyring) noTurn(t *talk, cause error) answer {
+// notAsked is the answer where the store could not be asked, because too many questions wait for its answer: it is away where
+// some of them do not end, else as far away as for those that asked last.
+func (r *Keyring) notAsked(t *inflight, cause error) answer {
 	r.book.mu.Lock()
 	defer r.book.mu.Unlock()
 	a := answer{question: r.book.ask(), verdict: refused,
 		err: fmt.Errorf("%w: tenant %s: %d store reads are in flight already: %w", ErrUnavailable, t.id, r.reads.limit, cause)}
-	a.at = 0
-	if r.book.trouble != nil {
-		a.at = r.book.trouble.at
+	if !r.reads.stuck() {
+		a.at = r.book.trouble.asked()
 	}
 	return a
-}
-
-// readTime bounds one question to the store. An answer that comes later than the bound of a suspension is worth nothing.
-func (r *Keyring) readTime() time.Duration {
-	return min(r.opts.Timeout, max(r.opts.SuspendWithin*9/10, leastReadTime))
 }
 
 // answer is what the store said to a question, and what it was worth.
@@ -119,7 +103,7 @@ type answer struct {
 
 // ask asks the store about the tenant and enters the answer. That there was none is for the caller to enter.
 // It may come when nobody waits for it any more, and is entered all the same. f may be nil.
-func (r *Keyring) ask(ctx context.Context, t *talk, f *flight) (a answer) {
+func (r *Keyring) ask(ctx context.Context, t *inflight, f *flight) (a answer) {
 	b := r.book
 	b.mu.Lock()
 	a.question = b.ask()
@@ -128,15 +112,27 @@ func (r *Keyring) ask(ctx context.Context, t *talk, f *flight) (a answer) {
 	}
 	b.mu.Unlock()
 	stored, err := r.store.Get(ctx, t.id)
+	if err == nil && stored.Data == nil {
+		stored.Data = []byte{} // which is no record
+	}
+	return r.enter(t, f, a.question, stored, err)
+}
+
+// enter enters what the store said to a question about the tenant. A record without data is the one that is known.
+func (r *Keyring) enter(t *inflight, f *flight, q question, stored Record, err error) (a answer) {
+	a.question = q
 	var damage error
 	if err == nil {
 		a.version = stored.Version
-		a.rec, damage = r.parse(t.id, stored.Data)
+		if stored.Data != nil {
+			a.rec, damage = r.parse(t.id, stored.Data)
+		}
 	}
+	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer func() {
-		if f != nil && f.given && a.verdict == late {
+		if f != nil && f.abandoned && a.verdict == late {
 			a.verdict = refused // nobody waits for another
 		}
 	}()
@@ -162,12 +158,12 @@ func (r *Keyring) ask(ctx context.Context, t *talk, f *flight) (a answer) {
 
 // landRead ends the flight, and has the keys opened of what was read where somebody wants them: in a flight of its own,
 // because the state is confirmed now, and must not expire while the KEK provider is asked. It returns what that does.
-func (r *Keyring) landRead(t *talk, f *flight, a answer) (open func()) {
+func (r *Keyring) landRead(t *inflight, f *flight, a answer) (open func()) {
 	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.leave(t)
-	if f.given {
+	if f.abandoned {
 		return nil
 	}
 	if a.verdict != accepted {
@@ -178,10 +174,8 @@ func (r *Keyring) landRead(t *talk, f *flight, a answer) (open func()) {
 	// Keys that are open stay so, whoever asked: mostly that is for the state, a moment before the keys are asked for.
 	wanted := t.e != nil && (t.open || t.e.keys.Load() != nil)
 	if a.err == nil && wanted && t.opening == nil && t.e.dueForOpening(now, b.opts) {
-		if failed := t.e.openFailed; failed == nil || now >= failed.until {
-			if opening := r.open(t, a); opening != nil {
-				open = opening.take()
-			}
+		if failed := t.e.openFailed; failed == nil || now >= failed.until || r.outdated(failed, now) {
+			_, open = r.open(t, a)
 		}
 	}
 	if t.e != nil {
@@ -192,27 +186,34 @@ func (r *Keyring) landRead(t *talk, f *flight, a answer) (open func()) {
 	return open
 }
 
-// giveUpRead ends the flight of a call that does not end.
-func (r *Keyring) giveUpRead(t *talk, f *flight, timeout time.Duration) {
+// outdated reports whether a failure to open keys, although it came a moment ago, was asked for too long ago to serve by, so
+// that whom the policy serves has to ask again.
+func (r *Keyring) outdated(f *failure, now time.Duration) bool {
+	return r.opts.WhenUnavailable == ServeStale && errors.Is(f.err, ErrUnavailable) && f.at < now-r.opts.ReopenAfter
+}
+
+// abandonRead ends the flight of a call that does not end.
+func (r *Keyring) abandonRead(t *inflight, f *flight, timeout time.Duration) {
 	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t.reading != f {
 		return
 	}
-	f.given, f.err = true, inTime(fmt.Errorf("keys: read the record of tenant %s: %w", t.id, context.DeadlineExceeded), timeout)
+	f.abandoned, f.err = true, inTime(fmt.Errorf("keys: read the record of tenant %s: %w", t.id, context.DeadlineExceeded), timeout)
 	b.unanswered(t, f.question, f.err)
 	f.e, t.reading = t.e, nil
 	t.open = t.open && t.opening != nil
 	close(f.landed)
 }
 
-// inTime makes a flight's own timeout an ErrUnavailable: to the flight's callers it is no deadline of theirs.
-func inTime(err error, timeout time.Duration) error {
-	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrUnavailable) {
-		return fmt.Errorf("%w: no answer within %v: %w", ErrUnavailable, timeout, err)
+// stored returns the record that the store has now, past all that is known.
+func (r *Keyring) stored(ctx context.Context, id tenant.ID) (*envelope.Record, error) {
+	stored, err := r.store.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("keys: read the record of tenant %s: %w", id, err)
 	}
-	return err
+	return r.parse(id, stored.Data)
 }
 
 // parse checks that a record is what it should be for the tenant it was found under.

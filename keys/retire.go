@@ -15,21 +15,34 @@ import (
 
 // Remaining counts the values that still need an older key of a purpose, wherever they are kept: what the key sealed, or the
 // index values that it made. Only who knows all stores can, so that it is the caller's; it is asked before a key is taken
-// away, and each number but 0, and each error, keeps the key. For sealed columns and blind indexes:
+// away, and each number but 0, and each error, keeps the key. What to count is
+//
+//   - for [PurposeData] the sealed columns of every database and the attributes of the objects in every bucket,
+//   - for [PurposeIndex] the blind indexes of every database,
+//   - for [PurposeBlobs] the objects in every bucket,
+//   - for [PurposeNames] the names of the objects in every bucket that seals them,
+//
+// and backups, if they are to open later. Sqldb.Reseal and blobs.Reseal count exactly, both in a dry run:
 //
 //	func(ctx context.Context) (int64, error) { // ctx carries the tenant's access
-//		report, err := sqldb.Reseal(ctx, db, &sqldb.ResealOptions{DryRun: true})
-//		return report.Remaining(keys.PurposeData), err
+//		rows, err := sqldb.Reseal(ctx, db, &sqldb.ResealOptions{DryRun: true})
+//		if err != nil {
+//			return 0, err
+//		}
+//		objects, err := blobs.Reseal(ctx, bucket, &blobs.ResealOptions{DryRun: true})
+//		if err != nil {
+//			return 0, err
+//		}
+//		return rows.Remaining(keys.PurposeData) + objects.Remaining(keys.PurposeData), nil
 //	}
-//
-// Data keys seal the attributes of objects too: count those of every bucket.
 type Remaining func(context.Context) (int64, error)
 
 // DisableKey takes an older key of one purpose out of use, once nothing needs it any more: what it sealed does not open, and
 // rows are not searched for under it. [Keyring.EnableKey] puts it back. Otherwise the error wraps [ErrKeyNeeded] and nothing
 // is changed: the key seals, or is about to, or remaining says that values need it. It takes a little longer than
 // [Options.SuspendWithin]: after a rotation other processes seal with the older key until then, and remaining is asked after
-// that. What a transaction wrote that began before, and that is still open, nobody can count: let those end first.
+// that. What a transaction wrote that began before, and that is still open, nobody can count, nor the object of a writer that
+// is not closed yet: let those end first.
 //
 // It succeeds where the key is disabled already. Other processes see it within SuspendWithin. A suspended tenant's keys can
 // be disabled, if remaining can count then. Reason is as in [Keyring.Suspend]. Nothing is disabled that cannot be recorded.
@@ -70,7 +83,7 @@ func (r *Keyring) EnableKey(ctx context.Context, id tenant.ID, p Purpose, key ui
 
 // aboutKey begins an operation on one key, and records that it is meant.
 func (r *Keyring) aboutKey(ctx context.Context, code audit.Code, id tenant.ID, p Purpose, key uint32, reason string) (*trail, error) {
-	if err := p.rotatable(); err != nil {
+	if err := p.known(); err != nil {
 		return nil, err
 	}
 	t, err := r.begin(ctx, code, id, reason)

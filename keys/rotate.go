@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,12 +27,17 @@ const maxKeys = 32
 // again after it succeeded it makes another. A suspended tenant's keys can be rotated. Reason is as in
 // [Keyring.Suspend]. Nothing is rotated that cannot be recorded.
 //
-// What is sealed stays under its key until it is sealed anew (sqldb.Reseal); then the older key can be disabled and destroyed
+// With [PurposeNames] an object is looked for under two keys from then on, which costs another request for each object that
+// is not found under the newest: blobs.Reseal moves names, after which the older key is to be disabled, and before which
+// Rotate makes no third one. Versions of this package that know one key of names refuse such a tenant as a whole: upgrade
+// every process before.
+//
+// What is sealed stays under its key until it is sealed anew (sqldb.Reseal, blobs.Reseal); then the older key can be disabled and destroyed
 // ([Keyring.DisableKey], [Keyring.DestroyKey]). With [PurposeIndex], rows are found under all keys of the index, at most 8, and
 // package sqldb keeps unique keys on index columns across two of them; with [PurposePseudonym], an actor has another
 // pseudonym in later audit events.
 func (r *Keyring) Rotate(ctx context.Context, id tenant.ID, p Purpose, reason string) error {
-	if err := p.rotatable(); err != nil {
+	if err := p.known(); err != nil {
 		return err
 	}
 	t, err := r.begin(ctx, audit.CodeKeyRotate, id, reason)
@@ -136,6 +142,11 @@ func stage(m *keyset.Manager, h *keyset.Handle, purpose string) (id uint32, chan
 	if !last.IsPrimary() && last.KeyStatus() == keyset.Enabled {
 		return last.KeyID(), false, nil
 	}
+	if purpose == purposeNames {
+		if names, err := newNameKeys(h); err != nil || len(names) >= maxNameKeys {
+			return 0, false, cmp.Or(err, errNamesLeft)
+		}
+	}
 	if h.Len() >= maxKeys {
 		return 0, false, fmt.Errorf("keys: there are %d %s keys already; no more can be made before Keyring.DestroyKey removed old ones", h.Len(), purpose)
 	}
@@ -146,6 +157,8 @@ func stage(m *keyset.Manager, h *keyset.Handle, purpose string) (id uint32, chan
 	id, err = m.AddNewKeyFromParameters(params)
 	return id, true, err
 }
+
+var errNamesLeft = errors.New("keys: the key of names before the newest is still in use; move the names to the newest with blobs.Reseal and call Keyring.DisableKey, then rotate again")
 
 // promote makes a staged key the one that seals, unless somebody did already, and went on from there.
 func promote(m *keyset.Manager, h *keyset.Handle, id uint32) (bool, error) {

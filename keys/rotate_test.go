@@ -207,8 +207,25 @@ func testRotationHasLimits(t *testing.T) {
 	o := &keys.Options{SuspendWithin: time.Millisecond, Audit: log}
 	r := openRing(t, l.kek, l.store, o)
 	provision(t, r, idA, idB)
-	if err := r.Rotate(t.Context(), idA, "names", ""); err == nil || !strings.Contains(err.Error(), "names") {
+	// Objects are looked for under two keys of names, and no more.
+	first := sealName(t, open(t, r, idB))
+	must(t, r.Rotate(t.Context(), idB, keys.PurposeNames, ""))
+	k := open(t, openRing(t, l.kek, l.store, o), idB)
+	all, err := k.NameKeys()
+	if err != nil || len(all) != 2 || !all[0].Seals || sealName(t, k) == first {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if err := r.Rotate(t.Context(), idB, keys.PurposeNames, ""); err == nil || !strings.Contains(err.Error(), "blobs.Reseal") {
 		t.Errorf("names: %v", err)
+	}
+	must(t, r.DisableKey(t.Context(), idB, keys.PurposeNames, all[1].ID, "", none))
+	k = open(t, openRing(t, l.kek, l.store, o), idB)
+	if left, err := k.NameKeys(); err != nil || len(left) != 1 || !k.NameKeyDisabled(all[1].ID) || k.NameKeyDisabled(all[0].ID) {
+		t.Errorf("%+v, %v", left, err)
+	}
+	must(t, r.Rotate(t.Context(), idB, keys.PurposeNames, ""))
+	if err := r.EnableKey(t.Context(), idB, keys.PurposeNames, all[1].ID, ""); err == nil {
+		t.Error("a third key of names is enabled")
 	}
 	if err := r.Rotate(t.Context(), idA, "root", ""); err == nil {
 		t.Error("a purpose of no keyset is rotated")
@@ -234,7 +251,7 @@ func testRotationHasLimits(t *testing.T) {
 		t.Errorf("a shredded tenant has a KEK again: %v", err)
 	}
 
-	var err error
+	err = nil
 	n := 1
 	for ; n <= 100 && err == nil; n++ {
 		err = r.Rotate(t.Context(), idA, keys.PurposeData, "")

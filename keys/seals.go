@@ -53,6 +53,8 @@ type budget struct {
 	left  atomic.Int64
 	ahead atomic.Int64 // more is reserved in the background when left comes down to it
 
+	sum atomic.Int64 // of all processes together, when this one reserved last
+
 	mu     sync.Mutex
 	block  int64 // to reserve next
 	err    error // why nothing was reserved last
@@ -101,11 +103,13 @@ func (b *budget) more() {
 
 // fill reserves a block. Under the lock.
 func (b *budget) fill() error {
-	n, err := b.ring.reserve(b.id, b.key, b.block)
+	n, sum, err := b.ring.reserve(b.id, b.key, b.block)
 	if b.err = err; err != nil {
 		b.failed = b.ring.opts.clock()
 		return err
 	}
+	b.sum.Store(int64(sum))
+	b.ring.telemetry.Seals(n)
 	b.ahead.Store(n / 2)
 	for {
 		left := b.left.Load()
@@ -117,29 +121,27 @@ func (b *budget) fill() error {
 	return nil
 }
 
-// reserve reserves up to n seals with a key in the tenant's record, and returns how many. It waits for the store no
+// reserve reserves up to n seals with a key in the tenant's record, and returns how many, and the sum of all. It waits for the store no
 // longer than [Options.Timeout].
-func (r *Keyring) reserve(id tenant.ID, key uint32, n int64) (int64, error) {
+func (r *Keyring) reserve(id tenant.ID, key uint32, n int64) (granted int64, sum uint64, err error) {
 	if r.book.closed.Load() {
-		return 0, ErrClosed
+		return 0, 0, ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(r.base, r.opts.Timeout)
 	defer cancel()
-	var granted int64
-	var sum uint64
-	err := r.patiently(ctx, func() error {
+	err = r.patiently(ctx, func() error {
 		return r.swap(ctx, id, func(rec *envelope.Record) (changed bool, err error) {
 			granted, sum, err = reserveIn(rec, key, n)
 			return err == nil, err
 		})
 	})
 	if err != nil {
-		return 0, fmt.Errorf("keys: reserve seals with key %d of tenant %s: %w", key, id, inTime(err, r.opts.Timeout))
+		return 0, 0, fmt.Errorf("keys: reserve seals with key %d of tenant %s: %w", key, id, inTime(err, r.opts.Timeout))
 	}
 	if sum >= uint64(r.opts.RotateAfterSeals) {
 		r.rotateSoon(id, key)
 	}
-	return granted, nil
+	return granted, sum, nil
 }
 
 func reserveIn(rec *envelope.Record, key uint32, n int64) (granted int64, sum uint64, err error) {

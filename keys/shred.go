@@ -124,11 +124,7 @@ func (r *Keyring) tryInVain(ctx context.Context, before *envelope.Record) error 
 
 // tombstone reads what the record of a shredded tenant says.
 func (r *Keyring) tombstone(ctx context.Context, id tenant.ID) (*Shredded, error) {
-	stored, err := r.store.Get(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("keys: read the record of tenant %s: %w", id, err)
-	}
-	rec, err := r.parse(id, stored.Data)
+	rec, err := r.stored(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +169,7 @@ func (r *Keyring) StatusNow(ctx context.Context, id tenant.ID) (Status, error) {
 	if err := r.usable(ctx, id); err != nil {
 		return "", err
 	}
-	return r.stored(ctx, id)
+	return statusOf(r.stored(ctx, id))
 }
 
 // SuspendWithin returns [Options.SuspendWithin].

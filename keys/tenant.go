@@ -23,7 +23,9 @@ type Tenant struct {
 	indexIDs []uint32
 	older    []KeyVersion // data keys beside the one that seals; nil for none
 	blobs    []blobKey    // the primary first
-	names    *nameKey     // nil where the record is of an earlier version
+	oldBlobs []KeyVersion // streaming keys beside the one that seals; nil for none
+	names    []nameKey    // the newest first; nil where the record is of an earlier version
+	oldNames []KeyVersion // keys of names beside the one that seals; nil for none
 	audit    *auditSealer
 }
 
@@ -59,6 +61,9 @@ func (t *Tenant) open(root tink.AEAD, rec *envelope.Record, sealer *auditSealer)
 	if t.blobs, err = newBlobKeys(blobs); err != nil {
 		return integrity(rec, purposeBlobs, err)
 	}
+	if t.oldBlobs, err = beside(blobs); err != nil {
+		return integrity(rec, purposeBlobs, err)
+	}
 	if !hasKeyset(rec, purposeNames) {
 		return nil
 	}
@@ -66,7 +71,10 @@ func (t *Tenant) open(root tink.AEAD, rec *envelope.Record, sealer *auditSealer)
 	if err != nil {
 		return err
 	}
-	if t.names, err = newNameKey(names); err != nil {
+	if t.names, err = newNameKeys(names); err != nil {
+		return integrity(rec, purposeNames, err)
+	}
+	if t.oldNames, err = beside(names); err != nil {
 		return integrity(rec, purposeNames, err)
 	}
 	return nil
@@ -106,6 +114,9 @@ func (t *Tenant) Blobs() tink.StreamingAEAD { return t.blobs[0] }
 // BlobKeyID is the id of the key that Blobs seals with, for the object's header.
 func (t *Tenant) BlobKeyID() uint32 { return t.blobs[0].id }
 
+// BlobKeyDisabled tells whether a streaming key is disabled: what it sealed belongs to the tenant and does not open.
+func (t *Tenant) BlobKeyDisabled(id uint32) bool { return statusIn(t.oldBlobs, id) == KeyDisabled }
+
 // BlobsByID is the streaming AEAD of one key alone, for an object whose header names it.
 func (t *Tenant) BlobsByID(id uint32) (tink.StreamingAEAD, bool) {
 	for _, k := range t.blobs {
@@ -126,14 +137,19 @@ func (t *Tenant) BlobKey(id uint32) (*aesgcmhkdf.Key, bool) {
 	return nil, false
 }
 
-// Names is the deterministic AEAD of objects' names: AES256-SIV with Tink's output prefix. The error wraps
-// [ErrNotProvisioned] where the tenant was provisioned by a version that made no key for it: [Keyring.Provision] adds
-// one.
+// Names is the deterministic AEAD that new objects get their names from: that of [Tenant.NameKeys] which seals. The error wraps
+// [ErrNotProvisioned] where the tenant was provisioned by a version that made no key for it: [Keyring.Provision] adds one.
 func (t *Tenant) Names() (tink.DeterministicAEAD, error) {
-	if t.names == nil {
-		return nil, fmt.Errorf("%w: tenant %s has no key for names of objects, which earlier versions did not make; call Keyring.Provision, which adds it", ErrNotProvisioned, t.id)
+	all, err := t.NameKeys()
+	if err != nil {
+		return nil, err
 	}
-	return t.names.primitive()
+	for _, k := range all {
+		if k.Seals {
+			return k.AEAD, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: tenant %s has no enabled key that names objects", ErrIntegrity, t.id)
 }
 
 // Audit seals the personal parts of audit events.

@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
@@ -36,11 +35,7 @@ func (r *Keyring) Versions(ctx context.Context, id tenant.ID, p Purpose) ([]KeyV
 	if err := r.usable(ctx, id); err != nil {
 		return nil, err
 	}
-	stored, err := r.store.Get(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("keys: read the record of tenant %s: %w", id, err)
-	}
-	rec, err := r.parse(id, stored.Data)
+	rec, err := r.stored(ctx, id)
 	if err != nil {
 		return nil, err
 	}

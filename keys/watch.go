@@ -91,13 +91,13 @@ func (r *Keyring) hear(id tenant.ID, version int64) {
 // there had been no news.
 func (r *Keyring) askAnew(id tenant.ID) {
 	// Who confirms that a tenant is still active goes before.
-	if r.turn(r.reads, cold) != nil {
+	if r.reads.acquire(r.base, cold) != nil {
 		return
 	}
-	defer r.reads.give(cold)
-	ctx, cancel := context.WithTimeout(r.base, r.readTime())
+	defer r.reads.release(cold)
+	ctx, cancel := context.WithTimeout(r.base, r.opts.readTime())
 	defer cancel()
-	r.joined(id, func(t *talk) error {
+	r.joined(id, func(t *inflight) error {
 		a := r.ask(ctx, t, nil)
 		b := r.book
 		b.mu.Lock()
@@ -107,7 +107,8 @@ func (r *Keyring) askAnew(id tenant.ID) {
 		}
 		// A hot tenant whose keys changed is opened now, not at the next request.
 		if a.err == nil && t.e != nil && t.open && t.opening == nil && t.e.dueForOpening(b.opts.clock(), b.opts) {
-			r.start(r.open(t, a))
+			_, run := r.open(t, a)
+			r.workers.start(run)
 		}
 		t.open = t.open && t.opening != nil
 		return nil

@@ -22,4 +22,6 @@ type Guard struct {
 	Audit audit.Recorder
 	// Authorizer decides what an actor may do. Optional: nil admits every valid access to its own tenant's data.
 	Authorizer tenant.Authorizer
+	// Telemetry gets spans, metrics and log lines of the stores. Optional; keys.Options and audit.Options have their own.
+	Telemetry *audit.Telemetry
 }

@@ -72,8 +72,11 @@ func (n *counts) add(e event, output map[test]*strings.Builder, broken map[strin
 			if e.Output != "PASS\n" { // the package's line says so too
 				io.WriteString(out, e.Output)
 			}
-		case e.Action == "fail" && !broken[e.Package]:
-			n.failed++
+		case e.Action == "fail":
+			if !broken[e.Package] {
+				n.failed++
+			}
+			unfinished(e.Package, output, out)
 		}
 		return
 	}
@@ -102,6 +105,18 @@ func (n *counts) add(e event, output map[test]*strings.Builder, broken map[strin
 		return
 	}
 	delete(output, key)
+}
+
+// unfinished writes what tests wrote that had not ended when their package did: one that hangs, or whose process was killed,
+// leaves nothing else.
+func unfinished(pkg string, output map[test]*strings.Builder, out io.Writer) {
+	for key, text := range output {
+		if key.pkg != pkg {
+			continue
+		}
+		fmt.Fprintf(out, "--- UNFINISHED: %s\n%s", key.name, text)
+		delete(output, key)
+	}
 }
 
 func record(name string, n counts) error {

@@ -1,14 +1,32 @@
-// Command auditctl verifies and searches audit logs, offline and without changing them.
+// Command auditctl verifies and searches audit logs, offline and without changing them, compresses and deletes old events by
+// policy, on record, delivers events elsewhere, and seals the trails of services that have no disk of their own.
 //
-//	auditctl verify [-key KEY]... [-pin FILE]... DIR
-//	auditctl query [-tenant ID] [-code CODE] [-status STATUS] [-since TIME] [-until TIME] [-json] DIR
+//	auditctl verify [-key KEY]... [-pin FILE]... [-witness KEY]... DIR
+//	auditctl query [FILTERS] [-json] DIR...
+//	auditctl follow [FILTERS] [-json] DIR...
+//	auditctl report -o FILE [-controls] [-title TEXT] [-key KEY]... [-pin FILE]... [-witness KEY]... [FILTERS] DIR...
+//	auditctl export [-format csv|json] [FILTERS] DIR...
+//	auditctl ship -to RECEIVER -cursor FILE [-key KEY]... [-once] DIR
+//	auditctl retain [-compress] [-age AGE] [-size BYTES] [-needed INDEX] DIR
+//	auditctl bundle -tenant ID -o FILE [-key KEY]... DIR
+//	auditctl verify-bundle -key KEY... FILE
+//	auditctl witness -url URL -witness KEY [-key KEY]... [-every DURATION] DIR
+//	auditctl stream-key -name NAME FILE
+//	auditctl ddl -recorder ROLE -sealer ROLE [-table TABLE]
+//	auditctl nats [-stream NAME] [-gib N]
+//	auditctl seal -stream-key FILE [-db CONNECTION] [-table TABLE] [-origin NAME] [-once] [RETENTION] DIR
+//	auditctl seal -stream-key FILE -nats SERVERS [-stream NAME] [-creds FILE] [-ca FILE] [-origin NAME] [-once] [RETENTION] DIR
 //
-// Exit status: 0 when all is well; 1 when a log was tampered with or is damaged; 2 when the command line is wrong or
+// FILTERS are -tenant ID, -code CODE, -status STATUS, -actor PSEUDONYM, -purpose TEXT, -object NAME, -since TIME and -until TIME.
+// RETENTION is -compress, -age AGE, -size BYTES and, for each cursor of auditctl ship, -needed-cursor FILE.
+// What takes long shows a bar on a terminal.
+//
+// Exit status: 0 when all is well; 1 when a log was tampered with or is damaged, or when events were missing or not
+// authentic in what was sealed; 2 when the command line is wrong or
 // something could not be read.
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -16,10 +34,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
-	"text/tabwriter"
-	"time"
+	"syscall"
 
 	"github.com/strongroom-go/strongroom/audit"
 )
@@ -33,12 +48,24 @@ const (
 
 const usage = `usage:
   auditctl verify [-key KEY]... [-pin FILE]... DIR   check every byte of the log in DIR
-  auditctl query [flags] DIR                         list events of the log in DIR
-Run "auditctl verify -h" or "auditctl query -h" for the flags.
+  auditctl query [flags] DIR...                      list events of the log in DIR, or of several as one
+  auditctl follow [flags] DIR...                     the same for what comes, until interrupted
+  auditctl report -o FILE [flags] DIR...             verify logs and write what they show as one page for a browser
+  auditctl export [flags] DIR...                     print them as CSV or JSON, for other programs
+  auditctl ship -to RECEIVER -cursor FILE DIR        deliver events elsewhere as they are sealed, until interrupted
+  auditctl retain [flags] DIR                        compress old events, or delete them on record; the log must not be in use
+  auditctl bundle -tenant ID -o FILE DIR             write one tenant's events, with the proof that none is missing
+  auditctl verify-bundle -key KEY FILE               check such a bundle; it needs no log
+  auditctl witness -url URL -witness KEY DIR         have a witness sign what the log has, as a pin
+  auditctl stream-key -name NAME FILE                make the key that recorders and sealer of a trail share
+  auditctl ddl -recorder ROLE -sealer ROLE           print the SQL that makes a trail's table in PostgreSQL
+  auditctl nats [-stream NAME]                       print the settings of a trail's stream in NATS, and its users' rights
+  auditctl seal -stream-key FILE [flags] DIR         seal the trail in PostgreSQL or NATS into the log in DIR, until interrupted
+Run "auditctl COMMAND -h" for the flags.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -55,6 +82,30 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		err = verify(ctx, args[1:], out, errs)
 	case "query":
 		err = query(ctx, args[1:], out, errs)
+	case "report":
+		err = writeReport(ctx, args[1:], out, errs)
+	case "follow":
+		err = follow(ctx, args[1:], out, errs)
+	case "export":
+		err = export(ctx, args[1:], out, errs)
+	case "ship":
+		err = ship(ctx, args[1:], out, errs)
+	case "retain":
+		err = retain(ctx, args[1:], out, errs)
+	case "bundle":
+		err = bundle(ctx, args[1:], out, errs)
+	case "verify-bundle":
+		err = verifyBundle(ctx, args[1:], out, errs)
+	case "witness":
+		err = submit(ctx, args[1:], out, errs)
+	case "stream-key":
+		err = streamKey(args[1:], out, errs)
+	case "ddl":
+		err = ddl(args[1:], out, errs)
+	case "nats":
+		err = natsSetup(args[1:], out, errs)
+	case "seal":
+		err = seal(ctx, args[1:], out, errs)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(out, usage)
 	default:
@@ -67,7 +118,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		return exitError
 	}
 	fmt.Fprintln(errs, err)
-	if errors.Is(err, audit.ErrTampered) {
+	if errors.Is(err, audit.ErrTampered) || errors.Is(err, errIncomplete) {
 		return exitTampered
 	}
 	return exitError
@@ -75,126 +126,22 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 
 var errUsage = errors.New("auditctl: wrong usage")
 
-// parse parses flags and returns the one argument, the log's directory.
-func parse(flags *flag.FlagSet, args []string, errs io.Writer) (dir string, err error) {
-	flags.SetOutput(errs)
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return "", err
-		}
-		return "", errUsage
+// parse parses flags and returns the one argument, the log's directory or a file.
+func parse(flags *flag.FlagSet, what string, args []string, errs io.Writer) (dir string, err error) {
+	if err := parseFlags(flags, args, errs); err != nil {
+		return "", err
 	}
 	if flags.NArg() != 1 {
-		return "", fmt.Errorf("auditctl %s: give one directory, after the flags; got %d arguments", flags.Name(), flags.NArg())
+		return "", fmt.Errorf("auditctl %s: give one %s, after the flags; got %d arguments", flags.Name(), what, flags.NArg())
 	}
 	return flags.Arg(0), nil
 }
 
-func verify(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
-	opts := &audit.VerifyOptions{}
-	var pins []string
-	flags.Func("key", "a trusted verifier key of the log, name+hash+key (repeatable); without one, those in log.json are used",
-		func(s string) error { opts.Verifiers = append(opts.Verifiers, s); return nil })
-	flags.Func("pin", "a file with a checkpoint that the log is known to have had (repeatable); needs -key",
-		func(s string) error { pins = append(pins, s); return nil })
-	dir, err := parse(flags, args, errs)
-	if err != nil {
-		return err
-	}
-	if len(pins) > 0 && len(opts.Verifiers) == 0 {
-		return errors.New("auditctl verify: -pin needs -key, the key that the pin is signed with")
-	}
-	for _, name := range pins {
-		msg, err := os.ReadFile(name)
-		if err != nil {
-			return fmt.Errorf("auditctl verify: the pin: %w", err)
-		}
-		pin, err := audit.ParseCheckpoint(msg, opts.Verifiers)
-		if err != nil {
-			// A pin that is none says nothing about the log.
-			return fmt.Errorf("auditctl verify: %s is no checkpoint under the given keys", name)
-		}
-		opts.Pins = append(opts.Pins, pin)
-	}
-	report, err := audit.Verify(ctx, dir, opts)
-	if report != nil {
-		fmt.Fprint(out, report)
-		if err == nil && len(report.Unauthenticated) > 0 {
-			fmt.Fprintln(out, "result  intact, but for the events that nothing authenticates: see the findings")
-		} else if err == nil {
-			fmt.Fprintln(out, "result  intact")
-		} else {
-			fmt.Fprintln(out, "result  NOT INTACT: what stands above holds up to the first fault")
-		}
+func parseFlags(flags *flag.FlagSet, args []string, errs io.Writer) error {
+	flags.SetOutput(errs)
+	err := flags.Parse(args)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		return errUsage
 	}
 	return err
-}
-
-func query(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := flag.NewFlagSet("query", flag.ContinueOnError)
-	filter := &audit.Filter{}
-	flags.Func("tenant", "only events of this tenant", func(s string) error { return filter.Tenant.UnmarshalText([]byte(s)) })
-	flags.Func("code", `only this event code, or a kind of them: "sql.query", "sql.", "key."`,
-		func(s string) error { filter.Code = audit.Code(s); return nil })
-	flags.Func("status", "only success, failure, denied or unknown", func(s string) error {
-		filter.Status = audit.Status(s)
-		if !slices.Contains([]audit.Status{audit.Success, audit.Failure, audit.Denied, audit.Unknown}, filter.Status) {
-			return errors.New("use success, failure, denied or unknown")
-		}
-		return nil
-	})
-	flags.Func("since", "only events from this time on, as 2026-01-31 or 2026-01-31T15:04:05Z", timeFlag(&filter.Since))
-	flags.Func("until", "only events before this time", timeFlag(&filter.Until))
-	asJSON := flags.Bool("json", false, "print the events' exact lines (OCSF) instead of a table")
-	dir, err := parse(flags, args, errs)
-	if err != nil {
-		return err
-	}
-	buffered := bufio.NewWriter(out)
-	table := tabwriter.NewWriter(buffered, 0, 0, 2, ' ', 0)
-	if !*asJSON {
-		row(table, "INDEX", "TIME", "CODE", "PHASE", "STATUS", "TENANT", "ACTOR", "PURPOSE", "WHAT", "ROWS", "REASON")
-	}
-	for e, rerr := range audit.Read(ctx, dir, filter) {
-		if err = rerr; err != nil {
-			break
-		}
-		if *asJSON {
-			buffered.Write(append(e.Raw, '\n'))
-			continue
-		}
-		rows := ""
-		if e.Rows >= 0 && e.Phase == audit.Outcome {
-			rows = fmt.Sprint(e.Rows)
-		}
-		what := e.Name
-		if len(e.Tables) > 0 {
-			what += ":" + strings.Join(e.Tables, ",")
-		}
-		row(table, fmt.Sprint(e.Index), e.Time.Format("2006-01-02T15:04:05.000Z"), string(e.Code), string(e.Phase), string(e.Status),
-			e.Tenant, e.Actor, e.Purpose, what, rows, e.Reason)
-	}
-	return errors.Join(err, table.Flush(), buffered.Flush())
-}
-
-// row prints one line of a table. A text from the log that could forge cells or command the terminal is quoted.
-func row(w io.Writer, cells ...string) {
-	for i, c := range cells {
-		if quoted := fmt.Sprintf("%+q", c); quoted != `"`+c+`"` {
-			cells[i] = quoted
-		}
-	}
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
-}
-
-func timeFlag(t *time.Time) func(string) error {
-	return func(s string) (err error) {
-		for _, layout := range []string{time.RFC3339, time.DateOnly} {
-			if *t, err = time.Parse(layout, s); err == nil {
-				return nil
-			}
-		}
-		return errors.New("use 2026-01-31 or 2026-01-31T15:04:05Z")
-	}
 }

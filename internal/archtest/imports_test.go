@@ -15,29 +15,44 @@ import (
 const module = "github.com/strongroom-go/strongroom"
 
 // layers are the public packages in the order in which imports may point: a layer imports itself and what stands before
-// it, never what stands behind.
-var layers = []string{"tenant", "audit", "keys", "storage", "examples"}
+// it, never what stands behind. A part that stands before the rest of its folder is named before it.
+var layers = []string{"storage/dialect", "tenant", "audit", "keys", "storage", "examples"}
 
 // internals says which packages of the module an internal package may import.
 var internals = map[string][]string{
 	"internal/envelope": {"tenant"},
 	"internal/sqlplan":  {"internal/sqlplan"},
-	"internal/gate":     {"tenant", "audit", "keys"},
+	"internal/gate":     {"tenant", "audit", "keys", "internal/telemetry", "internal/observed"},
 	"internal/archtest": {},
 	"internal/testenv":  {},
 	"internal/redact":   {},
+
+	"internal/samplelog": {"tenant", "audit"},
+
+	"internal/telemetry": {},
+	"internal/observed":  {"audit", "internal/telemetry"},
+
+	"internal/strictjson": {},
+	"internal/pgtls":      {"internal/loopback"},
+	"internal/loopback":   {},
 }
 
-// usesOfInternals says which layers may import an internal package.
+// usesOfInternals says which layers may import an internal package. Commands are one by themselves here.
 var usesOfInternals = map[string][]string{
-	"internal/envelope": {"keys", "storage"},
-	"internal/sqlplan":  {"storage"},
-	"internal/gate":     {"storage"},
-	"internal/redact":   {"keys", "storage"},
+	"internal/envelope":  {"keys", "storage"},
+	"internal/sqlplan":   {"storage"},
+	"internal/gate":      {"storage"},
+	"internal/telemetry": {"audit", "keys", "storage"},
+	"internal/observed":  {"keys"},
+	"internal/redact":    {"audit", "keys", "storage", "commands"},
+
+	"internal/strictjson": {"storage", "commands"},
+	"internal/pgtls":      {"storage", "commands"},
+	"internal/loopback":   {"audit", "keys", "storage"},
 }
 
 // suites are packages for tests and measurements that stand beside library code.
-var suites = []string{"internal/bench", "keys/kektest", "keys/storetest", "internal/testenv", "internal/sqlplan/sqlcases", "internal/sqlplan/sqlgen",
+var suites = []string{"audit/recordertest", "internal/bench", "keys/kektest", "keys/storetest", "internal/testenv", "internal/samplelog", "internal/sqlplan/sqlcases", "internal/sqlplan/sqlgen",
 	"storage/storagetest"}
 
 // file is one Go file of the module that is not a test.
@@ -102,14 +117,37 @@ func layerOf(dir string) int {
 	return slices.IndexFunc(layers, func(l string) bool { return within(dir, l) })
 }
 
+// commandsOf returns the directories of the commands that stand beside library code: a program of the operators', which is
+// under the layer that it is about, and whatever is below it. It stands on top of all layers but the examples, and nobody
+// outside imports any of it. A library's directory does not become one by a file that go build ignores.
+func commandsOf(files []file) (dirs []string) {
+	library := map[string]bool{}
+	for _, f := range files {
+		library[f.dir] = library[f.dir] || f.ast.Name.Name != "main"
+	}
+	for dir, library := range library {
+		if from := layerOf(dir); !library && from >= 0 && layers[from] != "examples" {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
 func TestImportsPointOneWay(t *testing.T) {
-	for _, f := range libraryFiles(t) {
+	files := libraryFiles(t)
+	commands := commandsOf(files)
+	for _, want := range []string{"audit/auditctl", "keys/keyctl"} {
+		if !slices.Contains(commands, want) {
+			t.Errorf("%s is not among the commands %q", want, commands)
+		}
+	}
+	for _, f := range files {
 		for _, path := range f.imports() {
 			target, inside := strings.CutPrefix(path, module+"/")
 			if !inside {
 				continue
 			}
-			if why := forbidden(f.dir, target); why != "" {
+			if why := forbidden(commands, f.dir, target); why != "" {
 				t.Errorf("%s imports %s: %s", f.path, target, why)
 			}
 		}
@@ -117,28 +155,39 @@ func TestImportsPointOneWay(t *testing.T) {
 }
 
 // forbidden returns why the package in dir may not import target, or "".
-func forbidden(dir, target string) string {
+func forbidden(commands []string, dir, target string) string {
 	from, to := layerOf(dir), layerOf(target)
+	command := slices.ContainsFunc(commands, func(c string) bool { return within(dir, c) })
 	for pkg, allowed := range internals {
 		if within(dir, pkg) && !within(target, pkg) && !slices.ContainsFunc(allowed, func(a string) bool { return within(target, a) }) {
 			return "it may import only " + strings.Join(allowed, ", ")
 		}
 	}
 	for pkg, users := range usesOfInternals {
-		if within(target, pkg) && from >= 0 && !slices.Contains(users, layers[from]) {
+		user := "commands"
+		if !command && from >= 0 {
+			user = layers[from]
+		}
+		if within(target, pkg) && from >= 0 && !slices.Contains(users, user) {
 			return "only " + strings.Join(users, ", ") + " may import it"
+		}
+	}
+	for _, c := range commands {
+		if within(target, c) && !within(dir, c) {
+			return c + " is a command"
 		}
 	}
 	switch {
 	case slices.ContainsFunc(suites, func(s string) bool { return within(target, s) }) && !slices.ContainsFunc(suites, func(s string) bool { return within(dir, s) }):
 		return "it is for tests"
-	case from >= 0 && to > from:
+	case from >= 0 && to > from && !(command && layers[to] != "examples"):
 		return "imports point from " + strings.Join(layers, " ← ")
 	}
 	return ""
 }
 
 func TestForbiddenForbids(t *testing.T) {
+	commands := []string{"audit/auditctl", "keys/keyctl"}
 	for _, c := range []struct {
 		dir, target string
 		forbidden   bool
@@ -146,10 +195,27 @@ func TestForbiddenForbids(t *testing.T) {
 		{"tenant", "audit", true}, {"audit", "keys", true}, {"keys/localkek", "storage", true}, {"storage/sqldb", "examples/clinic", true},
 		{"storage/sqldb", "keys", false}, {"keys", "audit", false}, {"internal/sqlplan", "tenant", true}, {"internal/gate", "storage", true},
 		{"audit", "internal/gate", true}, {"examples/quickstart", "internal/gate", true}, {"keys", "keys/kektest", true}, {"examples/quickstart", "storage/blobs", false},
+		// A command stands on all layers, and is a door to none of the internals of another.
+		{"keys/keyctl", "storage/sqldb", false}, {"keys/keyctl/parts", "storage/offboard", false}, {"audit/auditctl", "keys", false},
+		{"keys/keyctl", "keys/keyctl/parts", false}, {"keys/keyctl", "internal/redact", false}, {"keys/keyctl", "internal/gate", true},
+		{"keys/keyctl", "internal/envelope", true}, {"keys/keyctl", "internal/sqlplan", true}, {"keys/keyctl", "examples/quickstart", true},
+		{"keys/keyctl", "keys/kektest", true}, {"keys/keyctl", "internal/testenv", true}, {"keys/keyctl", "audit/auditctl", true},
+		// What is not one does not, whatever it is called, and imports none.
+		{"keys", "storage", true}, {"keys/keyctlx", "storage/sqldb", true}, {"keys/localkek", "storage/sqldb", true},
+		{"keys", "keys/keyctl/parts", true}, {"storage/sqldb", "keys/keyctl/parts", true}, {"internal/bench", "keys/keyctl/parts", true},
+		{"examples/quickstart", "keys/keyctl/parts", true}, {"internal/gate", "keys/keyctl/parts", true},
 	} {
-		if got := forbidden(c.dir, c.target) != ""; got != c.forbidden {
+		if got := forbidden(commands, c.dir, c.target) != ""; got != c.forbidden {
 			t.Errorf("%s imports %s: forbidden %v, want %v", c.dir, c.target, got, c.forbidden)
 		}
+	}
+}
+
+func TestALibraryIsNoCommand(t *testing.T) {
+	main, library := &ast.File{Name: ast.NewIdent("main")}, &ast.File{Name: ast.NewIdent("keys")}
+	files := []file{{dir: "keys", ast: main}, {dir: "keys", ast: library}, {dir: "keys/ctl", ast: main}, {dir: "examples/x", ast: main}, {dir: "internal/bench", ast: main}}
+	if got := commandsOf(files); !slices.Equal(got, []string{"keys/ctl"}) {
+		t.Errorf("commands are %q", got)
 	}
 }
 
@@ -173,6 +239,19 @@ func TestLibraryLinksNoTestingLibrary(t *testing.T) {
 		}
 		for _, path := range f.imports() {
 			if path == "testing" || strings.HasPrefix(path, "testing/") || strings.Contains(path, "testcontainers") || strings.Contains(path, "stretchr") {
+				t.Errorf("%s imports %s", f.path, path)
+			}
+		}
+	}
+}
+
+// TestTelemetryIsGiven: the library reports to the providers that it is given. It neither asks OpenTelemetry's global ones, which the
+// package otel itself holds, nor brings the SDK along, whose versions are the application's to choose.
+func TestTelemetryIsGiven(t *testing.T) {
+	const root = "go.opentelemetry.io/otel"
+	for _, f := range libraryFiles(t) {
+		for _, path := range f.imports() {
+			if path == root || within(path, root+"/sdk") || within(path, root+"/exporters") {
 				t.Errorf("%s imports %s", f.path, path)
 			}
 		}

@@ -111,9 +111,10 @@ func openField(size int) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
+	place := envelope.PlaceOf(t.ID(), "patients", "name", envelope.Text)
 	ours := func(n int) error {
 		for range n {
-			if _, err := envelope.OpenField(t.Data(), t.ID(), "patients", "name", envelope.Text, sealed); err != nil {
+			if _, err := place.Open(t.Data(), sealed); err != nil {
 				return err
 			}
 		}

@@ -3,12 +3,15 @@
 //	go run ./internal/bench                 all rows
 //	go run ./internal/bench -run '^field'   the rows whose id matches
 //	go run ./internal/bench -run '^sql\.scale\.[a-z]+$'   those on a million rows, which take a minute to make
+//	go run ./internal/bench -run '^keys\.scale$' -tenants 100000   a keyring with very many tenants: ten minutes
+//	go run ./internal/bench -run '^audit.open$' -events 5000000   what opening a long log costs: 2 GB, two minutes
+//	go run ./internal/bench -run '^audit.cost$'   latencies and events a second of each recorder: a minute
 //	go run ./internal/bench -json           [{"id","ours_ns","peer","peer_ns","ratio","spread","allocs"}]
 //
 // Every figure is a time per operation (for ids that end in .memory: bytes), so lower is better and ratio is ours
 // divided by the alternative's. Both are measured in turns in one run, and the figures are medians of the turns: the
 // machines this runs on are small and noisy. Spread is the interquartile range of the turns' ratios, relative to
-// their median. No figure makes the command fail; a row that cannot run is reported on standard error and left out.
+// their median. Figures that stand beside nothing (keys.scale) have a unit. No figure makes the command fail; a row that cannot run is reported on standard error and left out.
 //
 // To add rows, write a function that returns them in a file of its own, and name it in allRows.
 package main
@@ -27,7 +30,7 @@ import (
 )
 
 func allRows(end *ending) []Row {
-	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), scaleRowsOf(end), resealRows(), auditRows(), blobRows())
+	return slices.Concat(fieldRows(), keyRows(), sqlRows(end), pgxRows(end), scaleRowsOf(end), resealRows(), auditRows(), auditPGRows(), blobRows(), telemetryRows())
 }
 
 // ending is what has to be done once all rows are measured, for what several of them share.
@@ -67,6 +70,18 @@ func run() int {
 		fmt.Fprintf(os.Stderr, "bench: %s done\n", row.ID)
 		results = append(results, r)
 	}
+	for _, f := range slices.Concat(keyScaleFigures(), auditOpenFigures(), auditCostFigures()) {
+		if !match.MatchString(f.ID) {
+			continue
+		}
+		r, err := f.Measure()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s cannot run: %v\n", f.ID, err)
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s done\n", f.ID)
+		results = append(results, r...)
+	}
 	print := printTable
 	if *asJSON {
 		print = func(w io.Writer, results []Result) error { return json.NewEncoder(w).Encode(results) }
@@ -82,7 +97,11 @@ func printTable(out io.Writer, results []Result) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "id\tours\tthe alternative\tratio\tspread\tallocs\t  alternative")
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t±%.0f%%\t%.1f\t  %s\n", r.ID, figure(r.ID, r.Ours), figure(r.ID, r.PeerNS), r.Ratio, 50*r.Spread, r.Allocs, r.Peer)
+		if r.PeerNS == 0 {
+			fmt.Fprintf(w, "%s\t%s\t\t\t\t\t  %s\n", r.ID, figure(r.ID, r.Unit, r.Ours), r.Peer)
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t±%.0f%%\t%.1f\t  %s\n", r.ID, figure(r.ID, "", r.Ours), figure(r.ID, "", r.PeerNS), r.Ratio, 50*r.Spread, r.Allocs, r.Peer)
 	}
 	return w.Flush()
 }

@@ -18,6 +18,12 @@ type Row struct {
 	Setup func() (*Pair, error)
 }
 
+// Figures are figures of many kinds that stand beside nothing. Their ids begin with this one.
+type Figures struct {
+	ID      string
+	Measure func() ([]Result, error)
+}
+
 // Pair is the two sides of a comparison. Each function does n operations.
 type Pair struct {
 	Ours, Peer func(n int) error
@@ -44,6 +50,8 @@ type Result struct {
 	Ratio  float64 `json:"ratio"`
 	Spread float64 `json:"spread"`
 	Allocs float64 `json:"allocs"` // per operation of ours
+	// Unit is that of a figure which stands beside nothing: Ours is in it, and Peer says what it is of.
+	Unit string `json:"unit,omitempty"`
 }
 
 const (
@@ -184,9 +192,11 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// figure shows a figure in the unit that its row's id implies.
-func figure(id string, v float64) string {
+// figure shows a figure in its unit, or the one that its row's id implies.
+func figure(id, unit string, v float64) string {
 	switch {
+	case unit != "" && unit != "ns":
+		return fmt.Sprintf("%.4g %s", v, unit)
 	case strings.HasSuffix(id, ".memory"):
 		return fmt.Sprintf("%.0f B", v)
 	case v < 1e4:

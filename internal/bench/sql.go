@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	mrand "math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"golang.org/x/sys/unix"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
@@ -58,6 +61,7 @@ func sqlRows(end *ending) []Row {
 		row("sql.page.50.full", noRLS, postgres, behindRLS(sealedPage)),
 		row("sql.point.written.16", byHand+", no trail", postgres, written),
 		row("sql.point.durable.1", byHand+", no trail", postgres, alone),
+		row("sql.point.durable.1.floor", byHand+", while 1 KiB takes the place of zeros and is synced", postgres, besideSync(alone)),
 		row("sql.point.durable.16", byHand+", no trail", postgres, durable),
 		row("sql.tx5.durable.16", byHand+", no trail", postgres, five),
 		row("sql.insert.1", byHand, postgres, insertion(1)),
@@ -94,7 +98,9 @@ type shape struct {
 	rolledBack bool           // each time in a transaction of its own that is rolled back
 	// Writes: each time two of the statement and three of these are a transaction that is committed.
 	committed, peerCommitted string
+	copied                   []string      // the columns of a copy, which are stored as often as columns says
 	unseen                   *atomic.Int64 // counts texts that nobody sent before; nil: the text is the same each time
+	beside                   func() error  // what the alternative does at the same time, each time
 }
 
 func anyID() []any { return []any{mrand.IntN(sqlRowsPer)} }
@@ -149,6 +155,39 @@ func behindRLS(s shape) shape {
 // unseen has a text that nobody sent before, each time: the guard plans it, and the alternative's driver prepares it.
 func unseen(s shape) shape {
 	s.unseen = new(atomic.Int64)
+	return s
+}
+
+// besideSync has the alternative write over zeros in a file and sync that while it asks: the least that a trail in a file can cost
+// on this disk which is written before an answer is released.
+func besideSync(s shape) shape {
+	const zeros = 16 << 20
+	line := make([]byte, 1<<10)
+	file := sync.OnceValues(func() (*os.File, error) {
+		f, err := os.CreateTemp("", "strongroom-bench-")
+		if err == nil {
+			err = os.Remove(f.Name()) // it is gone when the process is
+		}
+		if err == nil {
+			_, err = f.Write(make([]byte, zeros))
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		return f, err
+	})
+	at := int64(0)
+	s.beside = func() error {
+		f, err := file()
+		if err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(line, at); err != nil {
+			return err
+		}
+		at = (at + int64(len(line))) % zeros
+		return unix.Fdatasync(int(f.Fd()))
+	}
 	return s
 }
 
@@ -236,7 +275,12 @@ func (b *sqlBench) pair(s shape) (*Pair, error) {
 		if s.committed != "" {
 			return s.five(context.Background(), b.raw, s.peer, s.peerCommitted, args)
 		}
-		return s.run(context.Background(), b.raw, s.peer, args)
+		if s.beside == nil {
+			return s.run(context.Background(), b.raw, s.peer, args)
+		}
+		beside := make(chan error, 1)
+		go func() { beside <- s.beside() }()
+		return errors.Join(s.run(context.Background(), b.raw, s.peer, args), <-beside)
 	}
 	p := &Pair{Ours: parallel(n, ours), Peer: parallel(n, peer), Cleanup: func() { db.Close(); cleanup() }}
 	for _, side := range []func(int) error{p.Ours, p.Peer} { // connect, prepare, plan

@@ -52,6 +52,15 @@ func IsSealedName(name string) bool {
 	return ok
 }
 
+// NameKey returns the id of the key that a sealed piece names. It is false for what has not the form of one.
+func NameKey(name string) (id uint32, ok bool) {
+	sealed, ok := decodeName(name)
+	if !ok {
+		return 0, false
+	}
+	return FieldKey(sealed)
+}
+
 // decodeName accepts exactly what is encoded: the decoder skips line feeds and stray bits.
 func decodeName(name string) ([]byte, bool) {
 	sealed, err := nameEncoding.DecodeString(name)

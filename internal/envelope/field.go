@@ -56,6 +56,29 @@ func SealField(a tink.AEAD, id tenant.ID, table, column string, l Logical, v any
 	return a.Encrypt(buf[n:], buf[:n:n])
 }
 
+// Place is where a tenant's sealed values stand: one column of a table. It holds what binds them to it, for who opens many.
+type Place struct {
+	ad      []byte
+	logical Logical
+}
+
+// PlaceOf returns the place of a tenant's values in a table and column, of a type.
+func PlaceOf(id tenant.ID, table, column string, l Logical) Place {
+	return Place{FieldAD(make([]byte, 0, 2+3*4+len(id.String())+len(table)+len(column)), id, table, column), l}
+}
+
+// Logical returns the values' type.
+func (p *Place) Logical() Logical { return p.logical }
+
+// Open is [OpenField] for a value in the place. It allocates the value alone.
+func (p *Place) Open(a tink.AEAD, ciphertext []byte) (any, error) {
+	plaintext, err := a.Decrypt(ciphertext, p.ad)
+	if err != nil {
+		return nil, ErrDecrypt
+	}
+	return ParseValue(p.logical, plaintext)
+}
+
 // OpenField returns the value that [SealField] sealed in the same place, as [ParseValue] gives it. The error wraps
 // [ErrDecrypt] or [ErrMalformed].
 func OpenField(a tink.AEAD, id tenant.ID, table, column string, l Logical, ciphertext []byte) (any, error) {

@@ -48,10 +48,8 @@ func (g *Gate) Depart(ctx context.Context, op *Op, terms Terms) (*Departure, err
 	if err := d.Still(ctx); err != nil {
 		return nil, g.deny(ctx, access, op, err)
 	}
-	if g.auth != nil {
-		if err := g.authorized(ctx, access, op.Action, op.Action.Verb); err != nil {
-			return nil, g.deny(ctx, access, op, err)
-		}
+	if err := g.authorized(ctx, access, op); err != nil {
+		return nil, g.deny(ctx, access, op, err)
 	}
 	sealer, err := g.ring.AuditSealer(ctx, access.Tenant)
 	switch {
@@ -65,7 +63,7 @@ func (g *Gate) Depart(ctx context.Context, op *Op, terms Terms) (*Departure, err
 		return nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
 	}
 	d.correlation = id.String()
-	return d, d.record(ctx, audit.Intent, nil, Result{Rows: -1, Bytes: -1})
+	return d, g.record(ctx, d.event(audit.Intent))
 }
 
 // Still returns why the tenant may not be offboarded, or not any more. It asks the store each time: a tenant may have been
@@ -105,9 +103,14 @@ func (d *Departure) Access() tenant.Access { return d.access }
 // Correlation is what the events of the offboarding have in common.
 func (d *Departure) Correlation() string { return d.correlation }
 
-// Note records what was deleted, of one of the tables, or with nil of the bucket.
-func (d *Departure) Note(ctx context.Context, tables []string, r Result) error {
-	if err := d.record(context.WithoutCancel(ctx), audit.Single, tables, r); err != nil {
+// RecordDeleted records what was deleted, of one of the tables, or with nil of the bucket.
+func (d *Departure) RecordDeleted(ctx context.Context, tables []string, r Result) error {
+	e := d.event(audit.Single)
+	r.describe(e)
+	if tables != nil {
+		e.Tables = slices.Clone(tables)
+	}
+	if err := d.gate.record(context.WithoutCancel(ctx), e); err != nil {
 		return fmt.Errorf("what was deleted could not be recorded: %w", err)
 	}
 	return nil
@@ -115,24 +118,10 @@ func (d *Departure) Note(ctx context.Context, tables []string, r Result) error {
 
 // Leave records how the offboarding went. Call it once.
 func (d *Departure) Leave(ctx context.Context, r Result) error {
-	if err := d.record(context.WithoutCancel(ctx), audit.Outcome, nil, r); err != nil {
-		return fmt.Errorf("the offboarding took place but its outcome could not be recorded: %w", err)
-	}
-	return nil
-}
-
-func (d *Departure) record(ctx context.Context, phase audit.Phase, tables []string, r Result) error {
-	e := &audit.Event{
-		Code: d.op.Code, Phase: phase, Status: audit.Success, Correlation: d.correlation,
-		Tenant: d.access.Tenant, Actor: d.access.Actor, Purpose: d.access.Purpose, Request: d.access.Request, Sealer: d.sealer,
-	}
+	e := d.event(audit.Outcome)
 	r.describe(e)
-	d.op.describe(e)
-	if tables != nil {
-		e.Tables = slices.Clone(tables)
-	}
-	if err := d.gate.log.Record(ctx, e); err != nil {
-		return unavailable(err)
+	if err := d.gate.record(context.WithoutCancel(ctx), e); err != nil {
+		return fmt.Errorf("the offboarding took place but its outcome could not be recorded: %w", err)
 	}
 	return nil
 }

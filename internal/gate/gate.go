@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -20,6 +21,8 @@ type Gate struct {
 	ring *keys.Keyring
 	log  audit.Recorder
 	auth tenant.Authorizer // nil admits every valid access
+
+	telemetry *telemetry.Gate // nil where it is off
 }
 
 // New returns a gate; ring and log are required, auth may be nil.
@@ -30,7 +33,7 @@ func New(ring *keys.Keyring, log audit.Recorder, auth tenant.Authorizer) (*Gate,
 	case log == nil:
 		return nil, errors.New("strongroom: the guard has no audit log; set Guard.Audit to an opened *audit.Log")
 	}
-	return &Gate{ring, log, auth}, nil
+	return &Gate{ring: ring, log: log, auth: auth}, nil
 }
 
 // Op is one operation that asks to enter.
@@ -47,6 +50,8 @@ type Op struct {
 	Transaction string
 	// Details go into the trail sealed under the tenant's key.
 	Details map[string]string
+	// Access is reported, where telemetry is on and it was begun before the gate; nil has the gate begin one.
+	Access *telemetry.Access
 }
 
 // Pass is an admitted operation. It holds the tenant's opened keys until the operation ends.
@@ -58,18 +63,21 @@ type Pass struct {
 	correlation string
 	queue       audit.Queuer  // set where the operation does not wait for its events, see Begin
 	intent      audit.Pending // nil once it is recorded
+	reported    *telemetry.Access
 }
 
-// Enter admits op or refuses it, in this order: the access in ctx, the tenant's state, the authorizer, the tenant's
-// keys, and the intent in the audit log. A refusal before the log is recorded as a denial, and stays a refusal
-// whatever the log does. An intent that cannot be recorded refuses the operation with [audit.ErrUnavailable].
-func (g *Gate) Enter(ctx context.Context, op *Op) (*Pass, error) {
+// Enter admits op or refuses it, in this order: the access in ctx, the tenant's state and the authorizer, where there is one,
+// the tenant's keys, and with them its state by then, and the intent in the audit log. A refusal before the log is recorded as a denial, which needs the tenant's
+// keys as well, and stays a refusal whatever the log does. An intent that cannot be recorded refuses the operation with [audit.ErrUnavailable].
+func (g *Gate) Enter(ctx context.Context, op *Op) (pass *Pass, err error) {
+	ctx, entering := g.entering(ctx, op)
+	defer func() { entering.end(ctx, pass, err) }()
 	p, e, err := g.open(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.log.Record(ctx, e); err != nil {
-		return nil, unavailable(err)
+	if err := g.record(ctx, e); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -77,11 +85,13 @@ func (g *Gate) Enter(ctx context.Context, op *Op) (*Pass, error) {
 // Begin admits op as Enter does, and does not wait for its intent to be recorded where the log can queue it: the caller
 // may ask the store meanwhile, but must release nothing that the store says, and make nothing permanent, before
 // [Pass.Wait] returns nil. Nor does [Pass.Leave] wait for the outcome then.
-func (g *Gate) Begin(ctx context.Context, op *Op) (*Pass, error) {
+func (g *Gate) Begin(ctx context.Context, op *Op) (pass *Pass, err error) {
 	q, ok := g.log.(audit.Queuer)
 	if !ok {
 		return g.Enter(ctx, op)
 	}
+	ctx, entering := g.entering(ctx, op)
+	defer func() { entering.end(ctx, pass, err) }()
 	p, e, err := g.open(ctx, op)
 	if err != nil {
 		return nil, err
@@ -99,9 +109,15 @@ func (g *Gate) open(ctx context.Context, op *Op) (*Pass, *audit.Event, error) {
 	if err != nil {
 		return nil, nil, g.deny(ctx, access, op, err)
 	}
-	if err := g.admit(ctx, access, op); err != nil {
-		return nil, nil, g.deny(ctx, access, op, err)
+	if g.auth != nil {
+		if err := g.active(ctx, access.Tenant); err != nil {
+			return nil, nil, g.deny(ctx, access, op, err)
+		}
+		if err := g.authorized(ctx, access, op); err != nil {
+			return nil, nil, g.deny(ctx, access, op, err)
+		}
 	}
+	// After the authorizer, who may take long: meanwhile the tenant may have been suspended.
 	opened, err := g.ring.Tenant(ctx, access.Tenant)
 	if err != nil {
 		return nil, nil, g.deny(ctx, access, op, err)
@@ -111,17 +127,15 @@ func (g *Gate) open(ctx context.Context, op *Op) (*Pass, *audit.Event, error) {
 		return nil, nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
 	}
 	p := &Pass{gate: g, op: *op, access: access, keys: opened, correlation: id.String()}
-	e := p.event(audit.Intent, audit.Success)
-	e.Rows, e.Bytes = -1, -1
-	return p, e, nil
+	return p, p.event(audit.Intent), nil
 }
 
-// Check does what Enter does short of opening keys and recording an intent: it tells whether the access in ctx may
-// begin something, such as a transaction, that touches no data yet. A refusal is recorded.
+// Check tells whether the access in ctx may begin something, such as a transaction, that touches no data yet: whether it is
+// valid and its tenant active. It needs no keys, asks no authorizer and records no intent; a refusal is recorded.
 func (g *Gate) Check(ctx context.Context, op *Op) (tenant.Access, error) {
 	access, err := tenant.FromContext(ctx)
 	if err == nil {
-		err = g.admit(ctx, access, nil)
+		err = g.active(ctx, access.Tenant)
 	}
 	if err != nil {
 		return tenant.Access{}, g.deny(ctx, access, op, err)
@@ -129,41 +143,40 @@ func (g *Gate) Check(ctx context.Context, op *Op) (tenant.Access, error) {
 	return access, nil
 }
 
-// admit checks the tenant's state and, where there is an op, asks the authorizer.
-func (g *Gate) admit(ctx context.Context, access tenant.Access, op *Op) error {
-	status, err := g.ring.Status(ctx, access.Tenant)
-	if err != nil {
+// active returns nil for a tenant that is.
+func (g *Gate) active(ctx context.Context, id tenant.ID) error {
+	status, err := g.ring.Status(ctx, id)
+	switch {
+	case err != nil:
 		return err
-	}
-	switch status {
-	case keys.StatusActive:
-	case keys.StatusSuspended:
-		return fmt.Errorf("%w: tenant %s", keys.ErrSuspended, access.Tenant)
-	case keys.StatusShredded:
-		return fmt.Errorf("%w: tenant %s", keys.ErrShredded, access.Tenant)
-	default:
-		return fmt.Errorf("strongroom: tenant %s has the unknown status %q; upgrade this process", access.Tenant, status)
-	}
-	if g.auth == nil || op == nil {
+	case status == keys.StatusActive:
 		return nil
+	case status == keys.StatusSuspended:
+		return fmt.Errorf("%w: tenant %s", keys.ErrSuspended, id)
+	case status == keys.StatusShredded:
+		return fmt.Errorf("%w: tenant %s", keys.ErrShredded, id)
 	}
-	verbs := []tenant.Verb{op.Action.Verb}
-	if op.AlsoDeletes {
-		verbs = append(verbs, tenant.Delete)
-	}
-	return g.authorized(ctx, access, op.Action, verbs...)
+	return fmt.Errorf("strongroom: tenant %s has the unknown status %q; upgrade this process", id, status)
 }
 
-// authorized asks the authorizer about an action as each of some verbs.
-func (g *Gate) authorized(ctx context.Context, access tenant.Access, action tenant.Action, verbs ...tenant.Verb) error {
-	for _, verb := range verbs {
-		action := action
-		action.Verb = verb
-		// The authorizer gets copies: a plan's slices are shared by every request that uses it.
-		action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
-		if err := g.auth.Authorize(ctx, access, action); err != nil {
-			return fmt.Errorf("%w: %w", tenant.ErrDenied, err)
-		}
+// authorized asks the authorizer, where there is one, about op as each of its verbs.
+func (g *Gate) authorized(ctx context.Context, access tenant.Access, op *Op) error {
+	if g.auth == nil {
+		return nil
+	}
+	if err := g.authorize(ctx, access, op.Action); err != nil || !op.AlsoDeletes {
+		return err
+	}
+	deletion := op.Action
+	deletion.Verb = tenant.Delete
+	return g.authorize(ctx, access, deletion)
+}
+
+func (g *Gate) authorize(ctx context.Context, access tenant.Access, action tenant.Action) error {
+	// The authorizer gets copies: a plan's slices are shared by every request that uses it.
+	action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
+	if err := g.auth.Authorize(ctx, access, action); err != nil {
+		return &deniedError{err}
 	}
 	return nil
 }
@@ -173,7 +186,7 @@ func (g *Gate) authorized(ctx context.Context, access tenant.Access, action tena
 func (g *Gate) Refuse(ctx context.Context, op *Op, why error) error {
 	access, err := tenant.FromContext(ctx)
 	if err != nil {
-		return g.deny(ctx, tenant.Access{}, op, err)
+		why = err
 	}
 	return g.deny(ctx, access, op, why)
 }
@@ -181,41 +194,36 @@ func (g *Gate) Refuse(ctx context.Context, op *Op, why error) error {
 func (g *Gate) deny(ctx context.Context, access tenant.Access, op *Op, why error) error {
 	// A caller that gives up does not make its denial unseen.
 	ctx = context.WithoutCancel(ctx)
-	e := &audit.Event{
-		Code: op.Code, Phase: audit.Single, Status: audit.Denied,
-		Tenant: access.Tenant, Actor: access.Actor, Purpose: access.Purpose, Request: access.Request,
-		Rows: -1, Bytes: -1, Reason: reason(why),
-	}
-	op.describe(e)
+	e := op.event(audit.Single, access, nil)
+	e.Status, e.Reason = audit.Denied, reason(why)
 	if !access.Tenant.IsZero() {
 		if sealer, err := g.ring.AuditSealer(ctx, access.Tenant); err == nil {
 			e.Sealer = sealer
 		}
 	}
-	if err := g.log.Record(ctx, e); err != nil {
-		return errors.Join(why, fmt.Errorf("the denial itself could not be recorded: %w", unavailable(err)))
+	if err := g.record(ctx, e); err != nil {
+		return errors.Join(why, fmt.Errorf("the denial itself could not be recorded: %w", err))
 	}
 	return why
 }
 
-func (op *Op) describe(e *audit.Event) {
-	e.Store, e.Name = op.Action.Store, op.Action.Name
-	e.Tables, e.Columns, e.SealedColumns = op.Action.Tables, op.Action.Columns, op.SealedColumns
-	e.Statement, e.Fingerprint = op.Statement, op.Fingerprint
-	e.Transaction, e.Details = op.Transaction, op.Details
-}
-
-// unavailable makes sure that a recorder's failure carries the sentinel that callers look for.
-func unavailable(err error) error {
-	if errors.Is(err, audit.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+// RecordBefore records something that is about to happen, and must not where RecordBefore returns an error: where the
+// event could not be recorded, or not with its details because the tenant's keys are away.
+func (g *Gate) RecordBefore(ctx context.Context, op *Op) error {
+	access, err := tenant.FromContext(ctx)
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w", audit.ErrUnavailable, err)
+	sealer, err := g.ring.AuditSealer(ctx, access.Tenant)
+	if err != nil {
+		return fmt.Errorf("the event's details cannot be sealed: %w", err)
+	}
+	return g.record(ctx, op.event(audit.Single, access, sealer))
 }
 
-// Note records a single event about something that touches no further data, such as the end of a transaction, and how
-// it went. It returns an error only where the event could not be recorded.
-func (g *Gate) Note(ctx context.Context, op *Op, r Result) error {
+// RecordAfter records something that has happened and touches no further data, such as the end of a transaction, and
+// how it went. It returns an error only where the event could not be recorded.
+func (g *Gate) RecordAfter(ctx context.Context, op *Op, r Result) error {
 	ctx = context.WithoutCancel(ctx)
 	access, err := tenant.FromContext(ctx)
 	if err != nil {
@@ -225,36 +233,10 @@ func (g *Gate) Note(ctx context.Context, op *Op, r Result) error {
 	if err != nil {
 		sealer = nil // what took place is recorded without its details rather than not at all
 	}
-	if err := g.note(ctx, access, op, r, sealer); err != nil {
-		return fmt.Errorf("the operation took place but could not be recorded: %w", err)
-	}
-	return nil
-}
-
-// Announce records a single event about something that is about to happen, and must not where Announce returns an error:
-// where the event could not be recorded, or not with its details because the tenant's keys are away.
-func (g *Gate) Announce(ctx context.Context, op *Op) error {
-	access, err := tenant.FromContext(ctx)
-	if err != nil {
-		return err
-	}
-	sealer, err := g.ring.AuditSealer(ctx, access.Tenant)
-	if err != nil {
-		return fmt.Errorf("the event's details cannot be sealed: %w", err)
-	}
-	return g.note(ctx, access, op, Result{Rows: -1, Bytes: -1}, sealer)
-}
-
-func (g *Gate) note(ctx context.Context, access tenant.Access, op *Op, r Result, sealer audit.Sealer) error {
-	e := &audit.Event{
-		Code: op.Code, Phase: audit.Single, Status: audit.Success,
-		Tenant: access.Tenant, Actor: access.Actor, Purpose: access.Purpose, Request: access.Request,
-		Sealer: sealer,
-	}
+	e := op.event(audit.Single, access, sealer)
 	r.describe(e)
-	op.describe(e)
-	if err := g.log.Record(ctx, e); err != nil {
-		return unavailable(err)
+	if err := g.record(ctx, e); err != nil {
+		return fmt.Errorf("the operation took place but could not be recorded: %w", err)
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ func (p *planner) barrier(r *relation) {
 	if p.lite && len(s.ValuesLists) > 0 {
 		return // nobody's rows, and no LIMIT may follow them
 	}
+	p.barriers++
 	s.LimitOption = pg.LimitOption_LIMIT_OPTION_COUNT
 	s.LimitOffset = intConst(0)
 	if p.lite {

@@ -51,6 +51,10 @@ func checkIsolation(t *testing.T, e isolated, statements int) {
 			bound := bindPlan(plan, "a", args)
 			got, gotErr := run(all, plan.SQL, bound, plan.Outputs, plan.ReturnsRows)
 			want, wantErr := run(alone, plan.SQL, bound, plan.Outputs, plan.ReturnsRows)
+			if gotErr != nil && wantErr != nil {
+				// Which rows came before the one that failed is a matter of the order they are stored in.
+				got.rows, want.rows = nil, nil
+			}
 			if errorCode(gotErr) != errorCode(wantErr) || !slices.Equal(got.rows, want.rows) || got.affected != want.affected {
 				t.Errorf("%s\n%s\n%v\nwith the others: %v %v\nalone: %v %v", statement, plan.SQL, bound, got, gotErr, want, wantErr)
 			}

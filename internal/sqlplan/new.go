@@ -51,6 +51,7 @@ func NewContext(ctx context.Context, sql string, cat *Catalog) (plan *Plan, err 
 	p.statement(stmt, plan)
 	p.interrupted()
 	p.finish(tree, stmt, plan)
+	plan.Barriers = p.barriers
 	return plan, nil
 }
 

@@ -39,6 +39,8 @@ type Plan struct {
 	// Unique are index values that the statement writes and that are part of a unique key, where the tenant has several index keys:
 	// after the statement, no other row of the key may hold the value under whichever of them.
 	Unique []Param
+	// Barriers counts the optimization barriers that the plan has beyond those of the caller's text.
+	Barriers int
 	// Outputs describes each result column; nil when ReturnsRows is false.
 	Outputs []Output
 	// Tables, Columns (table.column) and SealedColumns (a subset of Columns) are what the statement touches: sorted,

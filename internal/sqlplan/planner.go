@@ -29,6 +29,7 @@ type planner struct {
 	sealed    map[string]bool
 	names     map[string]bool // relation names given out, folded
 	marks     map[any]bool    // nodes that were visited or made
+	barriers  int             // that were put on relations
 	suffixes  map[string]int  // how often a relation name was asked for, folded
 	uses      map[int]paramUse
 	types     map[int]builtin.Type // what the caller's parameters were given for a type, see params.go

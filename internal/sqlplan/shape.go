@@ -106,6 +106,16 @@ var hints = map[string]string{
 	"TransactionStmt.chain":         "use the transaction's methods of database/sql",
 }
 
+// constructs are hints for what is refused wherever it stands, by the node's name.
+var constructs = map[protoreflect.Name]string{
+	"JsonTable":        "use jsonb_to_recordset(…) AS r(id bigint, name text) or jsonb_array_elements(…) in FROM, or JSON_VALUE(…) for one value",
+	"RangeTableSample": "use ORDER BY a plain column with LIMIT, or a condition such as id % 100 = $1",
+	"RangeTableFunc":   "take XML apart in the application, or store JSON",
+	"XmlExpr":          "make XML in the application",
+	"XmlSerialize":     "make XML in the application",
+	"CurrentOfExpr":    "name the row by its primary key; there are no cursors",
+}
+
 // statements are the hints for statements that are refused as a whole.
 var statements = map[protoreflect.Name]string{
 	"TransactionStmt": "use BeginTx, Commit and Rollback of database/sql",
@@ -142,7 +152,11 @@ func checkShape(m protoreflect.Message, position int32) {
 		refuse("unsupported statement", what, position, hint)
 	}
 	if !ok {
-		refuse("unsupported construct", string(name), position, "use another form; the documentation of package sqldb lists what is supported")
+		hint := constructs[name]
+		if hint == "" {
+			hint = "use another form; the documentation of package sqldb lists what is supported"
+		}
+		refuse("unsupported construct", string(name), position, hint)
 	}
 	if len(m.GetUnknown()) > 0 {
 		refuse("unsupported construct", string(name), position, "the parser is newer than the planner")

@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"strings"
 	"testing"
 
-	"github.com/moby/moby/api/types/network"
-	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/wait"
+	"github.com/strongroom-go/strongroom/internal/testenv/wire"
 )
 
 const pgbouncerPort = "6432/tcp"
@@ -39,16 +36,15 @@ ignore_startup_parameters = extra_float_digits
 		u.Host = address
 		return u.String()
 	}
-	ready := wait.ForSQL(pgbouncerPort, "pgx", func(host string, port network.Port) string {
-		return through(host + ":" + port.Port())
-	}).WithStartupTimeout(startTimeout).WithPollInterval(pollInterval)
 	// One for each test: it knows one database. It is removed with the others when the process ends.
-	var one shared[string]
-	return through(one.get(t, func(ctx context.Context) (string, error) {
-		return run(ctx, "STRONGROOM_PGBOUNCER_IMAGE", pgbouncerPort, ready,
-			testcontainers.WithFiles(testcontainers.ContainerFile{
-				Reader: strings.NewReader(config), ContainerFilePath: "/etc/pgbouncer/pgbouncer.ini", FileMode: 0o644,
-			}),
-			testcontainers.WithEntrypoint("pgbouncer"), testcontainers.WithCmd("/etc/pgbouncer/pgbouncer.ini"))
-	}))
+	var one Shared[*Container]
+	c := one.Get(t, func(ctx context.Context) (*Container, error) {
+		return Start(ctx, wire.Spec{
+			Variable: "STRONGROOM_PGBOUNCER_IMAGE", Port: pgbouncerPort,
+			Entrypoint: []string{"pgbouncer"}, Cmd: []string{"/etc/pgbouncer/pgbouncer.ini"},
+			Files: map[string][]byte{"/etc/pgbouncer/pgbouncer.ini": []byte(config)},
+			Ready: wire.Ready{SQL: through(anyHost)},
+		})
+	})
+	return through(c.Address)
 }

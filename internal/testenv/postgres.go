@@ -10,10 +10,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx", by which the start is awaited
-	"github.com/moby/moby/api/types/network"
-	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/wait"
+
+	"github.com/strongroom-go/strongroom/internal/testenv/wire"
 )
 
 const postgresPort = "5432/tcp"
@@ -42,12 +40,12 @@ type Database struct {
 	SuperURL string // the superuser, in this database
 }
 
-var postgres shared[*PostgresServer]
+var postgres Shared[*PostgresServer]
 
 // Postgres returns the process's PostgreSQL server. It skips the test where there is none; see the package comment.
 func Postgres(t testing.TB) *PostgresServer {
 	t.Helper()
-	return postgres.get(t, startPostgres)
+	return postgres.Get(t, startPostgres)
 }
 
 // postgresImage is the variable that names the image of the version that STRONGROOM_POSTGRES asks for.
@@ -68,21 +66,18 @@ func startPostgres(ctx context.Context) (*PostgresServer, error) {
 		return nil, err
 	}
 	s := &PostgresServer{password: rand.Text()}
-	ready := wait.ForSQL(postgresPort, "pgx", func(host string, port network.Port) string {
-		return postgresURL(host+":"+port.Port(), "postgres", s.password, "postgres")
-	}).WithStartupTimeout(startTimeout).WithPollInterval(pollInterval)
-	address, container, err := runContainer(ctx, variable, postgresPort, ready,
-		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": s.password}),
+	c, err := Start(ctx, wire.Spec{
+		Variable: variable, Port: postgresPort,
+		Env: map[string]string{"POSTGRES_PASSWORD": s.password},
 		// Nothing has to outlive the container, and tests open many small pools.
-		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "max_connections=300"))
+		Cmd:   []string{"postgres", "-c", "fsync=off", "-c", "max_connections=300"},
+		Ready: wire.Ready{SQL: postgresURL(anyHost, "postgres", s.password, "postgres")},
+	})
 	if err != nil {
 		return nil, err
 	}
-	s.address = address
-	if s.inside, err = container.ContainerIP(ctx); err != nil {
-		return nil, fmt.Errorf("testenv: find PostgreSQL's address among containers: %w", err)
-	}
-	if s.Major, err = majorVersion(ctx, postgresURL(address, "postgres", s.password, "postgres")); err != nil {
+	s.address, s.inside = c.Address, c.Inside
+	if s.Major, err = majorVersion(ctx, postgresURL(s.address, "postgres", s.password, "postgres")); err != nil {
 		return nil, err
 	}
 	if version != "" && version != strconv.Itoa(s.Major) {
@@ -113,7 +108,7 @@ func postgresURL(address, user, password, database string) string {
 // connect to it.
 func (s *PostgresServer) NewDatabase(t testing.TB) *Database {
 	t.Helper()
-	name := uniqueName("db")
+	name := UniqueName("db")
 	db := &Database{server: s, Name: name, Owner: name + "_owner", App: name + "_app"}
 	ownerPassword, appPassword := rand.Text(), rand.Text()
 	db.OwnerURL = postgresURL(s.address, db.Owner, ownerPassword, name)
@@ -126,10 +121,10 @@ func (s *PostgresServer) NewDatabase(t testing.TB) *Database {
 	ctx, cancel := context.WithTimeout(t.Context(), opTimeout)
 	defer cancel()
 	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
+		ctx, cancel := CleanupContext()
 		defer cancel()
 		// PostgreSQL gives the sessions that it ends five seconds to go, and else refuses.
-		if err := poll(ctx, func(ctx context.Context) error {
+		if err := Poll(ctx, func(ctx context.Context) error {
 			return execAll(ctx, serverURL,
 				`DROP DATABASE IF EXISTS `+id(db.Name)+` WITH (FORCE)`,
 				`DROP ROLE IF EXISTS `+id(db.Owner)+`, `+id(db.App))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -11,22 +12,21 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/testcontainers/testcontainers-go"
 )
 
 const (
-	startTimeout = 3 * time.Minute // one server, from the first call to the container engine until it answers
-	stopTimeout  = 2 * time.Minute // removing all containers
-	opTimeout    = 2 * time.Minute // one administrative operation on a running server
+	buildTimeout = 10 * time.Minute // the program that starts containers, where nothing of it is in the build cache
+	startTimeout = 3 * time.Minute  // one server, from the first call to the container engine until it answers
+	stopTimeout  = 2 * time.Minute  // removing all containers
+	opTimeout    = 2 * time.Minute  // one administrative operation on a running server
 	pollInterval = 50 * time.Millisecond
 )
 
 // running is what this process has started and must remove.
 var running struct {
 	sync.Mutex
-	managed    bool // inside Run, so that somebody will remove it
-	containers []testcontainers.Container
+	directory string // where Run was called
+	program   *program
 }
 
 // Main is the TestMain of a package that uses servers: it runs the tests, removes every container they started and
@@ -37,8 +37,13 @@ func Main(m *testing.M) { os.Exit(Run(m.Run)) }
 // meanwhile. It returns what run returned, or 1 if that was 0 and a container could not be removed. It is for
 // programs that have no testing.M, such as benchmarks; tests use [Main].
 func Run(run func() int) (code int) {
+	directory, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		return 1
+	}
 	running.Lock()
-	running.managed = true
+	running.directory = directory
 	running.Unlock()
 
 	interrupted := make(chan os.Signal, 1)
@@ -51,6 +56,7 @@ func Run(run func() int) (code int) {
 		os.Exit(130)
 	}()
 	defer func() {
+		tellSkipped(os.Stderr)
 		signal.Stop(interrupted)
 		if err := removeAll(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -60,42 +66,43 @@ func Run(run func() int) (code int) {
 	return run()
 }
 
+// skipped counts the tests that had no server.
+var skipped atomic.Int64
+
+// tellSkipped says in a line at the end what a test's own message says only where skipped tests are shown.
+func tellSkipped(w io.Writer) {
+	if n := skipped.Load(); n > 0 {
+		fmt.Fprintf(w, "testenv: tests skipped that need a server in a container: %d; `go test -v` says what is missing, and "+
+			"STRONGROOM_CONTAINERS=required makes it a failure\n", n)
+	}
+}
+
 // Required reports whether STRONGROOM_CONTAINERS=required is set: a container test that cannot run is then a failure.
 func Required() bool { return os.Getenv("STRONGROOM_CONTAINERS") == "required" }
 
 func removeAll() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
 	running.Lock()
 	defer running.Unlock()
-	var errs []error
-	for _, c := range running.containers {
-		// The data is not wanted: a kill, and no wait for an orderly shutdown.
-		if err := c.Terminate(ctx, testcontainers.StopTimeout(0)); err != nil {
-			errs = append(errs, fmt.Errorf("testenv: remove container %s: %w", c.GetContainerID(), err))
-		}
+	p := running.program
+	if p == nil {
+		return nil
 	}
-	running.containers = nil
-	return errors.Join(errs...)
+	running.program = nil
+	return p.end()
 }
 
-// shared is a server that all tests of the process use. The first test to ask starts it; if that fails every test
+// Shared is a server that all tests of the process use. The first test to ask starts it; if that fails every test
 // that asks is told the same.
-type shared[T any] struct {
+type Shared[T any] struct {
 	once   sync.Once
 	server T
 	err    error
 }
 
-func (s *shared[T]) get(t testing.TB, start func(context.Context) (T, error)) T {
+func (s *Shared[T]) Get(t testing.TB, start func(context.Context) (T, error)) T {
 	t.Helper()
 	s.once.Do(func() {
-		running.Lock()
-		managed := running.managed
-		running.Unlock()
-		if !managed {
-			s.err = errors.New("testenv: nobody would remove the container: " +
-				"add `func TestMain(m *testing.M) { testenv.Main(m) }` to the package's tests")
+		if s.err = startProgram(); s.err != nil {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -105,6 +112,7 @@ func (s *shared[T]) get(t testing.TB, start func(context.Context) (T, error)) T 
 	var missing *missingError
 	switch {
 	case errors.As(s.err, &missing) && !Required():
+		skipped.Add(1)
 		t.Skipf("%v\n(STRONGROOM_CONTAINERS=required makes this a failure)", s.err)
 	case s.err != nil:
 		t.Fatal(s.err)
@@ -115,16 +123,16 @@ func (s *shared[T]) get(t testing.TB, start func(context.Context) (T, error)) T 
 // names counts what tests make on shared servers; several processes never share one.
 var names atomic.Int64
 
-// uniqueName is unique on every server of this process, and valid as a bucket, mount, role and database name.
-func uniqueName(prefix string) string { return fmt.Sprintf("%s%d", prefix, names.Add(1)) }
+// UniqueName is unique on every server of this process, and valid as a bucket, mount, role and database name.
+func UniqueName(prefix string) string { return fmt.Sprintf("%s%d", prefix, names.Add(1)) }
 
-// cleanupContext is for use inside t.Cleanup, where t.Context is cancelled already.
-func cleanupContext() (context.Context, context.CancelFunc) {
+// CleanupContext is for use inside t.Cleanup, where t.Context is cancelled already.
+func CleanupContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), opTimeout)
 }
 
-// poll calls try until it succeeds. When ctx ends first it returns ctx's error joined with try's last one.
-func poll(ctx context.Context, try func(context.Context) error) error {
+// Poll calls try until it succeeds. When ctx ends first it returns ctx's error joined with try's last one.
+func Poll(ctx context.Context, try func(context.Context) error) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {

@@ -1,24 +1,23 @@
 package testenv_test
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/vault/api"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"gocloud.dev/blob"
-	"gocloud.dev/blob/s3blob"
-	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
 )
@@ -162,60 +161,6 @@ func TestVaultAppRole(t *testing.T) {
 	}
 }
 
-func TestS3(t *testing.T) {
-	server := testenv.S3(t)
-	name := server.NewBucket(t)
-	server.Setenv(t)
-	ctx := t.Context()
-
-	byURL, err := blob.OpenBucket(ctx, server.BucketURL(name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer byURL.Close()
-	byClient, err := s3blob.OpenBucket(ctx, server.Client(t), name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer byClient.Close()
-
-	want := bytes.Repeat([]byte("strongroom"), 1<<20)
-	options := &blob.WriterOptions{ContentType: "text/plain", Metadata: map[string]string{"k": "v"}, IfNotExist: true}
-	if err := byURL.WriteAll(ctx, "dir/a", want, options); err != nil {
-		t.Fatal(err)
-	}
-	// Little of it: the server may answer and close the connection before it has read a large one.
-	if err := byURL.WriteAll(ctx, "dir/a", want[:10], options); gcerrors.Code(err) != gcerrors.FailedPrecondition {
-		t.Errorf("a second write with IfNotExist: %v; want FailedPrecondition", err)
-	}
-	got, err := byClient.ReadAll(ctx, "dir/a")
-	if err != nil || !bytes.Equal(got, want) {
-		t.Fatalf("read back %d bytes, %v; want the %d written", len(got), err, len(want))
-	}
-	attributes, err := byClient.Attributes(ctx, "dir/a")
-	if err != nil || attributes.Metadata["k"] != "v" || attributes.ContentType != "text/plain" {
-		t.Errorf("attributes %+v, %v", attributes, err)
-	}
-	r, err := byClient.NewRangeReader(ctx, "dir/a", 7, 6, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if part, err := io.ReadAll(r); err != nil || string(part) != "oomstr" {
-		t.Errorf("a range: %q, %v", part, err)
-	}
-}
-
-func TestS3RefusesOtherCredentials(t *testing.T) {
-	server := testenv.S3(t)
-	stranger := *server
-	stranger.SecretKey = "wrong"
-	name := server.NewBucket(t)
-	if _, err := stranger.Client(t).ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &name}); err == nil {
-		t.Fatal("a wrong secret key listed a bucket")
-	}
-}
-
 // TestPostgresVersion runs itself again with a version that is not the image's, and with one that there is none of.
 func TestPostgresVersion(t *testing.T) {
 	if os.Getenv("TESTENV_INNER") != "" {
@@ -265,5 +210,72 @@ func TestWithoutServer(t *testing.T) {
 		if (err != nil) != c.fails || !bytes.Contains(out, []byte(c.want)) || !bytes.Contains(out, []byte("testenv: no ")) {
 			t.Errorf("STRONGROOM_CONTAINERS=%q: %v; want %s and the reason, got:\n%s", c.containers, err, c.want, out)
 		}
+		if told := bytes.Contains(out, []byte("server in a container: 1;")); told == c.fails {
+			t.Errorf("STRONGROOM_CONTAINERS=%q: a line at the end says that a test was skipped: %v, of:\n%s", c.containers, told, out)
+		}
+	}
+}
+
+// TestKilled runs itself again and kills that process, which then can remove no container.
+func TestKilled(t *testing.T) {
+	if os.Getenv("TESTENV_INNER") != "" {
+		u, err := url.Parse(testenv.Postgres(t).NewDatabase(t).AppURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("\naddress %s\n", u.Host)
+		<-t.Context().Done() // never
+	}
+	testenv.Postgres(t) // or else this test is skipped
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), "TESTENV_INNER=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var address string
+	for lines := bufio.NewScanner(out); address == "" && lines.Scan(); {
+		address, _ = strings.CutPrefix(lines.Text(), "address ")
+	}
+	dial := func() error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	if err := dial(); err != nil {
+		t.Fatalf("the inner process has no server at %q: %v", address, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	for tick := time.Tick(50 * time.Millisecond); dial() == nil; <-tick {
+	}
+	if ctx.Err() != nil {
+		t.Fatal("the container of a process that was killed still runs")
+	}
+}
+
+// TestBothSpeakOfTheSame: the program is a module that imports nothing of this one, so it has a copy of what both say.
+func TestBothSpeakOfTheSame(t *testing.T) {
+	ours, err := os.ReadFile("wire/wire.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := os.ReadFile("containers/wire.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ours, _ = bytes.Cut(ours, []byte("package wire\n"))
+	_, theirs, _ = bytes.Cut(theirs, []byte("package main\n"))
+	if len(ours) == 0 || !bytes.Equal(ours, theirs) {
+		t.Error("containers/wire.go is not what wire/wire.go is but for its package")
 	}
 }

@@ -3,19 +3,16 @@ package testenv
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/moby/moby/api/types/container"
-	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/wait"
+
+	"github.com/strongroom-go/strongroom/internal/testenv/wire"
 )
 
 const vaultPort = "8200/tcp"
@@ -27,31 +24,33 @@ type VaultServer struct {
 	RootToken string
 
 	http      *http.Client // nil for the usual one
-	container *testcontainers.DockerContainer
+	container *Container
 }
 
-var vault shared[*VaultServer]
+var vault Shared[*VaultServer]
 
 // Vault returns the process's Vault server. It skips the test where there is none; see the package comment.
 func Vault(t testing.TB) *VaultServer {
 	t.Helper()
-	return vault.get(t, startVault)
+	return vault.Get(t, startVault)
 }
 
 func startVault(ctx context.Context) (*VaultServer, error) {
 	token := rand.Text()
-	address, c, err := runContainer(ctx, "STRONGROOM_VAULT_IMAGE", vaultPort,
-		wait.ForHTTP("/v1/sys/health").WithPort(vaultPort).WithStartupTimeout(startTimeout).WithPollInterval(pollInterval),
+	c, err := Start(ctx, wire.Spec{
+		Variable: "STRONGROOM_VAULT_IMAGE", Port: vaultPort,
 		// Not the public image's entrypoint, which adjusts file capabilities and drops privileges; and no token
 		// file, for which an image of one program has no home directory.
-		testcontainers.WithEntrypoint("vault"),
-		testcontainers.WithCmd("server", "-dev", "-dev-no-store-token", "-dev-plugin-dir=/plugins", "-dev-plugin-init=false",
-			"-dev-root-token-id="+token, "-dev-listen-address=0.0.0.0:8200"),
-		reachesHost())
+		Entrypoint: []string{"vault"},
+		Cmd: []string{"server", "-dev", "-dev-no-store-token", "-dev-plugin-dir=/plugins", "-dev-plugin-init=false",
+			"-dev-root-token-id=" + token, "-dev-listen-address=0.0.0.0:8200"},
+		Host:  HostName,
+		Ready: wire.Ready{HTTP: "/v1/sys/health"},
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &VaultServer{Addr: "http://" + address, RootToken: token, container: c}, nil
+	return &VaultServer{Addr: "http://" + c.Address, RootToken: token, container: c}, nil
 }
 
 // Client returns a new client with the root token, whatever VAULT_* variables are set.
@@ -86,12 +85,12 @@ func (s *VaultServer) client() (*api.Client, error) {
 // destroyed, when the test ends.
 func (s *VaultServer) EnableTransit(t testing.TB) (mount string) {
 	t.Helper()
-	sys, mount := s.Client(t).Sys(), uniqueName("transit")
+	sys, mount := s.Client(t).Sys(), UniqueName("transit")
 	if err := sys.MountWithContext(t.Context(), mount, &api.MountInput{Type: "transit"}); err != nil {
 		t.Fatalf("testenv: mount transit: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
+		ctx, cancel := CleanupContext()
 		defer cancel()
 		if err := sys.UnmountWithContext(ctx, mount); err != nil {
 			t.Errorf("testenv: unmount %s: %v", mount, err)
@@ -110,7 +109,7 @@ func (s *VaultServer) EnableAppRole(t testing.TB) (mount string) {
 // EnableAuth is [VaultServer.EnableAppRole] for a method of any kind, such as "jwt" or "kubernetes".
 func (s *VaultServer) EnableAuth(t testing.TB, kind string) (mount string) {
 	t.Helper()
-	sys, mount := s.Client(t).Sys(), uniqueName(kind)
+	sys, mount := s.Client(t).Sys(), UniqueName(kind)
 	enable := func() error {
 		return sys.EnableAuthWithOptionsWithContext(t.Context(), mount, &api.EnableAuthOptions{Type: kind})
 	}
@@ -122,7 +121,7 @@ func (s *VaultServer) EnableAuth(t testing.TB, kind string) (mount string) {
 		t.Fatalf("testenv: enable %s: %v", kind, err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := cleanupContext()
+		ctx, cancel := CleanupContext()
 		defer cancel()
 		if err := sys.DisableAuthWithContext(ctx, mount); err != nil {
 			t.Errorf("testenv: disable %s: %v", mount, err)
@@ -135,24 +134,13 @@ func (s *VaultServer) EnableAuth(t testing.TB, kind string) (mount string) {
 // built in than the public one.
 func (s *VaultServer) registerPlugin(t testing.TB, name string) error {
 	t.Helper()
-	program, err := s.container.CopyFileFromContainer(t.Context(), "/plugins/"+name)
+	sum, err := s.container.sum(t.Context(), "/plugins/"+name)
 	if err != nil {
 		return fmt.Errorf("the image of Vault has no %s method, as those have that images/build makes now: %w", name, err)
 	}
-	defer program.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, program); err != nil {
-		return err
-	}
 	return s.Client(t).Sys().RegisterPluginWithContext(t.Context(), &api.RegisterPluginInput{
-		Name: name, Command: name, Type: api.PluginTypeCredential, SHA256: hex.EncodeToString(sum.Sum(nil))})
+		Name: name, Command: name, Type: api.PluginTypeCredential, SHA256: hex.EncodeToString(sum)})
 }
 
 // HostName is the name by which the server in its container reaches this machine.
 const HostName = "host.docker.internal"
-
-func reachesHost() testcontainers.CustomizeRequestOption {
-	return testcontainers.WithHostConfigModifier(func(c *container.HostConfig) {
-		c.ExtraHosts = append(c.ExtraHosts, HostName+":host-gateway")
-	})
-}

@@ -1,7 +1,6 @@
 package testenv
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,15 +8,13 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/moby/moby/client"
-	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/wait"
+
+	"github.com/strongroom-go/strongroom/internal/testenv/wire"
 )
 
 // VaultNode is a Vault that runs as in production: with a configuration, initialized, and unsealed by a key.
 type VaultNode struct {
 	VaultServer
-	inside string // its address within the container network
 	unseal string
 }
 
@@ -49,9 +46,9 @@ listener "tcp" {
 }
 disable_mlock = true
 `, listener)
-	var one shared[*VaultNode]
-	return one.get(t, func(ctx context.Context) (*VaultNode, error) {
-		n, err := startNode(ctx, scheme, config, wait.ForLog("Vault server started!"), files)
+	var one Shared[*VaultNode]
+	return one.Get(t, func(ctx context.Context) (*VaultNode, error) {
+		n, err := startNode(ctx, scheme, config, wire.Ready{Log: "Vault server started!"}, files)
 		if err != nil {
 			return nil, err
 		}
@@ -65,13 +62,13 @@ disable_mlock = true
 // VaultCluster starts three Vaults, for this test alone, that keep what they store by Raft. The first is the leader.
 func VaultCluster(t testing.TB) []*VaultNode {
 	t.Helper()
-	var one shared[[]*VaultNode]
-	return one.get(t, func(ctx context.Context) ([]*VaultNode, error) {
+	var one Shared[[]*VaultNode]
+	return one.Get(t, func(ctx context.Context) ([]*VaultNode, error) {
 		var nodes []*VaultNode
 		for i := range 3 {
 			join := ""
 			if i > 0 {
-				join = fmt.Sprintf("retry_join { leader_api_addr = %q }", "http://"+nodes[0].inside+":8200")
+				join = fmt.Sprintf("retry_join { leader_api_addr = %q }", "http://"+nodes[0].container.Inside+":8200")
 			}
 			config := fmt.Sprintf(`
 storage "raft" {
@@ -87,7 +84,7 @@ api_addr      = "http://{{ GetInterfaceIP \"eth0\" }}:8200"
 cluster_addr  = "https://{{ GetInterfaceIP \"eth0\" }}:8201"
 disable_mlock = true
 `, i, join)
-			n, err := startNode(ctx, "http", config, wait.ForHTTP("/v1/sys/health?uninitcode=200&sealedcode=200").WithPort(vaultPort), nil)
+			n, err := startNode(ctx, "http", config, wire.Ready{HTTP: "/v1/sys/health?uninitcode=200&sealedcode=200"}, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -102,25 +99,23 @@ disable_mlock = true
 			}
 			nodes = append(nodes, n)
 		}
-		return nodes, poll(ctx, func(ctx context.Context) error { return voters(ctx, nodes) })
+		return nodes, Poll(ctx, func(ctx context.Context) error { return voters(ctx, nodes) })
 	})
 }
 
-func startNode(ctx context.Context, scheme, config string, ready wait.Strategy, files map[string][]byte) (*VaultNode, error) {
-	put := []testcontainers.ContainerFile{{Reader: bytes.NewReader([]byte(config)), ContainerFilePath: "/tmp/vault.hcl", FileMode: 0o644}}
+func startNode(ctx context.Context, scheme, config string, ready wire.Ready, files map[string][]byte) (*VaultNode, error) {
+	put := map[string][]byte{"/tmp/vault.hcl": []byte(config)}
 	for name, content := range files {
-		put = append(put, testcontainers.ContainerFile{Reader: bytes.NewReader(content), ContainerFilePath: "/tmp/" + name, FileMode: 0o644})
+		put["/tmp/"+name] = content
 	}
-	address, c, err := runContainer(ctx, "STRONGROOM_VAULT_IMAGE", vaultPort, ready,
-		testcontainers.WithEntrypoint("vault"), testcontainers.WithCmd("server", "-config=/tmp/vault.hcl"), testcontainers.WithFiles(put...))
+	c, err := Start(ctx, wire.Spec{
+		Variable: "STRONGROOM_VAULT_IMAGE", Port: vaultPort,
+		Entrypoint: []string{"vault"}, Cmd: []string{"server", "-config=/tmp/vault.hcl"}, Files: put, Ready: ready,
+	})
 	if err != nil {
 		return nil, err
 	}
-	ip, err := c.ContainerIP(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &VaultNode{VaultServer: VaultServer{Addr: scheme + "://" + address, container: c}, inside: ip}, nil
+	return &VaultNode{VaultServer: VaultServer{Addr: scheme + "://" + c.Address, container: c}}, nil
 }
 
 // initialize makes the root token and the unseal key, and waits until the node serves.
@@ -143,7 +138,7 @@ func (n *VaultNode) Unseal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return poll(ctx, func(ctx context.Context) error {
+	return Poll(ctx, func(ctx context.Context) error {
 		if status, err := c.Sys().SealStatusWithContext(ctx); err != nil || status.Sealed {
 			if _, err := c.Sys().UnsealWithContext(ctx, n.unseal); err != nil {
 				return err
@@ -175,14 +170,9 @@ func (n *VaultNode) Leads(t testing.TB) bool {
 // Kill ends the node's process at once, as the loss of its machine does.
 func (n *VaultNode) Kill(t testing.TB) {
 	t.Helper()
-	provider, err := testcontainers.NewDockerProvider()
-	if err != nil {
-		t.Fatalf("testenv: %v", err)
-	}
-	defer provider.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), opTimeout)
 	defer cancel()
-	if _, err := provider.Client().ContainerKill(ctx, n.container.GetContainerID(), client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+	if err := n.container.kill(ctx); err != nil {
 		t.Fatalf("testenv: kill: %v", err)
 	}
 }

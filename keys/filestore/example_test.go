@@ -2,10 +2,12 @@ package filestore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -26,10 +28,13 @@ func ExampleOpen() {
 	// A keyring does this; records are opaque to the store.
 	ctx, id := context.Background(), tenant.MustParse("acme")
 	version, err := store.Put(ctx, id, []byte("record"), 0)
-	fmt.Println(version, err)
-	_, err = store.Put(ctx, id, []byte("another"), 0)
+	fmt.Println(version > 0, err)
+	_, err = store.Put(ctx, id, []byte("another"), 0) // a record is there by now
+	fmt.Println(errors.Is(err, keys.ErrConflict))
+	_, err = store.Put(ctx, id, []byte("another"), version)
 	fmt.Println(err)
 	// Output:
-	// 1 <nil>
-	// filestore: tenant acme: keys: the stored record was changed by somebody else: version 1 is stored, not 0
+	// true <nil>
+	// true
+	// <nil>
 }

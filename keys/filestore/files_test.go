@@ -123,7 +123,7 @@ func TestSeveralProcesses(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "records")
 	s := open(t, dir)
-	_, err := s.Put(t.Context(), idA, make([]byte, 8), 0)
+	first, err := s.Put(t.Context(), idA, make([]byte, 8), 0)
 	must(t, err)
 	var running []*exec.Cmd
 	for range 4 {
@@ -137,7 +137,7 @@ func TestSeveralProcesses(t *testing.T) {
 	}
 	rec, err := s.Get(t.Context(), idA)
 	must(t, err)
-	if n := binary.BigEndian.Uint64(rec.Data); n != 40 || rec.Version != 41 {
-		t.Errorf("counted to %d at version %d; want 40 and 41", n, rec.Version)
+	if n := binary.BigEndian.Uint64(rec.Data); n != 40 || rec.Version < first+40 {
+		t.Errorf("counted to %d at version %d; want 40, after version %d", n, rec.Version, first)
 	}
 }

@@ -178,12 +178,13 @@ func (s *Store) Put(ctx context.Context, id tenant.ID, data []byte, version int6
 	if stored != version {
 		return 0, fmt.Errorf("filestore: tenant %s: %w: version %d is stored, not %d", id, keys.ErrConflict, stored, version)
 	}
+	next := keys.NextVersion(version)
 	b := make([]byte, 0, headerSize+len(data))
-	b = binary.BigEndian.AppendUint64(append(b, magic[:]...), uint64(version+1))
+	b = binary.BigEndian.AppendUint64(append(b, magic[:]...), uint64(next))
 	if err := held.Write(s.path(id), append(b, data...)); err != nil {
 		return 0, away(err)
 	}
-	return version + 1, nil
+	return next, nil
 }
 
 // Delete implements [keys.Store].

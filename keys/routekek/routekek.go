@@ -198,8 +198,9 @@ func (k *KEK) Destroy(ctx context.Context, id tenant.ID) error {
 }
 
 // Retire destroys the tenant's key at a provider that it has left, once [keys.Keyring.Rewrap] has moved it: copies of the
-// tenant's record from before, in backups, open no more. It is refused for the provider that wraps. It cannot see whether the
-// record was moved; a tenant whose record was not is lost.
+// tenant's record from before, in backups, open no more. It is refused for the provider that wraps, where that one has no key of
+// the tenant, and where both have the same key, as two names of one Vault do. It cannot see whether the record was moved; a tenant
+// whose record was not is lost.
 func (k *KEK) Retire(ctx context.Context, id tenant.ID, provider string) error {
 	r, err := k.route(ctx, id)
 	switch {
@@ -210,7 +211,25 @@ func (k *KEK) Retire(ctx context.Context, id tenant.ID, provider string) error {
 	case provider == r.names[0]:
 		return fmt.Errorf("routekek: tenant %s has its KEK at %s; route it to another provider and rewrap it first", id, provider)
 	}
+	if err := k.differ(ctx, id, r, provider); err != nil {
+		return err
+	}
 	return k.providers[provider].Destroy(ctx, id)
+}
+
+// differ makes sure that the key which is to be destroyed at a provider does not open what the one that stays wraps.
+func (k *KEK) differ(ctx context.Context, id tenant.ID, r route, provider string) error {
+	probe, err := r.newest().Wrap(ctx, id, []byte(mark))
+	if err != nil {
+		return fmt.Errorf("routekek: at %s, which tenant %s is routed to: %w", r.names[0], id, err)
+	}
+	switch _, err := k.providers[provider].Unwrap(ctx, id, probe); {
+	case err == nil:
+		return fmt.Errorf("routekek: %s and %s have the same key of tenant %s; nothing was destroyed: correct which providers the names stand for", provider, r.names[0], id)
+	case !errors.Is(err, keys.ErrIntegrity) && !errors.Is(err, keys.ErrNotFound):
+		return fmt.Errorf("routekek: nothing was destroyed, since %s does not tell whether its key of tenant %s is another one than that at %s: %w", provider, id, r.names[0], err)
+	}
+	return nil
 }
 
 func marked(name string, inner []byte) []byte {

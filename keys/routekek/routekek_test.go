@@ -274,3 +274,35 @@ func TestRoutes(t *testing.T) {
 		t.Error("retired at an unknown provider")
 	}
 }
+
+// TestRetireAtTheSameKey is that two names of one provider do not cost a tenant its only key, nor does a route to one that has none.
+func TestRetireAtTheSameKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kek.json")
+	open := func() *localkek.KEK {
+		kek, err := localkek.Open(file, nil)
+		must(t, err)
+		return kek
+	}
+	r := routes{acme: {Provider: "before"}}
+	kek, err := routekek.New(map[string]keys.KEK{"before": open(), "renamed": open(), "empty": local(t)}, r.choose, nil)
+	must(t, err)
+	must(t, kek.Create(t.Context(), acme))
+	wrapped, err := kek.Wrap(t.Context(), acme, []byte("root"))
+	must(t, err)
+	r[acme] = routekek.Route{Provider: "renamed", Also: []string{"before"}}
+	wrapped, err = kek.Rewrap(t.Context(), acme, wrapped)
+	must(t, err)
+	if err := kek.Retire(t.Context(), acme, "before"); err == nil || !strings.Contains(err.Error(), "the same key") {
+		t.Errorf("retired: %v", err)
+	}
+	if _, err := kek.Unwrap(t.Context(), acme, wrapped); err != nil {
+		t.Errorf("the tenant's only key is gone: %v", err)
+	}
+	r[acme] = routekek.Route{Provider: "empty", Also: []string{"renamed"}}
+	if err := kek.Retire(t.Context(), acme, "renamed"); !errors.Is(err, keys.ErrNotFound) {
+		t.Errorf("retired for a provider without a key: %v", err)
+	}
+	if _, err := kek.Unwrap(t.Context(), acme, wrapped); err != nil {
+		t.Errorf("the tenant's only key is gone: %v", err)
+	}
+}

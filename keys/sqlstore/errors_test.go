@@ -29,24 +29,24 @@ func TestNames(t *testing.T) {
 			}
 		}
 	}
-	if _, err := sqlstore.DDL(0, ""); err == nil {
+	if _, err := sqlstore.DDL("", ""); err == nil {
 		t.Error("a dialect that does not exist was accepted")
 	}
-	if _, err := sqlstore.New(t.Context(), nil, sqlstore.SQLite, nil); err == nil {
+	if _, err := sqlstore.Open(t.Context(), nil, sqlstore.SQLite, nil); err == nil {
 		t.Error("no database was accepted")
 	}
 }
 
 func TestNoTable(t *testing.T) {
 	db := openDB(t, "sqlite", sqliteDSN(t))
-	_, err := sqlstore.New(t.Context(), db, sqlstore.SQLite, nil)
+	_, err := sqlstore.Open(t.Context(), db, sqlstore.SQLite, nil)
 	if err == nil || !strings.Contains(err.Error(), "sqlstore.Create") || errors.Is(err, keys.ErrUnavailable) {
 		t.Errorf("a missing table: %v", err)
 	}
 	if _, err := db.Exec("CREATE TABLE strongroom_keys (tenant TEXT)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlstore.New(t.Context(), db, sqlstore.SQLite, nil); err == nil {
+	if _, err := sqlstore.Open(t.Context(), db, sqlstore.SQLite, nil); err == nil {
 		t.Error("a table without the columns was accepted")
 	}
 }
@@ -112,7 +112,7 @@ func TestAServerThatWentAwayIsUnavailable(t *testing.T) {
 		t.Fatalf("a server that went away: %v", err)
 	}
 	dead := openDB(t, "pgx", "postgres://u:hunter2@127.0.0.1:1/x?sslmode=disable")
-	_, err = sqlstore.New(t.Context(), dead, sqlstore.PostgreSQL, nil)
+	_, err = sqlstore.Open(t.Context(), dead, sqlstore.PostgreSQL, nil)
 	if !errors.Is(err, keys.ErrUnavailable) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("an unreachable server: %v", err)
 	}
@@ -144,7 +144,7 @@ func TestNoErrorShowsTheConnectionString(t *testing.T) {
 		"postgres://u:hunter2@127.0.0.1:port/x", "postgres://u:hunter2@127.0.0.1:1/x?sslmode=disable"} {
 		db, err := sql.Open("pgx", dsn)
 		if err == nil {
-			_, err = sqlstore.New(t.Context(), db, sqlstore.PostgreSQL, nil)
+			_, err = sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, nil)
 			db.Close()
 		}
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -158,7 +158,7 @@ func TestNoErrorShowsTheConnectionString(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	_, err = sqlstore.New(t.Context(), db, sqlstore.PostgreSQL, nil)
+	_, err = sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, nil)
 	if err == nil || strings.Contains(err.Error(), "hunter2") || !errors.Is(err, errCareless) {
 		t.Errorf("%v", err)
 	}

@@ -19,20 +19,21 @@ func ExampleNew() {
 	defer db.Close()
 	db.SetMaxOpenConns(1) // each connection to :memory: is a database of its own
 
-	if _, err = sqlstore.New(ctx, db, sqlstore.SQLite, nil); err != nil {
+	if _, err = sqlstore.Open(ctx, db, sqlstore.SQLite, nil); err != nil {
 		fmt.Println("no table yet")
 	}
 	if err := sqlstore.Create(ctx, db, sqlstore.SQLite, ""); err != nil {
 		fmt.Println(err)
 		return
 	}
-	store, err := sqlstore.New(ctx, db, sqlstore.SQLite, nil)
+	store, err := sqlstore.Open(ctx, db, sqlstore.SQLite, nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(store.Put(ctx, tenant.MustParse("acme"), []byte("record"), 0))
+	version, err := store.Put(ctx, tenant.MustParse("acme"), []byte("record"), 0)
+	fmt.Println(version > 0, err)
 	// Output:
 	// no table yet
-	// 1 <nil>
+	// true <nil>
 }

@@ -172,7 +172,7 @@ func TestServingProcess(t *testing.T) {
 	if os.Getenv("STRONGROOM_TEST_LISTEN") == "true" {
 		o.Listen = pgxlisten.DB(db)
 	}
-	store, err := sqlstore.New(t.Context(), db, sqlstore.PostgreSQL, o)
+	store, err := sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, o)
 	must(t, err)
 	r := openRing(t, openKEK(t, dir), store, keys.Options{})
 	var asked, ended atomic.Bool

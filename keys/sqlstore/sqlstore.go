@@ -6,6 +6,10 @@
 //
 // On PostgreSQL each change notifies, in its own transaction, and a store with [Options.Listen] hears of it.
 //
+// Records are numbered by [keys.NextVersion], so that after the table was restored from a backup no record gets the number of
+// one that a process still knows, but those that processes of versions before this numbering write. A process that finds an
+// older record than it knew refuses the tenant with [keys.ErrUnavailable] until the record is changed or the process restarted.
+//
 // Its driver is the application's choice; nothing of any driver is linked from here.
 package sqlstore
 
@@ -18,16 +22,17 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // Dialect is the database's kind of SQL.
-type Dialect int
+type Dialect = dialect.Dialect
 
 // The dialects. CockroachDB and YugabyteDB speak PostgreSQL's.
 const (
-	PostgreSQL Dialect = iota + 1 // 15 and newer
-	SQLite                        // 3.37 and newer
+	PostgreSQL = dialect.PostgreSQL // 15 and newer
+	SQLite     = dialect.SQLite     // 3.37 and newer
 )
 
 // DefaultTable is the table's name where [Options.Table] is empty.
@@ -36,7 +41,7 @@ const DefaultTable = "strongroom_keys"
 // maxData is the longest record, in bytes.
 const maxData = 64<<10 - 1
 
-// Options are the optional settings of [New].
+// Options are the optional settings of [Open].
 type Options struct {
 	// Table is the table's name, "name" or "schema.name", each 1 to 63 of a-z, 0-9 and "_". Default [DefaultTable].
 	Table string
@@ -50,10 +55,11 @@ type Options struct {
 type Store struct {
 	db                                     *sql.DB
 	get, insert, update, remove, list, all string
+	many                                   func(ids []tenant.ID, known []int64) (statement string, args []any)
 	listen                                 Listen
 }
 
-var _ keys.Store = (*Store)(nil)
+var _ keys.BatchStore = (*Store)(nil)
 
 // DDL returns the statement that creates the table unless it exists; table may be empty. Run it with [Create], or as a
 // migration by a role that owns the schema: the role that the store uses needs SELECT, INSERT, UPDATE and DELETE.
@@ -77,7 +83,7 @@ func DDL(d Dialect, table string) (string, error) {
 	data    BLOB NOT NULL
 ) STRICT, WITHOUT ROWID`, nil
 	}
-	return "", fmt.Errorf("sqlstore: the dialect %d is unknown; use PostgreSQL or SQLite", d)
+	return "", fmt.Errorf("sqlstore: the dialect %q is unknown; use PostgreSQL or SQLite", d)
 }
 
 // Create runs [DDL].
@@ -92,8 +98,8 @@ func Create(ctx context.Context, db *sql.DB, d Dialect, table string) error {
 	return nil
 }
 
-// New returns the store in the table, after making sure that it is there and has its columns. opts may be nil.
-func New(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, error) {
+// Open returns the store in the table, after making sure that it is there and has its columns. opts may be nil.
+func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("sqlstore: db is nil; pass an opened *sql.DB")
 	}
@@ -134,14 +140,15 @@ func (s *Store) prepare(d Dialect, table string) error {
 	case SQLite:
 		collate, mark = " COLLATE BINARY", "?"
 	default:
-		return fmt.Errorf("sqlstore: the dialect %d is unknown; use PostgreSQL or SQLite", d)
+		return fmt.Errorf("sqlstore: the dialect %q is unknown; use PostgreSQL or SQLite", d)
 	}
-	q := strings.NewReplacer("{t}", table, "{c}", collate, "{1}", mark+"1", "{2}", mark+"2", "{3}", mark+"3")
+	q := strings.NewReplacer("{t}", table, "{c}", collate, "{1}", mark+"1", "{2}", mark+"2", "{3}", mark+"3", "{4}", mark+"4")
 	s.get = q.Replace("SELECT version, data FROM {t} WHERE tenant = {1}{c}")
-	s.insert = q.Replace("INSERT INTO {t} (tenant, version, data) VALUES ({1}, 1, {2}) ON CONFLICT (tenant) DO NOTHING")
-	s.update = q.Replace("UPDATE {t} SET version = version + 1, data = {1} WHERE tenant = {2}{c} AND version = {3}")
+	s.insert = q.Replace("INSERT INTO {t} (tenant, version, data) VALUES ({1}, {2}, {3}) ON CONFLICT (tenant) DO NOTHING")
+	s.update = q.Replace("UPDATE {t} SET version = {1}, data = {2} WHERE tenant = {3}{c} AND version = {4}")
 	s.remove = q.Replace("DELETE FROM {t} WHERE tenant = {1}{c} AND version = {2}")
 	s.list = q.Replace("SELECT tenant FROM {t} WHERE tenant > {1}{c} ORDER BY tenant{c} LIMIT {2}")
+	s.many = manyOf(d, q)
 	s.all = q.Replace("SELECT tenant, version, data FROM {t} WHERE 1 = 0")
 	return nil
 }
@@ -195,12 +202,13 @@ func (s *Store) Put(ctx context.Context, id tenant.ID, data []byte, version int6
 	}
 	var err error
 	var done bool
+	next := keys.NextVersion(version)
 	switch {
 	case version < 0:
 	case version == 0:
-		done, err = s.exec(ctx, s.insert, id.String(), data)
+		done, err = s.exec(ctx, s.insert, id.String(), next, data)
 	default:
-		done, err = s.exec(ctx, s.update, data, id.String(), version)
+		done, err = s.exec(ctx, s.update, next, data, id.String(), version)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("sqlstore: store the record of tenant %s: %w", id, err)
@@ -208,7 +216,7 @@ func (s *Store) Put(ctx context.Context, id tenant.ID, data []byte, version int6
 	if !done {
 		return 0, fmt.Errorf("sqlstore: tenant %s: %w: another version than %d is stored", id, keys.ErrConflict, version)
 	}
-	return version + 1, nil
+	return next, nil
 }
 
 // exec reports whether the statement changed the one row it is about.

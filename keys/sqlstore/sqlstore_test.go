@@ -37,7 +37,7 @@ func create(t testing.TB, db *sql.DB, d sqlstore.Dialect) {
 
 func newStore(t testing.TB, db *sql.DB, d sqlstore.Dialect) *sqlstore.Store {
 	t.Helper()
-	s, err := sqlstore.New(t.Context(), db, d, nil)
+	s, err := sqlstore.Open(t.Context(), db, d, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

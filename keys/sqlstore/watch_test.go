@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -85,7 +86,7 @@ func TestASuspensionIsHeardOf(t *testing.T) {
 	must(t, operator.Provision(t.Context(), idB))
 
 	db := openDB(t, "pgx", database.AppURL)
-	store, err := sqlstore.New(t.Context(), db, sqlstore.PostgreSQL, &sqlstore.Options{Listen: pgxlisten.DB(db)})
+	store, err := sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, &sqlstore.Options{Listen: pgxlisten.DB(db)})
 	must(t, err)
 	r := openRing(t, kek, store, keys.Options{SuspendWithin: time.Hour})
 	serves := func(id tenant.ID) bool { _, err := r.Tenant(t.Context(), id); return err == nil }
@@ -137,26 +138,28 @@ func TestWhatIsTold(t *testing.T) {
 	}()
 	super := openDB(t, "pgx", database.SuperURL)
 	until(t, "listening", func() bool { return listeners(t, super) == 1 })
-	put := func(version int64, want bool) {
+	put := func(version int64, want bool) int64 {
 		t.Helper()
-		if _, err := store.Put(t.Context(), idA, []byte("secret"), version); (err == nil) != want {
+		next, err := store.Put(t.Context(), idA, []byte("secret"), version)
+		if (err == nil) != want {
 			t.Fatal(err)
 		}
+		return next
 	}
-	put(0, true)
+	one := put(0, true)
 	put(0, false)
-	put(1, true)
-	put(1, false)
-	if err := store.Delete(t.Context(), idA, 1); !errors.Is(err, keys.ErrConflict) {
+	two := put(one, true)
+	put(one, false)
+	if err := store.Delete(t.Context(), idA, one); !errors.Is(err, keys.ErrConflict) {
 		t.Fatal(err)
 	}
-	must(t, store.Delete(t.Context(), idA, 2))
+	must(t, store.Delete(t.Context(), idA, two))
 	if _, err := db.ExecContext(t.Context(), "SELECT pg_notify($1, 'end')", sqlstore.Channel); err != nil {
 		t.Fatal(err)
 	}
 	all := func() []string { mu.Lock(); defer mu.Unlock(); return told }
 	until(t, "the end", func() bool { got := all(); return len(got) > 0 && got[len(got)-1] == "end" })
-	if got, want := all(), []string{"1 a", "2 a", "3 a", "end"}; !slices.Equal(got, want) {
+	if got, want := all(), []string{fmt.Sprint(one, " a"), fmt.Sprint(two, " a"), fmt.Sprint(two+1, " a"), "end"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	cancel()
@@ -175,7 +178,7 @@ func TestWhoCannotListen(t *testing.T) {
 	if err := store.Watch(t.Context(), nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("no Listen: %v", err)
 	}
-	if _, err := sqlstore.New(t.Context(), db, sqlstore.SQLite, &sqlstore.Options{Listen: pgxlisten.DB(db)}); err == nil {
+	if _, err := sqlstore.Open(t.Context(), db, sqlstore.SQLite, &sqlstore.Options{Listen: pgxlisten.DB(db)}); err == nil {
 		t.Error("SQLite listens")
 	}
 	if err := pgxlisten.DB(db)(t.Context(), sqlstore.Channel, nil); !errors.Is(err, errors.ErrUnsupported) {

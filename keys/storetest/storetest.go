@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t testing.TB) (first, second keys.Store)) {
 		run  func(*suite)
 	}{
 		{"Versions", versions}, {"Bytes", contents}, {"Delete", remove}, {"List", list}, {"ZeroID", zeroID}, {"Cancelled", cancelled}, {"CompareAndSwap", compareAndSwap},
+		{"GetChanged", getChanged}, {"MadeAgain", madeAgain},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			first, second := open(t)
@@ -99,6 +100,24 @@ func versions(s *suite) {
 	s.holds(idA, "two", two)
 	_, err = s.store.Get(s.ctx, idB)
 	s.fails("Get of another tenant", err, keys.ErrNotFound)
+}
+
+// madeAgain: no number is that of two records, or who knows one of them takes the other for it.
+func madeAgain(s *suite) {
+	given := map[int64]bool{}
+	for range 3 {
+		version := int64(0)
+		for i := range 3 {
+			version = s.put(idA, "a", version)
+			if given[version] {
+				s.Errorf("Put after record %d: version %d is that of a record that was deleted; number records as keys.NextVersion does", i, version)
+			}
+			given[version] = true
+		}
+		if err := s.second.Delete(s.ctx, idA, version); err != nil {
+			s.Fatalf("Delete: %v", err)
+		}
+	}
 }
 
 func contents(s *suite) {

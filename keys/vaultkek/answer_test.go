@@ -179,9 +179,9 @@ func TestAnAnswerThatTricklesEndsWithTheTimeout(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(server.Close)
-	k, err := vaultkek.New(t.Context(), server.URL, vaultkek.Token("s.secret-token"), trickling)
+	k, err := vaultkek.Open(t.Context(), server.URL, vaultkek.Token("s.secret-token"), trickling)
 	for errors.Is(err, keys.ErrUnavailable) { // a machine that is busy does not answer in that time either
-		k, err = vaultkek.New(t.Context(), server.URL, vaultkek.Token("s.secret-token"), trickling)
+		k, err = vaultkek.Open(t.Context(), server.URL, vaultkek.Token("s.secret-token"), trickling)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 		err = errors.New("the answer holds no token")
 	}
 	if err != nil {
-		err = fmt.Errorf("vaultkek: log in: %w", k.explain(ctx, err, "auth"))
+		err = fmt.Errorf("vaultkek: log in: %w", k.explain(ctx, k.ended(ctx, err), "auth"))
 	}
 	if err == nil || ctx.Err() == nil { // a caller that gave up has learnt nothing
 		k.logins.settle(err)

@@ -77,11 +77,11 @@ func TestWrongCredentials(t *testing.T) {
 	server := testenv.Vault(t)
 	auth := server.EnableAppRole(t)
 	const secretID = "11111111-2222-3333-4444-555555555555"
-	_, err := vaultkek.New(t.Context(), server.Addr, newAppRole(t, "no-such-role", secretID, auth), nil)
+	_, err := vaultkek.Open(t.Context(), server.Addr, newAppRole(t, "no-such-role", secretID, auth), nil)
 	wantText(t, err, []string{secretID}, server.Addr, "log in")
-	_, err = vaultkek.New(t.Context(), server.Addr, vaultkek.Token("s.not-a-token"), nil)
+	_, err = vaultkek.Open(t.Context(), server.Addr, vaultkek.Token("s.not-a-token"), nil)
 	wantText(t, err, []string{"s.not-a-token"}, "expired or was revoked")
-	_, err = vaultkek.New(t.Context(), server.Addr, vaultkek.Token(""), nil)
+	_, err = vaultkek.Open(t.Context(), server.Addr, vaultkek.Token(""), nil)
 	wantText(t, err, nil, "the token is empty")
 	if _, err := vaultkek.AppRole("", "", ""); err == nil {
 		t.Error("empty credentials were accepted")

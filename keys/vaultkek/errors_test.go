@@ -123,12 +123,12 @@ func second[T any](_ T, err error) error { return err }
 func TestUnreachable(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	_, err := vaultkek.New(t.Context(), gone.URL, vaultkek.Token("s.secret-token"), nil)
+	_, err := vaultkek.Open(t.Context(), gone.URL, vaultkek.Token("s.secret-token"), nil)
 	wantErr(t, err, keys.ErrUnavailable)
 	wantText(t, err, []string{"s.secret-token"}, gone.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = vaultkek.New(ctx, gone.URL, vaultkek.Token("s.secret-token"), nil)
+	_, err = vaultkek.Open(ctx, gone.URL, vaultkek.Token("s.secret-token"), nil)
 	wantErr(t, err, context.Canceled)
 }
 
@@ -180,7 +180,7 @@ func TestAHangingServerEndsWithTheTimeout(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(release) })
-	_, err := vaultkek.New(t.Context(), server.URL, vaultkek.Token("x"), &vaultkek.Options{Timeout: 20 * time.Millisecond})
+	_, err := vaultkek.Open(t.Context(), server.URL, vaultkek.Token("x"), &vaultkek.Options{Timeout: 20 * time.Millisecond})
 	wantErr(t, err, keys.ErrUnavailable)
 }
 
@@ -198,10 +198,10 @@ func TestAddresses(t *testing.T) {
 		"unix:///var/run/vault":                 "https://host:port",
 		"https://u:hunter2@vault.example.com:x": "https://host:port",
 	} {
-		_, err := vaultkek.New(t.Context(), address, vaultkek.Token("s.secret-token"), nil)
+		_, err := vaultkek.Open(t.Context(), address, vaultkek.Token("s.secret-token"), nil)
 		wantText(t, err, []string{"hunter2", "s.secret-token"}, want)
 	}
-	_, err := vaultkek.New(t.Context(), "", nil, &vaultkek.Options{Mount: "a b", Prefix: "A/", Timeout: -1})
+	_, err := vaultkek.Open(t.Context(), "", nil, &vaultkek.Options{Mount: "a b", Prefix: "A/", Timeout: -1})
 	wantText(t, err, nil, "Options.Mount", "Options.Prefix", "Options.Timeout", "auth is nil", "https://host:port")
 }
 
@@ -210,7 +210,7 @@ func TestCertificates(t *testing.T) {
 		w.Write([]byte(`{"data":{"ttl":0,"renewable":false}}`))
 	}))
 	t.Cleanup(server.Close)
-	_, err := vaultkek.New(t.Context(), server.URL, vaultkek.Token("s.secret-token"), &vaultkek.Options{MaxRetries: -1})
+	_, err := vaultkek.Open(t.Context(), server.URL, vaultkek.Token("s.secret-token"), &vaultkek.Options{MaxRetries: -1})
 	wantText(t, err, []string{"s.secret-token"}, "Options.CAFile")
 	if errors.Is(err, keys.ErrUnavailable) {
 		t.Error("a certificate that is not trusted is nothing to retry")
@@ -224,7 +224,7 @@ func TestCertificates(t *testing.T) {
 	if err := os.WriteFile(ca, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = vaultkek.New(t.Context(), server.URL, vaultkek.Token("x"), &vaultkek.Options{CAFile: ca})
+	_, err = vaultkek.Open(t.Context(), server.URL, vaultkek.Token("x"), &vaultkek.Options{CAFile: ca})
 	wantText(t, err, nil, "no PEM certificate")
 }
 
@@ -237,7 +237,7 @@ func TestNoRedirectTakesTheTokenAway(t *testing.T) {
 		http.Redirect(w, r, thief.URL+r.URL.Path, http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(server.Close)
-	if _, err := vaultkek.New(t.Context(), server.URL, vaultkek.Token("s.secret-token"), nil); err == nil {
+	if _, err := vaultkek.Open(t.Context(), server.URL, vaultkek.Token("s.secret-token"), nil); err == nil {
 		t.Error("a redirect was taken for an answer")
 	}
 	if stolen.Load() != 0 {

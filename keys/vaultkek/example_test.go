@@ -14,7 +14,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	_, err = vaultkek.New(context.Background(), "http://vault.example.com:8200", auth, nil)
+	_, err = vaultkek.Open(context.Background(), "http://vault.example.com:8200", auth, nil)
 	fmt.Println(err)
 	// Output:
 	// vaultkek: the address http://vault.example.com:8200 would send the token and the tenants' root keysets in plaintext over the network; use https, or set Options.InsecureAllowPlaintext if the network itself is encrypted

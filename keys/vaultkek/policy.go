@@ -14,6 +14,8 @@ var (
 	servicePolicy string
 	//go:embed policies/read-only.hcl
 	readOnlyPolicy string
+	//go:embed policies/audit-signer.hcl
+	signerPolicy string
 )
 
 // Policy returns the least privileges that a keyring needs which provisions, opens, rotates and shreds tenants, as a
@@ -29,6 +31,16 @@ func UsePolicy(mount, prefix string) string { return policyFor(servicePolicy, mo
 // ReadOnlyPolicy returns the least privileges of somebody who sees which KEKs there are and what they may be used for
 // ([KEK.Check]), and opens nothing. It is the file policies/read-only.hcl.
 func ReadOnlyPolicy(mount, prefix string) string { return policyFor(readOnlyPolicy, mount, prefix) }
+
+// SignerPolicy returns the least privileges of a process that signs its audit log with a Transit key ([KEK.Signer]), for an
+// engine mounted at mount and a key of this name; empty for "transit" and "audit". It is the file
+// policies/audit-signer.hcl.
+func SignerPolicy(mount, key string) string {
+	if key == "" {
+		key = "audit"
+	}
+	return strings.NewReplacer(`path "transit/`, `path "`+policyOptions(mount, "").Mount+`/`, `/audit"`, `/`+key+`"`).Replace(signerPolicy)
+}
 
 func policyFor(policy, mount, prefix string) string {
 	o := policyOptions(mount, prefix)

@@ -146,3 +146,41 @@ func TestPoliciesAreTheFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestExamine: a login with exactly the operators' policy lacks nothing and exceeds nothing; one with less or with more is told,
+// and nothing is made in asking.
+func TestExamine(t *testing.T) {
+	server := testenv.Vault(t)
+	root, mount := server.Client(t), server.EnableTransit(t)
+	ask := `path "sys/capabilities-self" { capabilities = ["update"] }` + "\n"
+	for name, c := range map[string]struct {
+		policy         string
+		unknown        bool
+		lacks, exceeds string
+	}{
+		"operator":   {policy: vaultkek.Policy(mount, "")},
+		"service":    {policy: vaultkek.UsePolicy(mount, ""), unknown: true},
+		"less":       {policy: ask + vaultkek.UsePolicy(mount, ""), lacks: `path "` + mount + `/encrypt/strongroom-*" { capabilities = ["update"] }`},
+		"export":     {policy: vaultkek.Policy(mount, "") + `path "` + mount + `/export/*" { capabilities = ["read"] }`, exceeds: `path "` + mount + `/export/encryption-key/strongroom-*" { capabilities = ["read"] }`},
+		"everything": {policy: `path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }`, exceeds: `path "sys/policies/acl/examined" `},
+	} {
+		client := token(t, root, mount+name, c.policy, "2h")
+		e, err := open(t, server.Addr, vaultkek.Token(client), &vaultkek.Options{Mount: mount}).Examine(t.Context())
+		must(t, err)
+		if e.TTL <= 0 || !e.Renewable || e.LoginAgain || e.SkewWithin == 0 || e.Skew.Abs() > 10*e.SkewWithin || e.Unknown != c.unknown {
+			t.Errorf("%s: %+v", name, e)
+		}
+		lacks, exceeds := strings.Join(e.Lacks, "\n"), strings.Join(e.Exceeds, "\n")
+		if (c.lacks == "") != (lacks == "") || !strings.Contains(lacks, c.lacks) || (c.exceeds == "") != (exceeds == "") || !strings.Contains(exceeds, c.exceeds) {
+			t.Errorf("%s lacks\n%s\nand exceeds\n%s", name, lacks, exceeds)
+		}
+	}
+	if list, err := root.Logical().ListWithContext(t.Context(), mount+"/keys"); err != nil || list != nil {
+		t.Errorf("asking made keys: %v, %v", list, err)
+	}
+	full, err := open(t, server.Addr, vaultkek.Token(server.RootToken), &vaultkek.Options{Mount: mount}).Examine(t.Context())
+	must(t, err)
+	if full.TTL != 0 || len(full.Exceeds) == 0 || len(full.Lacks) != 0 || !slices.Contains(full.Policies, "root") {
+		t.Errorf("the root token: %+v", full)
+	}
+}

@@ -92,7 +92,7 @@ func TestRetries(t *testing.T) {
 				"/encrypt/strongroom-" + idA.Segment(): {func() error { return second(k.Wrap(t.Context(), idA, []byte("x"))) }, c.safe},
 				"/rewrap/strongroom-" + idA.Segment():  {func() error { return second(k.Rewrap(t.Context(), idA, []byte("vault:v1:AAAA"))) }, c.safe},
 				"/rotate":                              {func() error { return k.Rotate(t.Context(), idA) }, c.once},
-				"/auth/jwt/login":                      {func() error { return second(vaultkek.New(t.Context(), server.URL, jwt, o)) }, c.once},
+				"/auth/jwt/login":                      {func() error { return second(vaultkek.Open(t.Context(), server.URL, jwt, o)) }, c.once},
 			} {
 				if err := call.do(); err == nil {
 					t.Errorf("%s: no error", path)

@@ -5,6 +5,10 @@
 // and not deletable; [KEK.Destroy] allows deletion in the act of destroying. Thousands of named keys are fine for
 // Vault; millions are not.
 //
+// There are no batches: Transit's batch_input is of one named key, whose path the request is sent to, and every tenant has its
+// own, so that opening or rewrapping a thousand tenants is a thousand calls. One key for many tenants, derived with a context,
+// could be asked for many at once, and could not be destroyed for one of them.
+//
 // Vault's Transit loses associated data when it rewraps, and ignores the context of keys that are not derived;
 // therefore neither is used, and the identity of what is wrapped is inside it.
 //
@@ -23,7 +27,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,10 +35,11 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/strongroom-go/strongroom/internal/loopback"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
-// Options are the optional settings of [New]. The zero value of each field means its default.
+// Options are the optional settings of [Open]. The zero value of each field means its default.
 type Options struct {
 	// Mount is the path of the Transit engine. Default "transit".
 	Mount string
@@ -66,6 +70,7 @@ type Options struct {
 // KEK speaks to one Transit engine. It is safe for concurrent use. Close it to stop renewing its token.
 type KEK struct {
 	client *api.Client
+	tls    *tls.Config // that the client speaks, nil for http
 	auth   api.AuthMethod
 	opts   Options
 
@@ -76,11 +81,11 @@ type KEK struct {
 
 var _ keys.KEK = (*KEK)(nil)
 
-// New logs in at address, such as "https://vault.example.com:8200", and returns the KEK provider there. Auth is from
+// Open logs in at address, such as "https://vault.example.com:8200", and returns the KEK provider there. Auth is from
 // [Token], [AppRole], [Kubernetes] or [JWT], or any of the vault/api/auth packages. Environment variables (VAULT_…) are
 // not consulted. Until [KEK.Close] the login is renewed, and repeated when it can be renewed no longer. opts may be
 // nil.
-func New(ctx context.Context, address string, auth api.AuthMethod, opts *Options) (*KEK, error) {
+func Open(ctx context.Context, address string, auth api.AuthMethod, opts *Options) (*KEK, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
@@ -89,11 +94,18 @@ func New(ctx context.Context, address string, auth api.AuthMethod, opts *Options
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(u, &o)
+	config, err := o.clientTLS()
 	if err != nil {
 		return nil, err
 	}
-	k := &KEK{client: client, auth: auth, opts: o, done: make(chan struct{})}
+	client, err := newClient(u, config, &o)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme != "https" {
+		config = nil
+	}
+	k := &KEK{client: client, tls: config, auth: auth, opts: o, done: make(chan struct{})}
 	secret, err := k.login(ctx)
 	if err != nil {
 		return nil, err
@@ -169,29 +181,15 @@ func (o *Options) checkAddress(address string) (*url.URL, error) {
 		return nil, errors.New("the address has a user name or password in it; remove it, and pass credentials as auth")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("the address of %s has more than a scheme, host and port; the engine's path is Options.Mount", u.Host)
-	case u.Scheme == "http" && !loopback(u.Hostname()) && !o.InsecureAllowPlaintext:
+	case u.Scheme == "http" && !loopback.Is(u.Hostname()) && !o.InsecureAllowPlaintext:
 		return nil, fmt.Errorf("the address http://%s would send the token and the tenants' root keysets in plaintext over the network; use https, or set Options.InsecureAllowPlaintext if the network itself is encrypted", u.Host)
 	}
 	return u, nil
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// newClient makes a client that takes nothing from the environment.
-func newClient(u *url.URL, o *Options) (*api.Client, error) {
-	// No proxy: http.ProxyFromEnvironment would let a variable say where tokens go.
-	transport := &http.Transport{
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: o.Timeout,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 32, // as many as a keyring's KEK calls
-		IdleConnTimeout:     90 * time.Second,
-
-		MaxResponseHeaderBytes: maxHeader,
-	}
+// clientTLS is how a client with these options speaks TLS.
+func (o *Options) clientTLS() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CAFile != "" {
 		pem, err := os.ReadFile(o.CAFile)
 		if err != nil {
@@ -201,13 +199,28 @@ func newClient(u *url.URL, o *Options) (*api.Client, error) {
 		if !pool.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("vaultkek: Options.CAFile: %s holds no PEM certificate", o.CAFile)
 		}
-		transport.TLSClientConfig.RootCAs = pool
+		config.RootCAs = pool
 	}
 	if o.CertFile != "" {
 		if _, err := o.certificate(); err != nil {
 			return nil, fmt.Errorf("vaultkek: %w", err)
 		}
-		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.certificate() }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.certificate() }
+	}
+	return config, nil
+}
+
+// newClient makes a client that takes nothing from the environment.
+func newClient(u *url.URL, config *tls.Config, o *Options) (*api.Client, error) {
+	// No proxy: http.ProxyFromEnvironment would let a variable say where tokens go.
+	transport := &http.Transport{
+		TLSClientConfig:     config.Clone(),
+		TLSHandshakeTimeout: o.Timeout,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 32, // as many as a keyring's KEK calls
+		IdleConnTimeout:     90 * time.Second,
+
+		MaxResponseHeaderBytes: maxHeader,
 	}
 	client, err := api.NewClient(&api.Config{
 		Address: u.Scheme + "://" + u.Host,

@@ -30,7 +30,7 @@ func token(t testing.TB, root *api.Client, mount, policy string, period string) 
 
 func open(t testing.TB, addr string, auth api.AuthMethod, o *vaultkek.Options) *vaultkek.KEK {
 	t.Helper()
-	k, err := vaultkek.New(t.Context(), addr, auth, o)
+	k, err := vaultkek.Open(t.Context(), addr, auth, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -275,7 +275,7 @@ func TestALoginThatIsRefused(t *testing.T) {
 				return vaultkek.Kubernetes("app", source, m.mount)
 			}()
 			must(t, err)
-			_, err = vaultkek.New(t.Context(), server.Addr, stale, nil)
+			_, err = vaultkek.Open(t.Context(), server.Addr, stale, nil)
 			wantText(t, err, []string{jwt}, "log in", server.Addr)
 			if errors.Is(err, keys.ErrUnavailable) {
 				t.Errorf("a refusal is nothing to retry: %v", err)
@@ -305,7 +305,7 @@ func TestCredentialsThatAreNotThere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			auth, err := vaultkek.Kubernetes("app", c.source, "")
 			must(t, err)
-			_, err = vaultkek.New(t.Context(), server.Addr, auth, nil)
+			_, err = vaultkek.Open(t.Context(), server.Addr, auth, nil)
 			wantText(t, err, nil, "log in", "role app", c.text)
 			if errors.Is(err, keys.ErrUnavailable) {
 				t.Errorf("it looks as if Vault were away: %v", err)

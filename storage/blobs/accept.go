@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"gocloud.dev/blob/driver"
-	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
 )
@@ -36,6 +35,9 @@ func (h *Handler) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 		contentType = storedContentType // and not what its bytes look like to a browser
 	}
 	writer, err := h.bucket.newWriter(ctx, g.Key, contentType, &driver.WriterOptions{IfNotExist: create})
+	if create && h.bucket.existed(err) {
+		return &statusError{http.StatusPreconditionFailed, err}
+	}
 	if err != nil {
 		return err
 	}
@@ -50,7 +52,7 @@ func (h *Handler) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return &statusError{http.StatusRequestEntityTooLarge, err}
 	case sent != nil && !errors.As(sent, new(*storeError)):
 		return &statusError{http.StatusBadRequest, err} // to nobody: the body broke off
-	case err != nil && create && errors.As(err, new(*storeError)) && h.bucket.ErrorCode(err) == gcerrors.FailedPrecondition:
+	case err != nil && create && h.bucket.existed(err):
 		return &statusError{http.StatusPreconditionFailed, err}
 	case err != nil:
 		return err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
@@ -43,6 +44,9 @@ type attributes struct {
 	MD5                []byte            `json:"md5,omitempty"` // of the plaintext, where the writer knew it beforehand
 	Metadata           map[string]string `json:"metadata,omitempty"`
 	Imported           *provenance       `json:"imported,omitempty"` // by Import, and not written since
+	// Mark tells that there is no object at this name yet, and Reseal is about to move it here from its older name, where it
+	// is until then. A mark has no content, and so the size of no object.
+	Mark bool `json:"mark,omitempty"`
 }
 
 // seal returns the attributes as the store keeps them.
@@ -78,7 +82,7 @@ func openAttributes(k *keys.Tenant, label, key string, metadata map[string]strin
 	}
 	plain, err := k.Data().Decrypt(sealed, envelope.BlobAttrsAD(nil, k.ID(), label, key))
 	if err != nil {
-		return nil, isolation("the object's attributes do not open")
+		return nil, unopenedAttributes(k, sealed)
 	}
 	a := new(attributes)
 	dec := json.NewDecoder(bytes.NewReader(plain))
@@ -89,37 +93,123 @@ func openAttributes(k *keys.Tenant, label, key string, metadata map[string]strin
 	return a, nil
 }
 
+// unopenedAttributes says why attributes did not open where their key, which stands before them in the clear, explains it.
+func unopenedAttributes(k *keys.Tenant, sealed []byte) error {
+	switch key, named := envelope.FieldKey(sealed); {
+	case named && k.DataKeyDisabled(key):
+		return fmt.Errorf("%w: the object's attributes need data key %d; Keyring.EnableKey lets them be opened, and Reseal moves them to a newer key",
+			keys.ErrKeyDisabled, key)
+	case named && !k.HasDataKey(key):
+		return isolation("the object's attributes are sealed with key %d, which the tenant has not, or not any more", key)
+	}
+	return isolation("the object's attributes do not open")
+}
+
 // stat is one version of an object, as far as its attributes tell.
 type stat struct {
+	name   string // where it is
 	stored *blob.Attributes
 	sealed *attributes
 	layout layout
 }
 
-func (b *bucket) stat(ctx context.Context, k *keys.Tenant, key, name string) (*stat, error) {
-	stored, err := b.inner.Attributes(ctx, name)
-	if err != nil {
-		return nil, b.absent(ctx, k, err)
+// stat looks an object up. Where it may be in two places it looks at the newest, the older, and the newest again: the object may
+// have been moved there meanwhile, and is never moved back.
+func (b *bucket) stat(ctx context.Context, k *keys.Tenant, key string, p place) (*stat, error) {
+	names := p.names
+	if len(names) > 1 {
+		names = append(slices.Clone(names), names[0])
 	}
-	sealed, err := openAttributes(k, b.label, key, stored.Metadata)
+	var absent error
+	for _, name := range names {
+		s, err := b.statAt(ctx, k, key, name)
+		switch {
+		case err == nil && s.sealed.Mark:
+			if absent == nil {
+				absent = errMark
+			}
+		case err == nil:
+			return s, nil
+		case gcerrors.Code(err) == gcerrors.NotFound:
+			absent = err
+		default:
+			return nil, err
+		}
+	}
+	if absent == errMark {
+		return nil, absent
+	}
+	return nil, b.absent(ctx, k, absent)
+}
+
+// errMark means that there is a mark, and no object.
+var errMark = &codedError{gcerrors.NotFound, "not found", "blobs: there is no such object"}
+
+// statAt looks up what is at a name, which may be a mark. That there is nothing is the store's own error.
+//
+// A store that is no object store may answer with the size of a mark and the attributes of the object that took its place in
+// that moment. So only what stayed as it is without being an object is an isolation error.
+func (b *bucket) statAt(ctx context.Context, k *keys.Tenant, key, name string) (*stat, error) {
+	var before *blob.Attributes
+	for range openAttempts {
+		stored, err := b.inner.Attributes(ctx, name)
+		if gcerrors.Code(err) == gcerrors.NotFound {
+			return nil, err
+		}
+		if err != nil {
+			return nil, fromStore(err)
+		}
+		sealed, err := openAttributes(k, b.label, key, stored.Metadata)
+		if err != nil && stored.Size == markSize && lostKey(k, attributesKey(stored)) {
+			sealed, err = &attributes{Mark: true}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if sealed.Mark {
+			return &stat{name: name, stored: stored, sealed: sealed}, nil
+		}
+		if l, ok := layoutOf(stored.Size); ok {
+			return &stat{name, stored, sealed, l}, nil
+		}
+		if before != nil && same(before, stored) {
+			return nil, isolation("the object has %d bytes in the store, which no sealed object has", stored.Size)
+		}
+		before = stored
+	}
+	return nil, errors.New("blobs: the object was replaced again and again while it was looked up; try again")
+}
+
+// lostKey tells whether a data key was disabled or destroyed. A mark that it sealed stays one, by its size, which no object has: it
+// says nothing but that the object is to be looked for at its older name, and who puts one there could as well have deleted
+// what it hides.
+func lostKey(k *keys.Tenant, id uint32) bool {
+	return id != 0 && (!k.HasDataKey(id) || k.DataKeyDisabled(id))
+}
+
+// look passes the gate to look an object up.
+func (b *bucket) look(ctx context.Context, key string) (*stat, error) {
+	pass, p, err := b.begin(ctx, audit.CodeBlobAttributes, tenant.Read, key)
 	if err != nil {
 		return nil, err
 	}
-	l, ok := layoutOf(stored.Size)
-	if !ok {
-		return nil, isolation("the object has %d bytes in the store, which no sealed object has", stored.Size)
+	ctx = pass.Context(ctx)
+	var s *stat
+	err = b.find(ctx, pass, key, p, func(k *keys.Tenant, p place) (err error) {
+		s, err = b.stat(ctx, k, key, p)
+		return err
+	})
+	err = b.release(ctx, pass, key, err)
+	if err := b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: -1, Err: err}); err != nil {
+		return nil, err
 	}
-	return &stat{stored, sealed, l}, nil
+	return s, nil
 }
 
 // Attributes implements driver.Bucket.
 func (b *bucket) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
-	pass, name, err := b.enter(ctx, audit.CodeBlobAttributes, tenant.Read, key)
+	s, err := b.look(ctx, key)
 	if err != nil {
-		return nil, err
-	}
-	s, err := b.stat(ctx, pass.Keys(), key, name)
-	if err := b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: -1, Err: err}); err != nil {
 		return nil, err
 	}
 	return &driver.Attributes{

@@ -2,7 +2,9 @@ package blobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -13,21 +15,30 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // bucket implements driver.Bucket over another bucket. Each of its methods passes the gate before it touches the
 // inner bucket.
 type bucket struct {
-	inner  *blob.Bucket
-	gate   *gate.Gate
-	label  string
-	limit  int     // Options.AttributesLimit
-	signer *Signer // Options.Signer, may be nil
+	inner   *blob.Bucket
+	onFiles bool // of gocloud.dev's fileblob
+	gate    *gate.Gate
+	label   string
+	limit   int     // Options.AttributesLimit
+	signer  *Signer // Options.Signer, may be nil
 
 	buffers   *buffers
 	sealNames bool                          // Options.SealNames
 	checked   *lru.Cache[tenant.ID, string] // the naming that a tenant's names are all of: see oneNaming
+	exclusion *exclusion
+	staged    staged
+	durable   *lru.Cache[string, struct{}] // directories of files: see onDisk
+
+	ifMatch     func(as func(any) bool, read *blob.Attributes) error // Options.IfMatch, may be nil
+	soleProcess bool                                                 // Options.SoleProcess
 }
 
 var _ driver.Bucket = (*bucket)(nil)
@@ -40,26 +51,46 @@ func (b *bucket) op(code audit.Code, verb tenant.Verb, key string) *gate.Op {
 	}
 }
 
-// enter passes the gate for an operation on one object, and returns the object's name in the store.
-func (b *bucket) enter(ctx context.Context, code audit.Code, verb tenant.Verb, key string) (*gate.Pass, string, error) {
+// enter passes the gate for an operation on one object, and returns the object's place in the store.
+func (b *bucket) enter(ctx context.Context, code audit.Code, verb tenant.Verb, key string) (*gate.Pass, place, error) {
 	return b.enterOp(ctx, b.op(code, verb, key))
 }
 
-func (b *bucket) enterOp(ctx context.Context, op *gate.Op) (*gate.Pass, string, error) {
+func (b *bucket) enterOp(ctx context.Context, op *gate.Op) (*gate.Pass, place, error) {
 	return b.admit(ctx, op, b.gate.Enter)
 }
 
+// begin passes the gate for a read of one object. The store is asked while the intent is on its way to the trail; release says
+// when what it answered may be told.
+func (b *bucket) begin(ctx context.Context, code audit.Code, verb tenant.Verb, key string) (*gate.Pass, place, error) {
+	return b.admit(ctx, b.op(code, verb, key), b.gate.Begin)
+}
+
+// release waits until the intent of a pass from begin is in the trail. It returns err, which is how the store was asked, or
+// where the intent did not get there why, and nothing of what the store answered.
+func (b *bucket) release(ctx context.Context, pass *gate.Pass, key string, err error) error {
+	unrecorded := pass.Wait(ctx)
+	switch {
+	case unrecorded == nil:
+		return err
+	case errors.Is(err, storage.ErrIsolation):
+		// A caller that gives up does not make the attempt unseen, and hears nothing of it.
+		return errors.Join(unrecorded, pass.Alert(ctx, key))
+	}
+	return unrecorded
+}
+
 // admit passes the gate by one of its methods.
-func (b *bucket) admit(ctx context.Context, op *gate.Op, enter func(context.Context, *gate.Op) (*gate.Pass, error)) (*gate.Pass, string, error) {
+func (b *bucket) admit(ctx context.Context, op *gate.Op, enter func(context.Context, *gate.Op) (*gate.Pass, error)) (*gate.Pass, place, error) {
 	pass, err := enter(ctx, op)
 	if err != nil {
-		return nil, "", err
+		return nil, place{}, err
 	}
-	name, err := b.name(pass.Keys(), op.Action.Key)
+	p, err := b.place(pass.Keys(), op.Action.Key)
 	if err != nil {
-		return nil, "", b.leave(ctx, pass, op.Action.Key, gate.Result{Rows: -1, Bytes: -1, Err: err})
+		return nil, place{}, b.leave(ctx, pass, op.Action.Key, gate.Result{Rows: -1, Bytes: -1, Err: err})
 	}
-	return pass, name, nil
+	return pass, p, nil
 }
 
 // noAs is the asFunc of every callback and result. What the inner driver would show, its client or the request it is
@@ -89,17 +120,62 @@ func (b *bucket) Close() error { return fromStore(b.inner.Close()) }
 
 // Delete implements driver.Bucket.
 func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOptions) error {
-	pass, name, err := b.enter(ctx, audit.CodeBlobDelete, tenant.Delete, key)
+	pass, p, err := b.enter(ctx, audit.CodeBlobDelete, tenant.Delete, key)
 	if err != nil {
 		return err
 	}
+	ctx = pass.Context(ctx)
 	unknown := false
 	if err = hook(opts.BeforeDelete); err == nil {
-		err = b.inner.Delete(ctx, name)
-		unknown = unanswered(err)
-		err = b.absent(ctx, pass.Keys(), err)
+		unknown, err = b.deleteObject(ctx, pass, key, p)
 	}
 	return b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: -1, Err: err, Unknown: unknown})
+}
+
+// deletePlace deletes an object wherever it may be, at the newest name last: what is there hides what is elsewhere. It asks for
+// every name, whatever is there: Reseal marks a name before it looks whether the object is there to be moved. A mark goes too,
+// and is no object that was deleted.
+func (b *bucket) deletePlace(ctx context.Context, k *keys.Tenant, key string, p place) (err error) {
+	found := false
+	for i := len(p.names) - 1; i >= 0; i-- {
+		marked := false
+		if i == 0 && !found && b.sealNames {
+			s, err := b.statAt(ctx, k, key, p.names[i])
+			if errors.As(err, new(*storeError)) {
+				return err
+			}
+			marked = err == nil && s.sealed.Mark // whatever else is there is deleted, if it opens or not
+		}
+		err = b.deleteStored(ctx, p.names[i])
+		switch {
+		case err == nil && marked:
+			err = errMark
+		case err == nil:
+			found = true
+		case gcerrors.Code(err) != gcerrors.NotFound:
+			return err
+		}
+	}
+	if found {
+		return nil
+	}
+	return err
+}
+
+// deleteStored deletes an object in the store, on files so that it does not come back with the machine.
+func (b *bucket) deleteStored(ctx context.Context, name string) error {
+	lock := b.exclusion.of(name)
+	lock.RLock()
+	defer lock.RUnlock()
+	path := ""
+	if b.onFiles {
+		path, _ = (&files{sole: sole{b}}).path(ctx, name) // none of an object whose attributes are damaged, which goes all the same
+	}
+	err := b.inner.Delete(ctx, name)
+	if err == nil && path != "" {
+		err = syncDirectory(filepath.Dir(path))
+	}
+	return err
 }
 
 // SignedURL implements driver.Bucket. The store's own signed URLs would serve ciphertext; what it returns leads to a
@@ -148,7 +224,7 @@ func (b *bucket) sign(ctx context.Context, s *signing, key string, opts *driver.
 	op := b.op(audit.CodeBlobGrant, b.opOf(issued.Method, key).Action.Verb, key)
 	op.Details["grant"], op.Details["method"] = grantName(issued), s.grant.Method
 	op.Details["expires"] = time.Unix(issued.Expires, 0).UTC().Format(time.RFC3339)
-	if err := b.gate.Announce(ctx, op); err != nil {
+	if err := b.gate.RecordBefore(ctx, op); err != nil {
 		return "", fmt.Errorf("blobs: no token is issued that is not recorded: %w", err)
 	}
 	return token, nil

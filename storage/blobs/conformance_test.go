@@ -53,6 +53,8 @@ func (d asTenant) SignedURL(ctx context.Context, key string, o *driver.SignedURL
 
 // harness is what gocloud's suite asks of a driver. open returns a new inner bucket on the same storage.
 type harness struct {
+	ifMatch     func(func(any) bool, *blob.Attributes) error
+	soleProcess bool
 	world       *world
 	open        func() (*blob.Bucket, error)
 	nonexistent func() (*blob.Bucket, error) // nil where there is no such thing
@@ -91,7 +93,7 @@ func (h *harness) driver(open func() (*blob.Bucket, error)) (driver.Bucket, erro
 	if err != nil {
 		return nil, err
 	}
-	b, err := wrap(inner, h.world.guard, &Options{Label: "conformance", Signer: h.signer, SealNames: h.sealNames})
+	b, err := wrap(inner, h.world.guard, &Options{Label: "conformance", Signer: h.signer, SealNames: h.sealNames, IfMatch: h.ifMatch, SoleProcess: h.soleProcess})
 	if err != nil {
 		return nil, err
 	}

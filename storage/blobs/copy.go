@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -19,29 +20,34 @@ func (b *bucket) Copy(ctx context.Context, dstKey, srcKey string, opts *driver.C
 	details := map[string]string{"from": srcKey, "to": dstKey}
 	readOp, writeOp := b.op(audit.CodeBlobCopy, tenant.Read, srcKey), b.op(audit.CodeBlobCopy, tenant.Write, dstKey)
 	readOp.Details, writeOp.Details = details, details
-	from, srcName, err := b.enterOp(ctx, readOp)
+	from, srcPlace, err := b.enterOp(ctx, readOp)
 	if err != nil {
 		return err
 	}
-	to, dstName, err := b.enterOp(ctx, writeOp)
+	to, dstPlace, err := b.enterOp(ctx, writeOp)
 	if err != nil {
 		return b.leave(ctx, from, srcKey, gate.Result{Rows: -1, Bytes: 0, Err: err})
 	}
+	ctx = to.Context(ctx)
 	if err = hook(opts.BeforeCopy); err != nil {
 		return b.leaveCopy(ctx, from, to, srcKey, 0, false, err)
 	}
-	n, unknown, err := b.copy(ctx, from, to, srcKey, srcName, dstKey, dstName)
+	n, unknown, err := b.copy(ctx, from, to, srcKey, srcPlace, dstKey, dstPlace)
 	return b.leaveCopy(ctx, from, to, srcKey, n, unknown, err)
 }
 
-func (b *bucket) copy(ctx context.Context, from, to *gate.Pass, srcKey, srcName, dstKey, dstName string) (n int64, unknown bool, err error) {
-	src, err := b.open(ctx, from.Keys(), srcKey, srcName, 0, -1)
+func (b *bucket) copy(ctx context.Context, from, to *gate.Pass, srcKey string, srcPlace place, dstKey string, dstPlace place) (n int64, unknown bool, err error) {
+	var src *object
+	err = b.find(ctx, from, srcKey, srcPlace, func(k *keys.Tenant, p place) (err error) {
+		src, err = b.open(ctx, k, srcKey, p, 0, -1)
+		return err
+	})
 	if err != nil {
 		return 0, false, err
 	}
 	attrs := *src.stat.sealed
 	attrs.Imported = nil
-	dst, err := b.create(ctx, to.Keys(), dstKey, dstName, &attrs, &blob.WriterOptions{})
+	dst, err := b.create(ctx, to, dstKey, dstPlace, &attrs, &blob.WriterOptions{})
 	if err != nil {
 		return 0, false, errors.Join(err, src.close())
 	}

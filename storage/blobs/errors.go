@@ -81,6 +81,16 @@ func fromStore(err error) error {
 	return &storeError{err, gcerrors.Code(err)}
 }
 
+// noObject reports whether an error says that there is no such object.
+func (b *bucket) noObject(err error) bool {
+	return err == errMark || errors.As(err, new(*storeError)) && b.ErrorCode(err) == gcerrors.NotFound
+}
+
+// existed reports whether the error of a write of IfNotExist says that there is such an object.
+func (b *bucket) existed(err error) bool {
+	return errors.Is(err, errExists) || errors.As(err, new(*storeError)) && b.ErrorCode(err) == gcerrors.FailedPrecondition
+}
+
 // unanswered reports whether an error that the store's driver returned for a write or a deletion may stand for a lost
 // answer, so that it may have taken place all the same.
 func unanswered(err error) bool {
@@ -103,7 +113,8 @@ func (b *bucket) ErrorCode(err error) gcerrors.ErrorCode {
 	case errors.Is(err, tenant.ErrMissing), errors.Is(err, tenant.ErrInvalidAccess), errors.Is(err, tenant.ErrDenied),
 		errors.Is(err, keys.ErrSuspended):
 		return gcerrors.PermissionDenied
-	case errors.Is(err, storage.ErrIsolation), errors.Is(err, keys.ErrShredded), errors.Is(err, keys.ErrNotProvisioned):
+	case errors.Is(err, storage.ErrIsolation), errors.Is(err, keys.ErrShredded), errors.Is(err, keys.ErrNotProvisioned),
+		errors.Is(err, keys.ErrKeyDisabled):
 		return gcerrors.FailedPrecondition
 	case errors.As(err, &store):
 		return store.code

@@ -224,3 +224,40 @@ func testStoreLies(t *testing.T) {
 		}
 	}
 }
+
+// torn is a store that answers with the size of what was at a name a moment ago, so many times.
+type torn struct {
+	bucketDriver
+	times int
+}
+
+func (s *torn) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
+	a, err := s.bucketDriver.Attributes(ctx, key)
+	if err == nil && s.times > 0 {
+		s.times--
+		a.Size = markSize
+	}
+	return a, err
+}
+
+// Files may be asked for their attributes while an object takes a mark's place: that is no attack, and it does not stay so.
+func TestAnswerTornByAReplacement(t *testing.T) {
+	w := newWorld(t)
+	s := &torn{bucketDriver: innerDriver(memory())}
+	b := w.wrap(t, blob.NewBucket(s), "torn")
+	must(t, b.WriteAll(w.a, "x", []byte("content"), nil))
+	for _, c := range []struct {
+		times int
+		want  error
+	}{{1, nil}, {2, storage.ErrIsolation}} {
+		s.times = c.times
+		_, err := b.Attributes(w.a, "x")
+		if !errors.Is(err, c.want) {
+			t.Errorf("torn %d times: %v, want %v", c.times, err, c.want)
+		}
+		s.times = c.times
+		if got, err := b.ReadAll(w.a, "x"); !errors.Is(err, c.want) || c.want == nil && string(got) != "content" {
+			t.Errorf("torn %d times: read %q, %v, want %v", c.times, got, err, c.want)
+		}
+	}
+}

@@ -197,7 +197,7 @@ func (h *Handler) statusOf(err error) int {
 		return http.StatusForbidden
 	case errors.Is(err, audit.ErrUnavailable), errors.Is(err, keys.ErrUnavailable):
 		return http.StatusServiceUnavailable
-	case errors.As(err, new(*storeError)) && h.bucket.ErrorCode(err) == gcerrors.NotFound:
+	case h.bucket.noObject(err):
 		return http.StatusNotFound
 	case h.bucket.ErrorCode(err) == gcerrors.InvalidArgument && !errors.As(err, new(*storeError)):
 		return http.StatusBadRequest

@@ -71,6 +71,8 @@ type world struct {
 	a, b  context.Context
 	// sealNames is for the buckets that are wrapped; see eachNaming.
 	sealNames bool
+	// with has what else they are wrapped with.
+	with Options
 }
 
 const sealedNaming = "sealed names"
@@ -145,7 +147,9 @@ func (w *world) mem(t testing.TB, label string) (wrapped, inner *blob.Bucket) {
 
 func (w *world) wrap(t testing.TB, inner *blob.Bucket, label string) *blob.Bucket {
 	t.Helper()
-	b, err := Wrap(inner, w.guard, &Options{Label: label, SealNames: w.sealNames})
+	o := w.with
+	o.Label, o.SealNames = label, w.sealNames
+	b, err := Wrap(inner, w.guard, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,6 +272,7 @@ func innerDriver(b *blob.Bucket) bucketDriver { return bucketDriver{b: b} }
 
 func (d bucketDriver) ErrorCode(err error) gcerrors.ErrorCode { return gcerrors.Code(err) }
 func (d bucketDriver) ErrorAs(err error, i any) bool          { return d.b.ErrorAs(err, i) }
+func (d bucketDriver) As(any) bool                            { return false }
 func (d bucketDriver) Close() error                           { return d.b.Close() }
 
 func (d bucketDriver) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {

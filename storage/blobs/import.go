@@ -35,10 +35,14 @@ type ImportOptions struct {
 	// both sides, which is recorded for the destination.
 	DryRun bool
 	// DeleteSource deletes each source object once its import is verified and it still is as it was imported. It is
-	// verified in the same run, whatever the checkpoint says. What changes between that look and the deletion is lost:
-	// stop the source's writers first. Each deletion is recorded, and the authorizer is asked for it as for a deletion of
-	// the object that was imported.
+	// verified in the same run, whatever the checkpoint says. Without IfMatch what changes between that look and the
+	// deletion is lost: stop the source's writers first. Each deletion is recorded, and the authorizer is asked for it as
+	// for a deletion of the object that was imported.
 	DeleteSource bool
+	// IfMatch makes those deletions conditional on the version that was imported, as [ResealOptions.IfMatch] does: use
+	// s3match.IfMatch where the source is on S3. What somebody writes meanwhile stays, and is [ErrSourceChanged]. Default:
+	// none, for stores without conditional deletions.
+	IfMatch func(as func(any) bool, read *blob.Attributes) error
 	// Checkpoint remembers what was verified. It is read to its end first, then a line of 44 bytes is written per
 	// object, which names no key: give it a file that was opened with os.O_RDWR|os.O_CREATE|os.O_APPEND. Default:
 	// none, so that an import that is run again reads all again that was imported before, to verify it.
@@ -203,7 +207,7 @@ func (m *importer) one(ctx context.Context, source string) error {
 	}
 	p := ImportProgress{Source: source}
 	bytes, deleted, err := int64(0), false, error(nil)
-	p.Key, p.Action, bytes, err = m.bring(ctx, source)
+	p.Key, p.Action, bytes, err = m.importObject(ctx, source)
 	if err == nil && m.opts.DeleteSource && !m.opts.DryRun && p.Action.verified() {
 		err = m.deleteSource(ctx, source, p.Key)
 		deleted = err == nil

@@ -3,25 +3,49 @@ package blobs
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/blob/driver"
-	"gocloud.dev/gcerrors"
-
-	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/keys"
-	"github.com/strongroom-go/strongroom/storage"
-	"github.com/strongroom-go/strongroom/tenant"
 )
+
+// importing is a plaintext bucket to import from, and a guarded one to import to for the tenant of w.a.
+type importing struct {
+	*world
+	from, to *blob.Bucket
+	store    *blob.Bucket // that to guards
+}
+
+// newImporting makes the source's objects of text.
+func newImporting(t testing.TB, source map[string]string) *importing {
+	t.Helper()
+	w := &importing{world: newWorld(t), from: memory()}
+	w.to, w.store = w.mem(t, "records")
+	for key, content := range source {
+		must(t, w.from.WriteAll(t.Context(), key, []byte(content), nil))
+	}
+	return w
+}
+
+// run imports, wants an error that wraps wantErr, and what became of the objects.
+func (w *importing) run(t testing.TB, o *ImportOptions, wantErr error, done string) *ImportReport {
+	t.Helper()
+	r, err := Import(w.a, w.to, w.from, o)
+	if wantErr == nil {
+		must(t, err)
+	} else {
+		wantIs(t, err, wantErr)
+	}
+	if done != "" && actions(r) != done {
+		t.Errorf("got %+v, want %s", r, done)
+	}
+	return r
+}
 
 // plainObjects fills a bucket with objects of some sizes.
 func plainObjects(t testing.TB, b *blob.Bucket) map[string][]byte {
@@ -157,310 +181,95 @@ func testImport(t *testing.T) {
 	checkImported(t, w.a, to, nil, contents)
 }
 
-// An import overwrites nothing but its own, and each place has one source.
-func TestImportConflicts(t *testing.T) { eachNaming(t, testImportConflicts) }
-
-func testImportConflicts(t *testing.T) {
-	w := newWorld(t)
-	to, _ := w.mem(t, "records")
-	from := memory()
-	write := func(b *blob.Bucket, ctx context.Context, key, content string) {
-		t.Helper()
-		must(t, b.WriteAll(ctx, key, []byte(content), nil))
+// An import overwrites nothing but its own, and leaves the source of what it did not import.
+func TestImportConflicts(t *testing.T) {
+	const mine, theirs, newer = "the application's", "the source's", "the source's, newer"
+	one := func(string) (string, bool) { return "k", true }
+	again := func(t *testing.T, w *importing) { // what was imported has a newer version
+		w.run(t, nil, nil, "map[imported:1]")
+		must(t, w.from.WriteAll(t.Context(), "k", []byte(newer), nil))
 	}
-	read := func(key, want string) {
-		t.Helper()
-		if got, err := to.ReadAll(w.a, key); err != nil || string(got) != want {
-			t.Errorf("%s is %q, %v; want %q", key, got, err, want)
-		}
-	}
-	run := func(o *ImportOptions, conflicts int64, done string) {
-		t.Helper()
-		r, err := Import(w.a, to, from, o)
-		if errors.Is(err, ErrImportConflict) != (conflicts > 0) || r.Actions[ImportFailed] != conflicts || actions(r) != done || r.Deleted != 0 {
-			t.Errorf("got %+v, %v", r, err)
-		}
-	}
-	write(to, w.a, "taken", "the application's")
-	write(from, t.Context(), "taken", "the source's")
-	write(from, t.Context(), "x", "x")
-	run(&ImportOptions{DeleteSource: false}, 1, "map[failed:1 imported:1]")
-	read("taken", "the application's")
-	must(t, to.Delete(w.a, "taken"))
-	run(nil, 0, "map[imported:1 verified:1]")
-	// A newer version of the source is imported anew; where the application wrote since, it is not.
-	write(from, t.Context(), "x", "x, newer")
-	run(nil, 0, "map[imported:1 verified:1]")
-	read("x", "x, newer")
-	write(to, w.a, "x", "edited")
-	write(from, t.Context(), "x", "x, newest")
-	run(&ImportOptions{DeleteSource: true, Prefix: "x"}, 1, "map[failed:1]")
-	read("x", "edited")
-	// A copy of an imported object is the application's.
-	must(t, to.Copy(w.a, "copy", "taken", nil))
-	write(from, t.Context(), "copy", "the source's other")
-	run(&ImportOptions{Prefix: "copy"}, 1, "map[failed:1]")
-	read("copy", "the source's")
-	write(from, t.Context(), "taken", "the source's, newer")
-	run(&ImportOptions{Prefix: "taken", Key: func(string) (string, bool) { return "copy", true }}, 1, "map[failed:1]")
-	read("copy", "the source's")
-	// The application takes a place while an object is on its way there.
-	slow := blob.NewBucket(&changing{bucketDriver: innerDriver(from), change: func(calls int, key string) {
-		if calls == 1 {
-			write(to, w.a, key, "the application's, meanwhile")
-		}
-	}})
-	write(from, t.Context(), "raced", "the source's")
-	r, err := Import(w.a, to, slow, &ImportOptions{Prefix: "raced", DeleteSource: true})
-	wantIs(t, err, ErrImportConflict)
-	if r.Deleted != 0 {
-		t.Errorf("got %+v", r)
-	}
-	read("raced", "the application's, meanwhile")
-	// Two sources for one place: one of them, and never both deleted.
-	from = memory()
-	write(from, t.Context(), "1", "one")
-	write(from, t.Context(), "2", "two")
-	r, err = Import(w.a, to, from, &ImportOptions{DeleteSource: true, Key: func(string) (string, bool) { return "both", true }})
-	wantIs(t, err, ErrImportConflict)
-	left := rawNames(t, from)
-	if r.Deleted != 1 || len(left) != 1 {
-		t.Fatalf("got %+v; left %q", r, left)
-	}
-	read("both", map[string]string{"1": "two", "2": "one"}[left[0]])
-}
-
-// changing is a source that somebody changes while it is read.
-type changing struct {
-	bucketDriver
-	change func(calls int, key string)
-	mu     sync.Mutex
-	calls  int
-}
-
-func (c *changing) NewRangeReader(ctx context.Context, key string, offset, length int64, o *driver.ReaderOptions) (driver.Reader, error) {
-	r, err := c.bucketDriver.NewRangeReader(ctx, key, offset, length, o)
-	return &changingReader{r, c, key}, err
-}
-
-type changingReader struct {
-	driver.Reader
-	c   *changing
-	key string
-}
-
-func (r *changingReader) Read(p []byte) (int, error) {
-	r.c.mu.Lock()
-	defer r.c.mu.Unlock()
-	r.c.calls++
-	r.c.change(r.c.calls, r.key)
-	return r.Reader.Read(p)
-}
-
-// A source that changes while it is read leaves nothing in the destination, and stays.
-func TestImportChangingSource(t *testing.T) {
-	w := newWorld(t)
-	old := pattern(3 * plainSegmentSize)
-	for name, newer := range map[string][]byte{"same size": bytes.Repeat([]byte{7}, len(old)), "shorter": old[:10], "longer": append(bytes.Clone(old), 1), "same": old} {
-		for at := 1; at < 4; at++ {
-			to, store := w.mem(t, "records")
-			source := memory()
-			must(t, source.WriteAll(t.Context(), "k", old, nil))
-			from := blob.NewBucket(&changing{bucketDriver: innerDriver(source), change: func(calls int, key string) {
-				if calls == at {
-					must(t, source.WriteAll(t.Context(), key, newer, nil))
+	for _, c := range []struct {
+		name   string
+		before func(*testing.T, *importing)
+		opts   ImportOptions
+		done   string // a conflict where something failed
+		want   string // what the tenant has at k
+	}{
+		{name: "a free place", done: "map[imported:1]", want: theirs},
+		{"a newer version", again, ImportOptions{}, "map[imported:1]", newer},
+		{"taken", func(t *testing.T, w *importing) {
+			must(t, w.to.WriteAll(w.a, "k", []byte(mine), nil))
+		}, ImportOptions{}, "map[failed:1]", mine},
+		{"taken, and others not", func(t *testing.T, w *importing) {
+			must(t, w.to.WriteAll(w.a, "k", []byte(mine), nil))
+			must(t, w.from.WriteAll(t.Context(), "x", []byte("x"), nil))
+		}, ImportOptions{}, "map[failed:1 imported:1]", mine},
+		{"taken and given up", func(t *testing.T, w *importing) {
+			must(t, w.to.WriteAll(w.a, "k", []byte(mine), nil))
+			w.run(t, nil, ErrImportConflict, "map[failed:1]")
+			must(t, w.to.Delete(w.a, "k"))
+		}, ImportOptions{}, "map[imported:1]", theirs},
+		{"edited since", func(t *testing.T, w *importing) {
+			again(t, w)
+			must(t, w.to.WriteAll(w.a, "k", []byte(mine), nil))
+		}, ImportOptions{DeleteSource: true}, "map[failed:1]", mine},
+		{"a copy of what was imported", func(t *testing.T, w *importing) {
+			must(t, w.from.WriteAll(t.Context(), "other", []byte(theirs), nil))
+			w.run(t, &ImportOptions{Prefix: "other"}, nil, "map[imported:1]")
+			must(t, w.to.Copy(w.a, "k", "other", nil))
+			must(t, w.from.WriteAll(t.Context(), "k", []byte(newer), nil))
+		}, ImportOptions{Prefix: "k", DeleteSource: true}, "map[failed:1]", theirs},
+		{"a copy of what was imported from the same source", func(t *testing.T, w *importing) {
+			must(t, w.from.WriteAll(t.Context(), "other", []byte(theirs), nil))
+			w.run(t, &ImportOptions{Prefix: "other"}, nil, "map[imported:1]")
+			must(t, w.to.Copy(w.a, "k", "other", nil))
+			must(t, w.from.WriteAll(t.Context(), "other", []byte(newer), nil))
+		}, ImportOptions{Prefix: "other", Key: one, DeleteSource: true}, "map[failed:1]", theirs},
+		{"taken on the way", func(t *testing.T, w *importing) {
+			w.from = blob.NewBucket(&changing{bucketDriver: innerDriver(w.from), change: func(calls int, key string) {
+				if calls == 1 {
+					must(t, w.to.WriteAll(w.a, key, []byte(mine), nil))
 				}
 			}})
-			r, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true})
-			wantIs(t, err, ErrSourceChanged)
-			if names := rawNames(t, store); len(names) != 0 || r.Deleted != 0 || r.Actions[ImportFailed] != 1 {
-				t.Errorf("%s: %+v; the destination has %q", name, r, names)
-			}
-			r, err = Import(w.a, to, from, &ImportOptions{DeleteSource: true})
-			if got, readErr := to.ReadAll(w.a, "k"); err != nil || r.Deleted != 1 || readErr != nil || !bytes.Equal(got, newer) {
-				t.Errorf("%s, when it has come to rest: %+v, %v, %v", name, r, err, readErr)
-			}
-		}
-	}
-	// Changed when it has been verified, and is about to be deleted.
-	to, _ := w.mem(t, "records")
-	from := memory()
-	must(t, from.WriteAll(t.Context(), "k", old, nil))
-	checkpoint := &notifying{on: func() { must(t, from.WriteAll(t.Context(), "k", []byte("newer"), nil)) }}
-	r, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true, Checkpoint: checkpoint})
-	wantIs(t, err, ErrSourceChanged)
-	if got, err := from.ReadAll(t.Context(), "k"); r.Deleted != 0 || err != nil || string(got) != "newer" {
-		t.Errorf("%+v; the source has %q, %v", r, got, err)
-	}
-}
-
-// notifying is a checkpoint that tells when an object was verified.
-type notifying struct {
-	buf bytes.Buffer
-	on  func()
-}
-
-func (n *notifying) Read(p []byte) (int, error) { return n.buf.Read(p) }
-
-func (n *notifying) Write(p []byte) (int, error) {
-	n.on()
-	return n.buf.Write(p)
-}
-
-// swapping is a store that loses the new version of an object and keeps the old one.
-type swapping struct {
-	bucketDriver
-	t    testing.TB
-	old  map[string]raw
-	lose bool
-}
-
-func (s *swapping) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
-	if r, ok := s.old[key]; ok && s.lose {
-		putRaw(s.t, s.b, key, r)
-	}
-	return s.bucketDriver.Attributes(ctx, key)
-}
-
-// What is read back must be what was written, and not merely something that opens there.
-func TestImportReadsBack(t *testing.T) { eachNaming(t, testImportReadsBack) }
-
-func testImportReadsBack(t *testing.T) {
-	w := newWorld(t)
-	store := memory()
-	inner := &swapping{bucketDriver: innerDriver(store), t: t}
-	to := w.wrap(t, blob.NewBucket(inner), "records")
-	from := memory()
-	must(t, from.WriteAll(t.Context(), "k", []byte("one"), nil))
-	_, err := Import(w.a, to, from, nil)
-	must(t, err)
-	inner.old = map[string]raw{w.nameOf(t, alice, "k"): getRaw(t, store, w.nameOf(t, alice, "k"))}
-	must(t, from.WriteAll(t.Context(), "k", []byte("two"), nil))
-	inner.lose = true
-	r, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true})
-	if err == nil || !strings.Contains(err.Error(), "read back") || r.Deleted != 0 || len(rawNames(t, from)) != 1 {
-		t.Errorf("got %+v, %v", r, err)
-	}
-}
-
-// Whatever call of either store fails, at any time each object is whole in the source or whole and verified in the
-// destination; and what is run again gets to the end.
-func TestImportFaults(t *testing.T) {
-	w := newWorld(t)
-	for _, side := range []string{"source", "destination"} {
-		for failAt := 1; ; failAt++ {
-			source, store := memory(), memory()
-			contents := plainObjects(t, source)
-			faulty := &faultyLister{faulty{bucketDriver: innerDriver(source), failAt: failAt}}
-			from, to := blob.NewBucket(faulty), w.wrap(t, store, "records")
-			if side == "destination" {
-				faulty.bucketDriver = innerDriver(store)
-				from, to = source, w.wrap(t, blob.NewBucket(faulty), "records")
-			}
-			o := &ImportOptions{DeleteSource: true, Concurrency: 1, Checkpoint: new(bytes.Buffer)}
-			r, err := Import(w.a, to, from, o)
-			left := map[string]bool{}
-			for _, name := range rawNames(t, source) {
-				left[name] = true
-			}
-			plain := w.wrap(t, store, "records")
-			for key, content := range contents {
-				got, readErr := plain.ReadAll(w.a, key)
-				if readErr == nil && !bytes.Equal(got, content) || readErr != nil && gcerrors.Code(readErr) != gcerrors.NotFound {
-					t.Errorf("%s call %d: %s is %d bytes, %v", side, failAt, key, len(got), readErr)
-				}
-				if readErr != nil && !left[key] {
-					t.Errorf("%s call %d: %s is lost", side, failAt, key)
-				}
-			}
-			if len(contents)-len(left) != int(r.Deleted) {
-				t.Errorf("%s call %d: %d of %d left, %d reported as deleted", side, failAt, len(left), len(contents), r.Deleted)
-			}
-			if faulty.calls < failAt {
-				must(t, err)
-				if failAt < 20 {
-					t.Errorf("%s: only %d calls", side, failAt)
-				}
-				break
-			}
-			if _, err := Import(w.a, to, from, o); err != nil {
-				t.Errorf("%s call %d, run again: %v", side, failAt, err)
-			}
-			checkImported(t, w.a, plain, nil, contents)
-		}
-	}
-}
-
-// faultyLister is faulty, and fails listing and deleting too.
-type faultyLister struct{ faulty }
-
-func (f *faultyLister) ListPaged(ctx context.Context, o *driver.ListOptions) (*driver.ListPage, error) {
-	if err := f.fail(); err != nil {
-		return nil, err
-	}
-	return f.bucketDriver.ListPaged(ctx, o)
-}
-
-func (f *faultyLister) Delete(ctx context.Context, key string, o *driver.DeleteOptions) error {
-	if err := f.fail(); err != nil {
-		return err
-	}
-	return f.bucketDriver.Delete(ctx, key, o)
-}
-
-// Where no object can succeed an import does not go on to try.
-func TestImportEnds(t *testing.T) {
-	w := newWorld(t)
-	to, store := w.mem(t, "records")
-	from := memory()
-	plainObjects(t, from)
-	_, err := Import(t.Context(), to, from, nil)
-	wantIs(t, err, tenant.ErrMissing)
-	must(t, w.ring.Suspend(t.Context(), alice, "court order"))
-	w.log.take()
-	r, err := Import(w.a, to, from, &ImportOptions{Concurrency: 1})
-	wantIs(t, err, keys.ErrSuspended)
-	if events := w.log.take(); len(events) != 1 || r.Actions[ImportFailed] != 1 {
-		t.Errorf("got %+v after %d events", r, len(events))
-	}
-	must(t, w.ring.Resume(t.Context(), alice, "over"))
-	w.log.set(func(e *audit.Event) bool { return e.Code == audit.CodeBlobWrite })
-	_, err = Import(w.a, to, from, &ImportOptions{Concurrency: 1})
-	wantIs(t, err, audit.ErrUnavailable)
-	w.log.set(nil)
-	_, err = Import(w.a, to, from, &ImportOptions{Concurrency: 1, Checkpoint: brokenCheckpoint{}})
-	wantIs(t, err, errCheckpoint)
-	ctx, cancel := context.WithCancel(w.b)
-	defer cancel()
-	r, err = Import(ctx, to, from, &ImportOptions{Concurrency: 1, Progress: func(ImportProgress) { cancel() }})
-	wantIs(t, err, context.Canceled)
-	if r.Listed > 2 {
-		t.Errorf("got %+v after it was cancelled", r)
-	}
-	if names := rawNames(t, store); len(names) > 2 {
-		t.Errorf("the store has %q", names)
-	}
-	for name, f := range map[string]func() error{
-		"no guard":   func() error { _, err := Import(w.a, memory(), from, nil); return err },
-		"no source":  func() error { _, err := Import(w.a, to, nil, nil); return err },
-		"workers":    func() error { _, err := Import(w.a, to, from, &ImportOptions{Concurrency: 65}); return err },
-		"rate":       func() error { _, err := Import(w.a, to, from, &ImportOptions{BytesPerSecond: -1}); return err },
-		"checkpoint": func() error { _, err := Import(w.a, to, from, &ImportOptions{Checkpoint: unreadable{}}); return err },
+		}, ImportOptions{DeleteSource: true}, "map[failed:1]", mine},
 	} {
-		if f() == nil {
-			t.Errorf("%s: no error", name)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			eachNaming(t, func(t *testing.T) {
+				w := newImporting(t, map[string]string{"k": theirs})
+				if c.before != nil {
+					c.before(t, w)
+				}
+				var want error
+				if strings.Contains(c.done, "failed") {
+					want = ErrImportConflict
+				}
+				if r := w.run(t, &c.opts, want, c.done); r.Deleted != 0 {
+					t.Errorf("deleted %d", r.Deleted)
+				}
+				if got, err := w.to.ReadAll(w.a, "k"); err != nil || string(got) != c.want {
+					t.Errorf("the tenant has %q, %v; want %q", got, err, c.want)
+				}
+			})
+		})
 	}
 }
 
-type brokenCheckpoint struct{}
-
-func (brokenCheckpoint) Read([]byte) (int, error)  { return 0, io.EOF }
-func (brokenCheckpoint) Write([]byte) (int, error) { return 0, errStore }
-
-type unreadable struct{ brokenCheckpoint }
-
-func (unreadable) Read([]byte) (int, error) { return 0, errStore }
+// Of two sources for one place one is imported, and they are never both deleted.
+func TestImportOfTwoSourcesForOnePlace(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w := newImporting(t, map[string]string{"1": "one", "2": "two"})
+		r := w.run(t, &ImportOptions{DeleteSource: true, Key: func(string) (string, bool) { return "both", true }}, ErrImportConflict, "")
+		left := rawNames(t, w.from)
+		if r.Deleted != 1 || len(left) != 1 {
+			t.Fatalf("got %+v; left %q", r, left)
+		}
+		want := map[string]string{"1": "two", "2": "one"}[left[0]]
+		if got, err := w.to.ReadAll(w.a, "both"); err != nil || string(got) != want {
+			t.Errorf("the tenant has %q, %v; want %q", got, err, want)
+		}
+	})
+}
 
 // Sealed objects are left alone, so that a bucket can be sealed in place; what merely says that it is one is not.
 func TestImportInPlace(t *testing.T) { eachNaming(t, testImportInPlace) }
@@ -537,98 +346,6 @@ func TestImportRate(t *testing.T) {
 		// 8 MiB but for the burst of one segment; the bubble's clock is exact.
 		if took := time.Since(start); took < 7900*time.Millisecond || took > 8*time.Second {
 			t.Errorf("8 MiB at 1 MiB/s took %v", took)
-		}
-	})
-}
-
-// A damaged object in the destination is never taken for a verified one.
-func TestImportOverDamage(t *testing.T) { eachNaming(t, testImportOverDamage) }
-
-func testImportOverDamage(t *testing.T) {
-	w := newWorld(t)
-	to, store := w.mem(t, "records")
-	from := memory()
-	must(t, from.WriteAll(t.Context(), "k", []byte("content"), nil))
-	_, err := Import(w.a, to, from, nil)
-	must(t, err)
-	object := getRaw(t, store, w.nameOf(t, alice, "k"))
-	putRaw(t, store, w.nameOf(t, alice, "k"), raw{object.body, nil})
-	r, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true})
-	wantIs(t, err, storage.ErrIsolation)
-	if r.Deleted != 0 || len(rawNames(t, from)) != 1 {
-		t.Errorf("got %+v", r)
-	}
-}
-
-// The deletion of a source is on record before it happens and after, and nothing is deleted that cannot be recorded or
-// that the authorizer refuses.
-func TestImportDeletionsAreInTheTrail(t *testing.T) {
-	w := newWorld(t)
-	refuse := false
-	w.guard.Authorizer = tenant.AuthorizerFunc(func(_ context.Context, _ tenant.Access, a tenant.Action) error {
-		if refuse && a.Verb == tenant.Delete && a.Key == "k" {
-			return errors.New("not yours to delete")
-		}
-		return nil
-	})
-	from := memory()
-	to, _ := w.mem(t, "records")
-	must(t, from.WriteAll(t.Context(), "k", []byte("content"), nil))
-	run := func() error {
-		_, err := Import(w.a, to, from, &ImportOptions{DeleteSource: true})
-		return err
-	}
-	there := func(want bool) {
-		t.Helper()
-		if exists, err := from.Exists(t.Context(), "k"); exists != want || err != nil {
-			t.Errorf("the source is there: %v, %v", exists, err)
-		}
-	}
-	refuse = true
-	wantIs(t, run(), tenant.ErrDenied)
-	there(true)
-	refuse = false
-	w.log.set(func(e *audit.Event) bool { return e.Code == audit.CodeBlobSource && e.Phase == audit.Intent })
-	wantIs(t, run(), audit.ErrUnavailable)
-	there(true)
-	w.log.set(nil)
-	w.log.take()
-	must(t, run())
-	there(false)
-	var got []string
-	for _, e := range w.log.take() {
-		if e.Code == audit.CodeBlobSource {
-			got = append(got, fmt.Sprintf("%s %s %s %s", e.Phase, e.Status, e.Details["source"], e.Details["key"]))
-			if e.Tenant != alice || e.Actor != "nurse@alice" || e.Name != "records" || e.Sealer == nil {
-				t.Errorf("recorded %+v", e)
-			}
-		}
-	}
-	if want := []string{"intent success k k", "outcome success k k"}; fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("recorded %q, want %q", got, want)
-	}
-}
-
-// A checkpoint says that an object was verified, not that it still opens: what the store did to it since does not cost the
-// source.
-func TestCheckpointIsNoReasonToDelete(t *testing.T) {
-	eachNaming(t, func(t *testing.T) {
-		w := newWorld(t)
-		from, checkpoint := memory(), new(bytes.Buffer)
-		must(t, from.WriteAll(t.Context(), "k", []byte("content"), nil))
-		to, inner := w.mem(t, "records")
-		_, err := Import(w.a, to, from, &ImportOptions{Checkpoint: checkpoint})
-		must(t, err)
-		lines := checkpoint.String()
-		name := w.nameOf(t, alice, "k")
-		damaged := getRaw(t, inner, name)
-		damaged.body[len(damaged.body)-1] ^= 1
-		putRaw(t, inner, name, damaged)
-		r, err := Import(w.a, to, from, &ImportOptions{Checkpoint: bytes.NewBufferString(lines), DeleteSource: true})
-		must(t, err)
-		got, err := to.ReadAll(w.a, "k")
-		if err != nil || string(got) != "content" {
-			t.Errorf("%v, deleted %d sources, and what was imported is %q, %v", r.Actions, r.Deleted, got, err)
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcerrors"
 
-	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -62,15 +62,15 @@ func TestKeyLengths(t *testing.T) {
 		w := newWorld(t)
 		b := w.wrap(t, fileBucket(t, t.TempDir()), "records")
 		everywhere(t, w, b)
-		// A file name of 255 bytes, that which fileblob gives to what is not finished included.
-		const limit = 255 - len(".0123456789abcdef.tmp")
+		// A file name of 255 bytes, that of the attributes included.
+		const limit = 255 - len(fileAttributes)
 		must(t, try(t, w, b, strings.Repeat("k", limit)))
 		if err := try(t, w, b, strings.Repeat("k", limit+1)); err == nil {
 			t.Error("a longer path segment is a file name")
 		}
 	})
 	t.Run("S3", func(t *testing.T) {
-		server := testenv.S3(t)
+		server := s3env.Server(t)
 		w := newWorld(t)
 		inner, err := s3blob.OpenBucket(t.Context(), server.Client(t), server.NewBucket(t), nil)
 		must(t, err)
@@ -126,7 +126,7 @@ func TestSealedKeyLengths(t *testing.T) {
 		refused(t, w, b, k(maxFileDirectory+1)+"/k")
 	})
 	t.Run("S3", func(t *testing.T) {
-		server := testenv.S3(t)
+		server := s3env.Server(t)
 		w := sealedWorld(t)
 		inner, err := s3blob.OpenBucket(t.Context(), server.Client(t), server.NewBucket(t), nil)
 		must(t, err)
@@ -137,8 +137,8 @@ func TestSealedKeyLengths(t *testing.T) {
 }
 
 // What file names of 255 bytes hold of a key's segment, in bytes, as doc.go says: a directory's name is all its own, an
-// object's has 21 bytes of fileblob's behind it while it is written.
+// object's has six bytes of fileblob's behind it, those of the attributes' file.
 const (
-	maxFileSegment   = 125
+	maxFileSegment   = 134
 	maxFileDirectory = 137
 )

@@ -23,11 +23,13 @@ const defaultPageSize = 1000
 func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driver.ListPage, error) {
 	op := b.op(audit.CodeBlobList, tenant.List, opts.Prefix)
 	op.Details = map[string]string{"prefix": opts.Prefix}
-	pass, err := b.gate.Enter(ctx, op)
+	pass, err := b.gate.Begin(ctx, op)
 	if err != nil {
 		return nil, err
 	}
+	ctx = pass.Context(ctx)
 	page, err := b.list(ctx, pass, opts)
+	err = b.release(ctx, pass, opts.Prefix, err)
 	result := gate.Result{Rows: -1, Bytes: -1, Err: err}
 	if err == nil {
 		result.Rows = int64(len(page.Objects))
@@ -40,7 +42,7 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 
 func (b *bucket) list(ctx context.Context, pass *gate.Pass, opts *driver.ListOptions) (*driver.ListPage, error) {
 	if b.sealNames {
-		return b.listSealed(ctx, pass.Keys(), opts)
+		return b.listRenamed(ctx, pass, opts)
 	}
 	if err := checkDelimiter(opts.Delimiter); err != nil {
 		return nil, err
@@ -66,7 +68,7 @@ func (b *bucket) list(ctx context.Context, pass *gate.Pass, opts *driver.ListOpt
 	if size == 0 {
 		size = defaultPageSize
 	}
-	found, next, err := b.inner.ListPage(ctx, token, size, &blob.ListOptions{Prefix: prefix, Delimiter: opts.Delimiter})
+	found, next, err := b.storePage(ctx, token, size, &blob.ListOptions{Prefix: prefix, Delimiter: opts.Delimiter})
 	if err != nil {
 		return nil, fromStore(err)
 	}
@@ -84,6 +86,11 @@ func (b *bucket) list(ctx context.Context, pass *gate.Pass, opts *driver.ListOpt
 				}
 				asked = true
 			}
+			continue
+		}
+		if temporary, err := b.temporary(ctx, o.Key); err != nil {
+			return nil, err
+		} else if temporary {
 			continue
 		}
 		if listed := s.listed(o); listed != nil {

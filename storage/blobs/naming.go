@@ -25,6 +25,40 @@ func (b *bucket) name(k *keys.Tenant, key string) (string, error) {
 	return s.name(key)
 }
 
+// place is where an object is in the store, or may be: see [keys.Tenant.NameKeys]. While a tenant has two keys of names, an
+// object is at its newest name if there is one there that is no mark, else at the older one.
+type place struct {
+	names []string // the newest first, one or two
+	own   int      // the name that a new object gets
+}
+
+// name is the name that a new object gets.
+func (p place) name() string { return p.names[p.own] }
+
+// at is the place of an object in a store with one name for it.
+func at(name string) place { return place{names: []string{name}} }
+
+// place returns an object's place.
+func (b *bucket) place(k *keys.Tenant, key string) (p place, err error) {
+	if !b.sealNames {
+		name, err := scopeOf(k.ID()).name(key)
+		return at(name), err
+	}
+	scopes, own, err := newSealedScopes(k, b.label)
+	if err != nil {
+		return place{}, err
+	}
+	p.own = own
+	for _, s := range scopes {
+		name, err := s.name(key)
+		if err != nil {
+			return place{}, err
+		}
+		p.names = append(p.names, name)
+	}
+	return p, nil
+}
+
 // nameable refuses a key that has no name, without the tenant's keys.
 func (b *bucket) nameable(id tenant.ID, key string) error {
 	if b.sealNames {
@@ -63,16 +97,24 @@ func (b *bucket) oneNaming(ctx context.Context, k *keys.Tenant) error {
 }
 
 // naming is one text for each way that a tenant's objects are named: the sealed name that the empty key would have, which
-// no other names key makes, or "" for plain names.
+// no other names key makes, of each key of names, or "" for plain names.
 func (b *bucket) naming(k *keys.Tenant) (string, error) {
 	if !b.sealNames {
 		return "", nil
 	}
-	s, err := newSealedScope(k, b.label)
+	scopes, _, err := newSealedScopes(k, b.label)
 	if err != nil {
 		return "", err
 	}
-	return s.of("")
+	all := ""
+	for _, s := range scopes {
+		name, err := s.of("")
+		if err != nil {
+			return "", err
+		}
+		all += name
+	}
+	return all, nil
 }
 
 // maxChecked bounds the tenants that are remembered as checked.
@@ -92,7 +134,7 @@ var errSealedNames = &codedError{gcerrors.FailedPrecondition, "refused: the tena
 	"blobs: the tenant's objects in this bucket have sealed names; open it with Options.SealNames"}
 
 func (b *bucket) onlySealedNames(ctx context.Context, k *keys.Tenant) error {
-	s, err := newSealedScope(k, b.label)
+	scopes, _, err := newSealedScopes(k, b.label)
 	if err != nil {
 		return err
 	}
@@ -108,9 +150,9 @@ func (b *bucket) onlySealedNames(ctx context.Context, k *keys.Tenant) error {
 	if err != nil {
 		return err
 	}
-	o := opener{sealedScope: s}
-	return b.each(ctx, s.prefix, func(name string) error {
-		_, ok, err := o.key(name)
+	o := newOpeners(scopes)
+	return b.each(ctx, sealedPrefix(k.ID()), func(name string) error {
+		_, _, ok, err := o.key(name)
 		if ok && err == nil {
 			err = errEnough
 		}
@@ -146,7 +188,7 @@ func (b *bucket) each(ctx context.Context, prefix string, f func(name string) er
 // storePage is a page of the store's own listing. A store of files answers that something is not found where a file
 // that it was about to list has just been renamed or deleted; then it is asked again.
 func (b *bucket) storePage(ctx context.Context, token []byte, size int, opts *blob.ListOptions) (found []*blob.ListObject, next []byte, err error) {
-	for range 4 {
+	for range 16 {
 		if err = ctx.Err(); err != nil { // memory and files do not look
 			break
 		}

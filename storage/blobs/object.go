@@ -43,19 +43,26 @@ const openAttempts = 4
 // store (a file with its attributes in another file) may after a crash hold the attributes of a version that never
 // came to be. Neither is an attack. So what does not open is tried again without trust in the attributes' hint, and
 // only an object that stayed as it was while it did not open is an isolation error.
-func (b *bucket) open(ctx context.Context, k *keys.Tenant, key, name string, offset, length int64) (*object, error) {
+func (b *bucket) open(ctx context.Context, k *keys.Tenant, key string, p place, offset, length int64) (*object, error) {
 	var before *stat
 	for attempt := 1; ; attempt++ {
-		s, err := b.stat(ctx, k, key, name)
+		s, err := b.stat(ctx, k, key, p)
 		if err != nil {
 			return nil, err
 		}
-		o, err := b.openVersion(ctx, k, key, name, s, attempt == 1, offset, length)
-		if err == nil || !errors.Is(err, storage.ErrIsolation) {
+		o, err := b.openVersion(ctx, k, key, s, attempt == 1, offset, length)
+		if len(p.names) > 1 && b.noObject(err) && attempt < openAttempts {
+			continue // it was moved to another name
+		}
+		if err == nil || !errors.Is(err, storage.ErrIsolation) && !errors.Is(err, keys.ErrKeyDisabled) {
 			return o, err
 		}
 		if before != nil && same(before.stored, s.stored) {
-			return nil, err
+			// A look after it failed, since what replaced the object may have come between the requests of this attempt.
+			after, lookErr := b.stat(ctx, k, key, p)
+			if lookErr != nil || same(after.stored, s.stored) {
+				return nil, err
+			}
 		}
 		if attempt == openAttempts {
 			return nil, errors.New("blobs: the object was replaced again and again while it was being opened; try again")
@@ -69,8 +76,8 @@ func same(a, b *blob.Attributes) bool {
 	return a.Size == b.Size && a.ETag == b.ETag && a.ModTime.Equal(b.ModTime) && a.Metadata[attributesName] == b.Metadata[attributesName]
 }
 
-func (b *bucket) openVersion(ctx context.Context, k *keys.Tenant, key, name string, s *stat, hint bool, offset, length int64) (*object, error) {
-	o := &object{stat: s, headers: s.sealed.Headers}
+func (b *bucket) openVersion(ctx context.Context, k *keys.Tenant, key string, s *stat, hint bool, offset, length int64) (*object, error) {
+	o, name := &object{stat: s, headers: s.sealed.Headers}, s.name
 	if length == 0 {
 		return o, nil
 	}

@@ -178,7 +178,7 @@ func (s *sweeper) sweep(ctx context.Context) (failed, err error) {
 		s.report.Objects += objects
 		s.report.Bytes += bytes
 		if objects > 0 && !s.opts.DryRun {
-			if err := s.departure.Note(ctx, nil, gate.Result{Rows: objects, Bytes: bytes}); err != nil {
+			if err := s.departure.RecordDeleted(ctx, nil, gate.Result{Rows: objects, Bytes: bytes}); err != nil {
 				return failed, err
 			}
 		}

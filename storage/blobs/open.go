@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,7 +16,9 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/loopback"
 	"github.com/strongroom-go/strongroom/internal/redact"
+	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -34,20 +38,28 @@ type Options struct {
 	// what they are called nor, but to who holds the tenant's keys, what belongs together beyond sharing a directory.
 	// What it costs, and what it does not hide, is in the package documentation. It is for a bucket as a whole and for
 	// good: a bucket whose objects have names of the other kind is refused. Tenants that an earlier version provisioned
-	// need [keys.Keyring.Provision] once more.
+	// need [keys.Keyring.Provision] once more. The key of names is rotated like others; see Sealed names in the package
+	// documentation.
 	SealNames bool
 	// AttributesLimit is how many bytes an object's sealed attributes (metadata, content type, cache headers) may
 	// have in the store. About 160 bytes plus 4/3 of what is in them is needed. Default [DefaultAttributesLimit],
 	// which every store takes; GCS and Azure take 8 KB, files what you like.
 	AttributesLimit int
-	// InsecurePlaintext lets Open accept a URL whose connection to the store is neither encrypted nor on loopback.
+	// InsecureAllowPlaintext lets Open accept a URL whose connection to the store is neither encrypted nor on loopback.
 	// Contents are sealed all the same; the store's credentials, object names without SealNames, sizes and signatures
 	// are not.
-	InsecurePlaintext bool
+	InsecureAllowPlaintext bool
 	// Signer makes the bucket's SignedURL work: it returns the signer's URL with a token for a [Handler], in the name
 	// of the access in the context. Optional: without one SignedURL is refused. An expiry that is not given is
 	// [SignerOptions.MaxLifetime], not gocloud.dev's hour.
 	Signer *Signer
+	// IfMatch makes a write or a deletion conditional on the version that was read, as [ResealOptions.IfMatch] does, and is that of
+	// [Reseal] where that has none of its own: s3match.IfMatch for S3. With SealNames it, or SoleProcess, is needed for IfNotExist
+	// while a tenant has two keys of names: without, such a write is refused with gcerrors.FailedPrecondition.
+	IfMatch func(as func(any) bool, read *blob.Attributes) error
+	// SoleProcess says that all that writes the bucket's objects, or deletes them, does so through this very bucket, in this
+	// process. It is for stores without conditional writes, which are files and memory, and stands for IfMatch there.
+	SoleProcess bool
 }
 
 // Open opens the bucket at a gocloud.dev URL, with the opener that the program has imported for its scheme, and wraps
@@ -66,7 +78,7 @@ func Open(ctx context.Context, rawURL string, guard storage.Guard, opts *Options
 		// The parser's error repeats the URL.
 		return nil, errors.New("blobs: the bucket's URL cannot be parsed; use a gocloud.dev bucket URL such as s3://name?region=eu-central-1")
 	}
-	if err := checkURL(u, o.InsecurePlaintext); err != nil {
+	if err := checkURL(u, o.InsecureAllowPlaintext); err != nil {
 		return nil, err
 	}
 	if o.Label == "" {
@@ -112,15 +124,24 @@ func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := g.Observe(guard.Telemetry, telemetry.Store{Namespace: o.Label}); err != nil {
+		return nil, err
+	}
 	checked, err := lru.New[tenant.ID, string](maxChecked)
 	if err != nil {
 		return nil, fmt.Errorf("blobs: make the cache of checked tenants: %w", err)
+	}
+	durable, err := lru.New[string, struct{}](maxDurable)
+	if err != nil {
+		return nil, fmt.Errorf("blobs: make the cache of directories: %w", err)
 	}
 	limit := o.AttributesLimit
 	if limit == 0 {
 		limit = DefaultAttributesLimit
 	}
-	return &bucket{inner: inner, gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked}, nil
+	var info os.FileInfo
+	return &bucket{inner: inner, onFiles: inner.As(&info), gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked,
+		exclusion: newExclusion(), durable: durable, ifMatch: o.IfMatch, soleProcess: o.SoleProcess}, nil
 }
 
 // checkGuard tells what is wrong with the guard before anything is opened.
@@ -142,6 +163,9 @@ func (o *Options) validate() error {
 	}
 	if o.AttributesLimit < 0 {
 		problems = append(problems, fmt.Errorf("blobs: Options.AttributesLimit is negative; leave it zero for %d", DefaultAttributesLimit))
+	}
+	if o.IfMatch != nil && o.SoleProcess {
+		problems = append(problems, errors.New("blobs: Options has IfMatch and SoleProcess; a store with conditional writes needs IfMatch alone"))
 	}
 	if o.Signer != nil && o.Signer.url == nil {
 		problems = append(problems, errors.New("blobs: Options.Signer has no SignerOptions.URL, which signed URLs begin with; set it"))
@@ -176,7 +200,11 @@ func checkURL(u *url.URL, insecure bool) error {
 	}
 	if name := plaintext(query); name != "" {
 		return fmt.Errorf("blobs: the parameter %q of the bucket's URL asks for a connection that is not encrypted and not on loopback; "+
-			"use https, or set Options.InsecurePlaintext if something else protects it", name)
+			"use https, or set Options.InsecureAllowPlaintext if something else protects it", name)
+	}
+	if besideLocalhost(query) {
+		return errors.New(`blobs: the parameter "endpoint" of the bucket's URL is localhost, and the bucket's name would be put before that, which makes a name ` +
+			"that a resolver or a proxy may have elsewhere, and the connection is not encrypted; add use_path_style=true, or give the address, 127.0.0.1")
 	}
 	return nil
 }
@@ -197,12 +225,15 @@ func plaintext(query url.Values) string {
 			}
 		}
 	}
-	// Switches of s3blob and azureblob: the value that keeps TLS on, and the parameter whose host makes another one harmless.
-	for _, s := range []struct{ name, safe, host string }{
-		{"disable_https", "false", "endpoint"}, {"protocol", "https", "domain"}, {"localemu", "false", "domain"},
+	// Switches of s3blob and azureblob: the value that keeps TLS on, and what makes another one harmless.
+	for _, s := range []struct {
+		name, safe string
+		here       func(url.Values) bool
+	}{
+		{"disable_https", "false", endpointHere}, {"protocol", "https", domainHere}, {"localemu", "false", domainHere},
 	} {
 		for _, v := range query[s.name] {
-			if v != s.safe && !allLoopback(query[s.host]) {
+			if v != s.safe && !s.here(query) {
 				return s.name
 			}
 		}
@@ -210,24 +241,55 @@ func plaintext(query url.Values) string {
 	return ""
 }
 
-// allLoopback reports whether hosts, URLs or a host with or without a port, are all this machine, and at least one is.
-func allLoopback(hosts []string) bool {
-	for _, h := range hosts {
-		if u, err := url.Parse(h); err == nil && u.Host != "" {
-			h = u.Host
-		}
-		if !isLoopback(h) {
+// endpointHere reports whether there is an endpoint, and it is this machine.
+func endpointHere(query url.Values) bool {
+	for _, v := range query["endpoint"] {
+		if u, err := url.Parse(v); err != nil || !isLoopback(u.Host) {
 			return false
 		}
 	}
-	return len(hosts) > 0
+	return query.Has("endpoint")
 }
 
-// isLoopback takes a host with or without a port.
-func isLoopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+// domainHere reports whether there is a domain of azureblob's, a host with or without a port, and it is this machine. The account's
+// name is put before it, which makes a name or an address that is not, unless it begins with one of two or is an emulator's.
+func domainHere(query url.Values) bool {
+	for _, d := range query["domain"] {
+		alone := strings.HasPrefix(d, "localhost") || strings.HasPrefix(d, "127.0.0.1") || on(query["localemu"])
+		if !alone || !isLoopback(d) {
+			return false
+		}
 	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	return query.Has("domain")
+}
+
+// besideLocalhost reports whether a plaintext endpoint is localhost and the bucket's name would be put before it, as s3blob does but
+// for an address.
+func besideLocalhost(query url.Values) bool {
+	for _, v := range query["endpoint"] {
+		u, err := url.Parse(v)
+		if err != nil || u.Hostname() != "localhost" || u.Scheme == "https" && !query.Has("disable_https") {
+			continue
+		}
+		if !on(slices.Concat(query["use_path_style"], query["s3ForcePathStyle"])) {
+			return true
+		}
+	}
+	return false
+}
+
+// on reports whether a switch is there, and nowhere off.
+func on(values []string) bool {
+	for _, v := range values {
+		if set, err := strconv.ParseBool(v); err != nil || !set {
+			return false
+		}
+	}
+	return len(values) > 0
+}
+
+// isLoopback takes a URL's host, with or without a port, and nothing else that could stand there.
+func isLoopback(host string) bool {
+	u, err := url.Parse("http://" + host)
+	return err == nil && u.Host == host && loopback.Is(u.Hostname())
 }

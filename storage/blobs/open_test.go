@@ -23,12 +23,16 @@ func TestCheckURL(t *testing.T) {
 		{"s3://b?region=eu-central-1", ""},
 		{"s3://b?endpoint=https://s3.example.com&region=x", ""},
 		{"s3://b?endpoint=http://127.0.0.1:9000", ""},
-		{"s3://b?endpoint=http://localhost", ""},
+		{"s3://b?endpoint=http://localhost&use_path_style=true", ""},
+		{"s3://b?endpoint=http://localhost:9000&s3ForcePathStyle=1", ""},
+		{"s3://b?endpoint=https://localhost:9000", ""},
 		{"s3://b?endpoint=http://[::1]:9000&disable_https=true", ""},
 		{"s3://b?disable_https=false", ""},
 		{"s3://b?prefix=http://looks-like-one/", ""},
 		{"azblob://c?domain=blob.core.windows.net&protocol=https", ""},
 		{"azblob://c?domain=localhost:10001&protocol=http&localemu=true", ""},
+		{"azblob://c?domain=127.0.0.1:10001&protocol=http", ""},
+		{"azblob://c?domain=[::1]:10001&protocol=http&localemu=true", ""},
 		{"gs://b", ""},
 		{"mem://", ""},
 		{"file:///srv/data?create_dir=true", ""},
@@ -41,12 +45,27 @@ func TestCheckURL(t *testing.T) {
 		{"s3://b?endpoint=//s3.example.com", "endpoint"},
 		{"s3://b?endpoint=ftp://s3.example.com", "endpoint"},
 		{"s3://b?endpoint=http://localhost&endpoint=http://s3.example.com", "endpoint"},
+		// What goes to localhost goes to b.localhost, which is for a resolver or a proxy to say where it is.
+		{"s3://b?endpoint=http://localhost", "use_path_style"},
+		{"s3://b?endpoint=http://localhost:9000&use_path_style=false", "use_path_style"},
+		{"s3://b?endpoint=http://localhost&use_path_style=true&s3ForcePathStyle=false", "use_path_style"},
+		{"s3://b?endpoint=https://localhost&disable_https=true", "use_path_style"},
+		{"blob+s3://b?endpoint=http://localhost", "use_path_style"},
+		{"s3://b?endpoint=http://LOCALHOST&use_path_style=true", "endpoint"},
+		{"s3://b?endpoint=http://127.0.0.1:80@example.com", "endpoint"},
 		{"s3://b?disable_https=true", "disable_https"},
 		{"s3://b?disable_https=1", "disable_https"},
 		{"s3://b?disable_https=t&endpoint=https://s3.example.com", "disable_https"},
 		{"azblob://c?protocol=http", "protocol"},
 		{"azblob://c?protocol=http&domain=example.com", "protocol"},
 		{"azblob://c?localemu=true", "localemu"},
+		{"azblob://c?protocol=http&domain=127.0.0.1:80@example.com", "protocol"},
+		{"azblob://c?protocol=http&domain=localhost:80@example.com", "protocol"},
+		{"azblob://c?protocol=http&domain=localhost@example.com", "protocol"},
+		{"azblob://c?protocol=http&domain=127.0.0.1:80/x", "protocol"},
+		{"azblob://c?protocol=http&localemu=true&domain=http://localhost", "protocol"}, // http://http://localhost/account
+		{"azblob://c?protocol=http&domain=127.0.0.2:10001", "protocol"},                // http://account.127.0.0.2:10001
+		{"azblob://c?protocol=http&domain=[::1]:10001&localemu=false", "protocol"},
 		{"other://b?url=http://example.com", "url"},
 		{"s3://b?key=one", `"key"`},
 		{"mem://?prefix=a/&key=", `"key"`},
@@ -66,7 +85,7 @@ func TestCheckURL(t *testing.T) {
 		}
 		weak := strings.Contains(c.refused, "user") || strings.Contains(c.refused, "key") || c.refused == "parsed"
 		if err := checkURL(u, true); (err != nil) != weak {
-			t.Errorf("%s with InsecurePlaintext: got %v", c.url, err)
+			t.Errorf("%s with InsecureAllowPlaintext: got %v", c.url, err)
 		}
 	}
 }
@@ -101,7 +120,7 @@ func TestOpen(t *testing.T) {
 		"long label":    {"mem://", w.guard, &Options{Label: strings.Repeat("l", MaxLabelLength+1)}, "over the limit"},
 		"unclean label": {"mem://", w.guard, &Options{Label: "a\nb"}, "printable"},
 		"limit":         {"mem://", w.guard, &Options{AttributesLimit: -1}, "negative"},
-		"plaintext":     {"s3://b?endpoint=http://e.example.com", w.guard, nil, "InsecurePlaintext"},
+		"plaintext":     {"s3://b?endpoint=http://e.example.com", w.guard, nil, "InsecureAllowPlaintext"},
 	} {
 		b, err := Open(t.Context(), c.url, c.guard, c.opts)
 		if err == nil || b != nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/driver"
 	"gocloud.dev/blob/memblob"
 	"gocloud.dev/gcerrors"
 
@@ -36,49 +39,143 @@ func (h held) Wait(ctx context.Context) error {
 	}
 }
 
-// The store is asked for an object while the intent is on its way, and nothing that it says is released before that is in
-// the trail: no byte, and not whether there is one.
-func TestFirstByteWaitsForTheIntent(t *testing.T) {
+// asks are the questions to the store that are sent while the intent is on its way. Each returns whether anything came of it.
+func asks(b *blob.Bucket, key string) map[string]func(context.Context) (bool, error) {
+	return map[string]func(context.Context) (bool, error){
+		"read": func(ctx context.Context) (bool, error) {
+			got, err := b.ReadAll(ctx, key)
+			return got != nil, err
+		},
+		"attributes": func(ctx context.Context) (bool, error) {
+			got, err := b.Attributes(ctx, key)
+			return got != nil, err
+		},
+		"exists": func(ctx context.Context) (bool, error) {
+			return b.Exists(ctx, key)
+		},
+		"list": func(ctx context.Context) (bool, error) {
+			got, _, err := b.ListPage(ctx, blob.FirstPageToken, 10, &blob.ListOptions{Prefix: key})
+			return got != nil, err
+		},
+		"list with a forged token": func(ctx context.Context) (bool, error) {
+			got, _, err := b.ListPage(ctx, []byte("forged"), 10, &blob.ListOptions{Prefix: key})
+			return got != nil, err
+		},
+	}
+}
+
+// asked is a store that says when it is asked.
+type asked struct {
+	bucketDriver
+	questions chan string
+}
+
+func (a *asked) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
+	a.questions <- "attributes"
+	return a.bucketDriver.Attributes(ctx, key)
+}
+
+func (a *asked) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driver.ListPage, error) {
+	a.questions <- "list"
+	return a.bucketDriver.ListPaged(ctx, opts)
+}
+
+// The store is asked while the intent is on its way to the trail, and nothing that it says is released before that is in
+// the trail: no byte, no attribute, no name, and not whether there is an object.
+func TestAnswersWaitForTheIntent(t *testing.T) {
+	for _, sealed := range []bool{false, true} {
+		t.Run(fmt.Sprint("sealed names ", sealed), func(t *testing.T) { answersWait(t, sealed) })
+	}
+}
+
+func answersWait(t *testing.T, sealNames bool) {
 	w := newWorld(t)
 	q := &queueing{recorder: w.log, release: make(chan error), waits: make(chan struct{}, 1)}
 	w.guard.Audit = q
-	b, err := Wrap(memblob.OpenBucket(nil), w.guard, &Options{Label: "records"})
+	b, err := Wrap(memblob.OpenBucket(nil), w.guard, &Options{Label: "records", SealNames: sealNames})
 	must(t, err)
 	defer b.Close()
 	content := pattern(1000)
 	must(t, b.WriteAll(w.a, "there", content, nil))
 	type answer struct {
-		content []byte
-		err     error
+		something bool
+		err       error
 	}
 	for _, key := range []string{"there", "not there"} {
-		answers := make(chan answer, 1)
-		read := func(ctx context.Context) {
-			got, err := b.ReadAll(ctx, key)
-			answers <- answer{got, err}
-		}
-		go read(w.a)
-		<-q.waits
-		select {
-		case a := <-answers:
-			t.Fatalf("released before its intent is in the trail: %v", a.err)
-		default:
-		}
-		q.release <- audit.ErrUnavailable
-		if a := <-answers; a.content != nil || !errors.Is(a.err, audit.ErrUnavailable) || gcerrors.Code(a.err) == gcerrors.NotFound {
-			t.Errorf("%s: %d bytes, %v", key, len(a.content), a.err)
-		}
-		ctx, cancel := context.WithCancel(w.a)
-		go read(ctx)
-		<-q.waits
-		cancel()
-		if a := <-answers; a.content != nil || gcerrors.Code(a.err) == gcerrors.NotFound || a.err == nil {
-			t.Errorf("%s: %d bytes, %v", key, len(a.content), a.err)
+		for name, ask := range asks(b, key) {
+			answers := make(chan answer, 1)
+			send := func(ctx context.Context) {
+				something, err := ask(ctx)
+				answers <- answer{something, err}
+			}
+			go send(w.a)
+			select {
+			case <-q.waits:
+			case a := <-answers:
+				t.Fatalf("%s: released before its intent is in the trail: %v", name, a.err)
+			}
+			q.release <- audit.ErrUnavailable
+			if a := <-answers; a.something || !errors.Is(a.err, audit.ErrUnavailable) || tells(a.err) {
+				t.Errorf("%s of %s: %v, %v", name, key, a.something, a.err)
+			}
+			ctx, cancel := context.WithCancel(w.a)
+			go send(ctx)
+			<-q.waits
+			cancel()
+			if a := <-answers; a.something || a.err == nil || tells(a.err) {
+				t.Errorf("%s of %s: %v, %v", name, key, a.something, a.err)
+			}
 		}
 	}
 	close(q.release)
 	if got, err := b.ReadAll(w.a, "there"); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// tells reports whether an error says what the store answered.
+func tells(err error) bool {
+	code := gcerrors.Code(err)
+	return code == gcerrors.NotFound || code == gcerrors.InvalidArgument
+}
+
+// Attributes and listings do not wait for their intent before they ask the store.
+func TestTheStoreIsAskedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	q := &queueing{recorder: w.log, release: make(chan error), waits: make(chan struct{}, 1)}
+	w.guard.Audit = q
+	store := &asked{innerDriver(memory()), make(chan string, 100)}
+	b, err := Wrap(blob.NewBucket(store), w.guard, &Options{Label: "records"})
+	must(t, err)
+	defer b.Close()
+	must(t, b.WriteAll(w.a, "there", pattern(1000), nil))
+	for len(store.questions) > 0 {
+		<-store.questions
+	}
+	for name, ask := range map[string]func() error{
+		"attributes": func() error { _, err := b.Attributes(w.a, "there"); return err },
+		"list": func() error {
+			_, _, err := b.ListPage(w.a, blob.FirstPageToken, 10, nil)
+			return err
+		},
+	} {
+		done := make(chan error, 1)
+		go func() { done <- ask() }()
+		if question := <-store.questions; question != name { // the trail has not answered yet, and does not before release
+			t.Errorf("%s: asked for %s", name, question)
+		}
+		select {
+		case <-q.waits:
+			q.release <- nil
+		case err := <-done:
+			t.Fatalf("%s: the intent was not waited for: %v", name, err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for len(store.questions) > 0 {
+			<-store.questions
+		}
 	}
 }
 

@@ -10,27 +10,26 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // NewRangeReader implements driver.Bucket.
 func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length int64, opts *driver.ReaderOptions) (driver.Reader, error) {
-	// The store is asked while the intent is on its way to the trail. What it says is released when that is there.
-	pass, name, err := b.admit(ctx, b.op(audit.CodeBlobRead, tenant.Read, key), b.gate.Begin)
+	pass, p, err := b.begin(ctx, audit.CodeBlobRead, tenant.Read, key)
 	if err != nil {
 		return nil, err
 	}
-	o, err := b.open(ctx, pass.Keys(), key, name, offset, length)
-	if unrecorded := pass.Wait(ctx); unrecorded != nil {
-		switch {
-		case err == nil:
-			o.close()
-		case errors.Is(err, storage.ErrIsolation):
-			// A caller that gives up does not make the attempt unseen, and hears nothing of it.
-			unrecorded = errors.Join(unrecorded, pass.Alert(ctx, key))
-		}
-		return nil, b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: 0, Err: unrecorded})
+	ctx = pass.Context(ctx)
+	var o *object
+	err = b.find(ctx, pass, key, p, func(k *keys.Tenant, p place) (err error) {
+		o, err = b.open(ctx, k, key, p, offset, length)
+		return err
+	})
+	opened := err == nil
+	if err = b.release(ctx, pass, key, err); err != nil && opened {
+		o.close()
 	}
 	if err == nil {
 		if err = hook(opts.BeforeRead); err != nil {

@@ -14,6 +14,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -74,7 +75,7 @@ func (h *s3Harness) MakeDriver(ctx context.Context) (driver.Bucket, error) {
 
 // With sealed names nothing is excluded: none of them ends in a slash.
 func TestConformanceS3SealedNames(t *testing.T) {
-	server := testenv.S3(t)
+	server := s3env.Server(t)
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
 		name := server.NewBucket(t)
 		h := newHarness(t, func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), name, nil) })
@@ -85,7 +86,7 @@ func TestConformanceS3SealedNames(t *testing.T) {
 }
 
 func TestConformanceS3(t *testing.T) {
-	server := testenv.S3(t)
+	server := s3env.Server(t)
 	drivertest.RunConformanceTests(t, func(_ context.Context, t *testing.T) (drivertest.Harness, error) {
 		name := server.NewBucket(t)
 		h := newHarness(t, func() (*blob.Bucket, error) { return s3blob.OpenBucket(t.Context(), server.Client(t), name, nil) })
@@ -97,7 +98,7 @@ func TestConformanceS3(t *testing.T) {
 // What a caller asks of a bucket on a real store: its errors, ranges by few requests, and nothing left of what was
 // cancelled.
 func TestS3(t *testing.T) {
-	server := testenv.S3(t)
+	server := s3env.Server(t)
 	server.Setenv(t)
 	w := newWorld(t)
 	name := server.NewBucket(t)

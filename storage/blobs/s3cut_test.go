@@ -14,7 +14,7 @@ import (
 	"gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcerrors"
 
-	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
 	"github.com/strongroom-go/strongroom/storage"
 )
 
@@ -98,13 +98,13 @@ func (c *cutter) set(times, up, down int64) {
 // A real S3 server behind a connection that breaks: what the SDK tries again does not corrupt, what it cannot repair is
 // an error and no object, a download that broke off is no alert and can be resumed.
 func TestS3ConnectionCut(t *testing.T) {
-	server := testenv.S3(t)
+	server := s3env.Server(t)
 	name := server.NewBucket(t)
 	proxy := newCutter(t, strings.TrimPrefix(server.Endpoint, "http://"))
 	behind := *server
 	behind.Endpoint = "http://" + proxy.listener.Addr().String()
 	w := newWorld(t)
-	open := func(s *testenv.S3Server) *blob.Bucket {
+	open := func(s *s3env.S3Server) *blob.Bucket {
 		inner, err := s3blob.OpenBucket(t.Context(), s.Client(t), name, nil)
 		must(t, err)
 		return w.wrap(t, inner, "records")

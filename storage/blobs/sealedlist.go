@@ -8,11 +8,27 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
 
+	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
 // maxSortedPage bounds a page of a listing of sealed names, and with it the memory that a listing takes.
 const maxSortedPage = 10_000
+
+// listRenamed lists sealed names, and does it again if objects may have got other names meanwhile, which it would have missed.
+func (b *bucket) listRenamed(ctx context.Context, pass *gate.Pass, opts *driver.ListOptions) (*driver.ListPage, error) {
+	for k := pass.Keys(); ; {
+		page, err := b.listSealed(ctx, k, opts)
+		now, renamed, failed := b.renamed(ctx, pass, k)
+		switch {
+		case failed != nil && err == nil:
+			return nil, failed
+		case failed != nil || !renamed:
+			return page, err
+		}
+		k = now
+	}
+}
 
 // listSealed lists sealed names in the order of their keys. The store has them in the order of their ciphertexts, so
 // each page reads all that the listing is of, and keeps the part that comes next. A page that has room for all, as the
@@ -25,7 +41,7 @@ func (b *bucket) listSealed(ctx context.Context, k *keys.Tenant, opts *driver.Li
 	if !utf8.ValidString(opts.Prefix) {
 		return nil, errNotUTF8
 	}
-	s, err := newSealedScope(k, b.label)
+	scopes, _, err := newSealedScopes(k, b.label)
 	if err != nil {
 		return nil, err
 	}
@@ -33,20 +49,22 @@ func (b *bucket) listSealed(ctx context.Context, k *keys.Tenant, opts *driver.Li
 	if size == 0 || size > maxSortedPage {
 		size = maxSortedPage
 	}
-	least := &smallest{n: size + 1}
+	first := &firstKeys{n: size + 1}
 	if len(opts.PageToken) > 0 {
 		after, err := openPageToken(k, b.pageAD(k), opts)
 		if err != nil {
 			return nil, err
 		}
-		least.after = string(after)
+		first.after = string(after)
 	}
-	prefix, err := s.dir(opts.Prefix[:strings.LastIndexByte(opts.Prefix, '/')+1])
-	if err != nil {
-		return nil, err
-	}
-	if len(prefix) > MaxKeyLength {
-		return nil, checkSealed(s.id, opts.Prefix)
+	prefixes := make([]string, len(scopes))
+	for i, s := range scopes {
+		if prefixes[i], err = s.dir(opts.Prefix[:strings.LastIndexByte(opts.Prefix, '/')+1]); err != nil {
+			return nil, err
+		}
+		if len(prefixes[i]) > MaxKeyLength {
+			return nil, checkSealed(s.id, opts.Prefix)
+		}
 	}
 	if err := hook(opts.BeforeList); err != nil {
 		return nil, err
@@ -54,10 +72,13 @@ func (b *bucket) listSealed(ctx context.Context, k *keys.Tenant, opts *driver.Li
 	if err := b.oneNaming(ctx, k); err != nil {
 		return nil, err
 	}
-	if err := b.scan(ctx, s, prefix, opts, least); err != nil {
-		return nil, err
+	// The oldest first: an object that is moved to a newer name meanwhile is there then. One that is at both is at the newest.
+	for i := len(scopes) - 1; i >= 0; i-- {
+		if err := b.scan(ctx, scopes[i], prefixes[i], opts, first); err != nil {
+			return nil, err
+		}
 	}
-	page := &driver.ListPage{Objects: least.trim()}
+	page := &driver.ListPage{Objects: first.trim()}
 	if len(page.Objects) > size {
 		page.Objects = page.Objects[:size]
 		page.NextPageToken, err = sealPageToken(k, b.pageAD(k), opts, []byte(page.Objects[size-1].Key))
@@ -65,8 +86,8 @@ func (b *bucket) listSealed(ctx context.Context, k *keys.Tenant, opts *driver.Li
 	return page, err
 }
 
-// scan puts all that the listing is of into least.
-func (b *bucket) scan(ctx context.Context, s *sealedScope, prefix string, opts *driver.ListOptions, least *smallest) error {
+// scan puts all that the listing is of into first.
+func (b *bucket) scan(ctx context.Context, s *sealedScope, prefix string, opts *driver.ListOptions, first *firstKeys) error {
 	storeOpts := &blob.ListOptions{Prefix: prefix}
 	if opts.Delimiter == "/" {
 		storeOpts.Delimiter = "/"
@@ -84,6 +105,9 @@ func (b *bucket) scan(ctx context.Context, s *sealedScope, prefix string, opts *
 			if !f.IsDir && strings.HasSuffix(f.Key, "/") {
 				continue // a placeholder for a directory, which no object of ours has as its name
 			}
+			if !f.IsDir && f.Size == markSize {
+				continue // a mark, where Reseal is about to move an object to: see attributes.Mark
+			}
 			key, ok, err := o.key(f.Key)
 			if err != nil {
 				return err
@@ -95,8 +119,8 @@ func (b *bucket) scan(ctx context.Context, s *sealedScope, prefix string, opts *
 			if i := strings.Index(key[len(opts.Prefix):], opts.Delimiter); opts.Delimiter != "" && i >= 0 {
 				key, isDir = key[:len(opts.Prefix)+i+len(opts.Delimiter)], true
 			}
-			if least.wants(key) {
-				least.add(listObject(key, f, isDir))
+			if first.wants(key) {
+				first.add(listObject(key, f, isDir))
 			}
 		}
 		token = next

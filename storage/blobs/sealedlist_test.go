@@ -149,7 +149,7 @@ func FuzzSmallest(f *testing.F) {
 			return
 		}
 		keys := strings.Split(all, ",")
-		s := &smallest{n: n, after: after}
+		s := &firstKeys{n: n, after: after}
 		for _, key := range keys {
 			if s.wants(key) {
 				s.add(&driver.ListObject{Key: key})

@@ -2,6 +2,7 @@ package blobs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -26,14 +27,32 @@ type sealedScope struct {
 	aead   tink.DeterministicAEAD
 	id     tenant.ID
 	label  string
+	key    uint32       // the id of the key that seals the pieces, all of them
+	keys   *keys.Tenant // which has it
 }
 
+// newSealedScopes returns the scopes of the tenant's names keys, the newest first, and which of them new objects are in.
+func newSealedScopes(k *keys.Tenant, label string) (all []*sealedScope, own int, err error) {
+	names, err := k.NameKeys()
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, n := range names {
+		all = append(all, &sealedScope{sealedPrefix(k.ID()), n.AEAD, k.ID(), label, n.ID, k})
+		if n.Seals {
+			own = i
+		}
+	}
+	return all, own, nil
+}
+
+// newSealedScope returns the scope that new objects are in.
 func newSealedScope(k *keys.Tenant, label string) (*sealedScope, error) {
-	aead, err := k.Names()
+	all, own, err := newSealedScopes(k, label)
 	if err != nil {
 		return nil, err
 	}
-	return &sealedScope{sealedPrefix(k.ID()), aead, k.ID(), label}, nil
+	return all[own], nil
 }
 
 // name returns the object's name in the store.
@@ -103,8 +122,34 @@ type openedDir struct {
 	key    string // all up to it, and it
 }
 
-// key is the inverse of name and dir. It is false for what neither returns and no version of them could: junk, which is
-// nobody's object. What looks like a sealed name and is not that of this place is an isolation error: somebody moved
+// other tells whether a key of names is another one of the tenant's.
+func (s *sealedScope) other(id uint32) bool {
+	all, err := s.keys.NameKeys()
+	return err == nil && id != s.key && slices.ContainsFunc(all, func(k keys.NameKey) bool { return k.ID == id })
+}
+
+// openers open a name that may be of any scope.
+type openers []*opener
+
+func newOpeners(scopes []*sealedScope) (all openers) {
+	for _, s := range scopes {
+		all = append(all, &opener{sealedScope: s})
+	}
+	return all
+}
+
+// key does what that of the name's scope does, which it returns too.
+func (all openers) key(name string) (key string, in *sealedScope, ok bool, err error) {
+	for _, o := range all {
+		if key, ok, err = o.key(name); ok || err != nil {
+			return key, o.sealedScope, ok, err
+		}
+	}
+	return "", nil, false, nil
+}
+
+// key is the inverse of name and dir. It is false for a name of another scope of the tenant's, and for what neither returns
+// and no version of them could: junk, which is nobody's object. What looks like a sealed name and is not that of this place is an isolation error: somebody moved
 // it here from another directory, bucket or tenant, or the tenant's key record is not the one it was sealed under.
 func (o *opener) key(name string) (key string, ok bool, err error) {
 	rest := strings.TrimPrefix(name, o.prefix)
@@ -116,8 +161,16 @@ func (o *opener) key(name string) (key string, ok bool, err error) {
 			continue
 		}
 		o.path = o.path[:min(depth, len(o.path))]
-		if !envelope.IsSealedName(sealed) {
+		named, ok := envelope.NameKey(sealed)
+		switch {
+		case !ok:
 			return "", false, nil
+		case named == o.sealedScope.key:
+		case o.keys.NameKeyDisabled(named):
+			return "", false, fmt.Errorf("%w: the name %q in the store needs the key of names %d; Keyring.EnableKey lets it be opened, and Reseal moves it to a newer key",
+				keys.ErrKeyDisabled, sealed, named)
+		case depth == 0 && o.other(named):
+			return "", false, nil // of another scope, which opens it
 		}
 		piece, opened := envelope.OpenName(o.aead, o.id, o.label, key, sealed)
 		if !opened || isDir != strings.HasSuffix(piece, "/") {

@@ -34,8 +34,12 @@ func newSegments(k *keys.Tenant, headers, ad []byte) (*segments, error) {
 		return nil, isolation("the object does not begin with this package's header")
 	}
 	key, ok := k.BlobKey(id)
-	if !ok {
-		return nil, isolation("the object is sealed with a key that the tenant does not have")
+	switch {
+	case k.BlobKeyDisabled(id):
+		return nil, fmt.Errorf("%w: the object needs the streaming key %d; Keyring.EnableKey lets it be opened, and Reseal moves it to a newer key",
+			keys.ErrKeyDisabled, id)
+	case !ok:
+		return nil, isolation("the object is sealed with key %d, which the tenant has not, or not any more", id)
 	}
 	return deriveSegments(key, headers[objectHeaderSize:], ad)
 }

@@ -16,10 +16,7 @@ import (
 
 	"gocloud.dev/blob/driver"
 
-	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
-	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // serve answers GET and HEAD.
@@ -126,13 +123,8 @@ func (c *content) found(s *stat, headers []byte) {
 
 // look opens no content, and records none as read.
 func (c *content) look() error {
-	b := c.bucket
-	pass, name, err := b.enter(c.ctx, audit.CodeBlobAttributes, tenant.Read, c.key)
+	s, err := c.bucket.look(c.ctx, c.key)
 	if err != nil {
-		return err
-	}
-	s, err := b.stat(c.ctx, pass.Keys(), c.key, name)
-	if err := b.leave(c.ctx, pass, c.key, gate.Result{Rows: -1, Bytes: -1, Err: err}); err != nil {
 		return err
 	}
 	c.found(s, s.sealed.Headers)

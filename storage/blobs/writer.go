@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
@@ -47,13 +49,14 @@ func (b *bucket) newWriter(ctx context.Context, key, contentType string, opts *d
 }
 
 func (b *bucket) newWriterOf(ctx context.Context, key string, a *attributes, opts *driver.WriterOptions) (*writer, error) {
-	pass, name, err := b.enter(ctx, audit.CodeBlobWrite, tenant.Write, key)
+	pass, p, err := b.enter(ctx, audit.CodeBlobWrite, tenant.Write, key)
 	if err != nil {
 		return nil, err
 	}
+	ctx = pass.Context(ctx)
 	var d *draft
 	if err = hook(opts.BeforeWrite); err == nil {
-		d, err = b.create(ctx, pass.Keys(), key, name, a,
+		d, err = b.create(ctx, pass, key, p, a,
 			&blob.WriterOptions{BufferSize: opts.BufferSize, MaxConcurrency: opts.MaxConcurrency, IfNotExist: opts.IfNotExist})
 	}
 	if err != nil {
@@ -64,18 +67,61 @@ func (b *bucket) newWriterOf(ctx context.Context, key string, a *attributes, opt
 
 // draft is an object that is being written. It comes to be in commit, or not at all.
 type draft struct {
-	ctx     context.Context
-	cancel  context.CancelFunc
-	inner   *blob.Writer
-	sealing io.WriteCloser // Tink's encrypting writer into inner
-	written int64          // of plaintext
-	err     error          // sticky
-	unknown bool           // whether the object came to be
+	ctx      context.Context
+	cancel   context.CancelFunc
+	inner    *blob.Writer
+	sealing  io.WriteCloser // Tink's encrypting writer into inner
+	written  int64          // of plaintext
+	err      error          // sticky
+	unknown  bool           // whether the object came to be
+	lock     *sync.RWMutex  // held shared while the object comes to be; nil for Reseal, which has seen to it
+	settling *settling      // nil for plain names
+	with     *sealedWith    // nil for Reseal, whose object stays what it was until then, and is counted
+	placing  *placing       // nil but on files
+	instead  *replaced      // what it replaces, and nothing else; nil for what IfNotExist or nothing says
+	verify   func() error   // asked once all is sealed, before the object comes to be; nil for no question
 }
 
 // create begins an object. The attributes are sealed with the object's headers, which is why Tink's encrypting
 // writer comes before the inner one: it writes its header at once, and nothing else before the first segment is full.
-func (b *bucket) create(ctx context.Context, k *keys.Tenant, key, name string, a *attributes, opts *blob.WriterOptions) (*draft, error) {
+func (b *bucket) create(ctx context.Context, pass *gate.Pass, key string, p place, a *attributes, opts *blob.WriterOptions) (*draft, error) {
+	name, mark, err := b.target(ctx, pass.Keys(), key, p, opts.IfNotExist)
+	if err != nil {
+		return nil, err
+	}
+	how, at := *opts, name
+	var onFiles *placing
+	switch {
+	case b.onFiles && strings.HasSuffix(name, fileAttributes):
+		return nil, errAttributesName
+	case b.onFiles:
+		onFiles = b.newPlacing(pass.Tenant(), name, opts.IfNotExist, mark)
+		how.IfNotExist, at = false, onFiles.stagedName()
+	case mark != nil:
+		how.IfNotExist = false
+		if b.ifMatch != nil {
+			how.BeforeWrite = func(as func(any) bool) error { return b.ifMatch(as, mark) }
+		}
+	}
+	d, err := b.createVia(ctx, pass.Keys(), key, at, a, &how, b.limit, nil)
+	if err != nil {
+		onFiles.drop()
+		return nil, err
+	}
+	d.placing = onFiles
+	if mark != nil {
+		d.instead = &replaced{b, name, mark}
+	}
+	d.lock, d.with = b.exclusion.of(name), newSealedWith(pass, pass.Keys())
+	if b.sealNames {
+		d.settling = &settling{b, pass, key, name, opts.IfNotExist, a.Headers}
+	}
+	return d, nil
+}
+
+// createVia begins an object whose segments go through what via returns, if it is not nil, on their way to the store.
+func (b *bucket) createVia(ctx context.Context, k *keys.Tenant, key, name string, a *attributes, opts *blob.WriterOptions, limit int,
+	via func(to io.Writer, headers []byte) (io.Writer, error)) (*draft, error) {
 	if err := b.oneNaming(ctx, k); err != nil {
 		return nil, err
 	}
@@ -90,7 +136,7 @@ func (b *bucket) create(ctx context.Context, k *keys.Tenant, key, name string, a
 	a.Headers = out.held
 	o := *opts
 	o.ContentType, o.DisableContentTypeDetection = storedContentType, true
-	if o.Metadata, err = a.seal(k, b.label, key, b.limit); err != nil {
+	if o.Metadata, err = a.seal(k, b.label, key, limit); err != nil {
 		return nil, err
 	}
 	// The inner writer has a context of its own: to cancel it before closing it is how a draft is dropped.
@@ -103,6 +149,11 @@ func (b *bucket) create(ctx context.Context, k *keys.Tenant, key, name string, a
 	d := &draft{ctx: ctx, cancel: cancel, inner: inner, sealing: sealing}
 	if err := out.release(inner); err != nil {
 		return nil, errors.Join(fromStore(err), d.drop())
+	}
+	if via != nil {
+		if out.to, err = via(inner, a.Headers); err != nil {
+			return nil, errors.Join(err, d.drop())
+		}
 	}
 	return d, nil
 }
@@ -141,18 +192,82 @@ func (d *draft) Write(p []byte) (int, error) {
 // commit makes the object, or drops the draft and returns why.
 func (d *draft) commit() error {
 	defer d.cancel()
+	defer d.placing.drop()
 	if d.err == nil {
 		d.err = fromStore(d.sealing.Close())
 	}
 	if d.err == nil {
 		d.err = d.ctx.Err()
 	}
+	if d.err == nil && d.verify != nil {
+		d.err = d.verify()
+	}
+	if d.err == nil && d.with != nil {
+		d.err = d.with.inUse(d.ctx)
+	}
+	if d.err == nil && d.settling != nil {
+		d.err = d.settling.before(d.ctx)
+	}
 	if d.err != nil {
 		return errors.Join(d.err, d.drop())
 	}
-	err := d.inner.Close()
-	d.err, d.unknown = fromStore(err), unanswered(err)
+	err := d.complete()
+	if d.err = err; err != nil && err != errExists {
+		d.err, d.unknown = fromStore(err), unanswered(err) && (d.placing == nil || d.placing.began)
+	}
+	if d.err == nil && d.settling != nil {
+		d.err = d.settling.after(context.WithoutCancel(d.ctx))
+		d.unknown = d.err != nil && d.err != errExists
+	}
+	if d.err == nil && d.with != nil {
+		d.err = d.with.inUse(context.WithoutCancel(d.ctx))
+		d.unknown = d.err != nil
+	}
 	return d.err
+}
+
+// replaced is a version that was read, at a name in the store.
+type replaced struct {
+	bucket *bucket
+	name   string
+	read   *blob.Attributes
+}
+
+// complete has the store make the object.
+func (d *draft) complete() error {
+	if d.placing != nil {
+		if err := d.placing.complete(d.ctx, d.inner); !errors.Is(err, errReplaced) {
+			return err
+		}
+		return errExists
+	}
+	if d.instead != nil {
+		return d.completeInstead()
+	}
+	if d.lock != nil {
+		d.lock.RLock()
+		defer d.lock.RUnlock()
+	}
+	return d.inner.Close()
+}
+
+// completeInstead has the store make the object in the place of the version that was read, or returns that there is another.
+func (d *draft) completeInstead() error {
+	r := d.instead
+	done, err := r.bucket.versions().alone(d.ctx, r.name)
+	if err == nil {
+		defer done()
+		err = r.bucket.unchanged(d.ctx, r.name, r.read)
+	}
+	if err != nil {
+		err = errors.Join(err, d.drop())
+	} else {
+		err = d.inner.Close()
+	}
+	if errors.Is(err, errReplaced) || err != nil && conditionFailed(err) {
+		return errExists
+	}
+	return err
 }
 
 // drop ends the inner writer so that it leaves no object. The error of doing so is the wanted outcome; a store that

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"bytes"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -53,6 +54,9 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	}
 	switch p.Use {
 	case sqlplan.AsIs:
+		if b, ok := v.([]byte); ok && isChecked(p) {
+			v = bytes.Clone(b) // what is checked is sent, whoever writes to the caller's memory meanwhile
+		}
 		return v, check(p, v)
 	case sqlplan.Seal, sqlplan.Index:
 	default:
@@ -68,6 +72,7 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	if p.Source == sqlplan.FromConst && !p.Array {
 		v = column.literal(v)
 	}
+	p.Table = d.bound[p.Table]
 	if p.Use == sqlplan.Seal {
 		return envelope.SealField(pass.Keys().Data(), pass.Tenant(), p.Table, p.Column, column.logical, v)
 	}
@@ -76,6 +81,9 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	}
 	return column.blindIndex(pass, p, v)
 }
+
+// isChecked tells whether a statement is sent with a value only if check admits it.
+func isChecked(p sqlplan.Param) bool { return p.Pattern || p.Head || p.Count || p.Nesting || p.Query }
 
 // check refuses what the database would refuse only once some row's value, whoever's, asked for it.
 func check(p sqlplan.Param, v driver.Value) error {
@@ -148,7 +156,7 @@ func checkCount(v driver.Value) error {
 	return nil
 }
 
-// blindIndex returns the index value of v under the index key that p names.
+// blindIndex returns the index value of v under the index key that p names, in the table that p gives as it is bound.
 func (c Column) blindIndex(pass *gate.Pass, p sqlplan.Param, v driver.Value) (driver.Value, error) {
 	if !c.searchable {
 		return nil, errors.New("the plan searches a column that is not declared as searchable")

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -18,12 +19,12 @@ import (
 var load = flag.Duration("load", 0, "how long the tests of load go on; a few rounds if 0")
 
 // behindRelay opens the environment's database through a network that can fail.
-func behindRelay(t *testing.T) (*env, *relay) {
+func behindRelay(t *testing.T) (*env, *testenv.Relay) {
 	t.Helper()
 	e := newEnv(t, sqldb.PostgreSQL, nil)
 	fill(t, e)
 	e.db.Close()
-	r, dsn := newRelay(t, e.dsn)
+	r, dsn := testenv.NewRelay(t, e.dsn)
 	db, err := sqldb.Open(context.Background(), dsn, clinicSchema, e.guard, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -92,15 +93,15 @@ func TestAnswersThatAreLost(t *testing.T) {
 				defer cancel()
 				lost := make(chan (<-chan struct{}), 1)
 				done := make(chan error, 1)
-				go func() { done <- c.write(ctx, func() { lost <- r.lose(c.lose) }) }()
+				go func() { done <- c.write(ctx, func() { lost <- r.Lose(c.lose) }) }()
 				<-<-lost
 				if c.cancel {
 					cancel()
 				} else {
-					r.cut()
+					r.Cut()
 				}
 				err := <-done
-				r.cut()
+				r.Cut()
 				e.db.SetMaxIdleConns(0) // pgx may still wait for the server
 				e.db.SetMaxIdleConns(1)
 				if !errors.Is(err, sqldb.ErrOutcomeUnknown) || c.cancel && !errors.Is(err, context.Canceled) {
@@ -144,7 +145,7 @@ func TestBrokenConnections(t *testing.T) {
 			// Until they are gone: a session that was only told to end answers once more.
 			mustExec(t, super, `SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'strongroom' AND datname = current_database()`)
 		},
-		"by the network": r.cut,
+		"by the network": r.Cut,
 	}
 	states := map[string]func(t *testing.T, broken func()){
 		"idle": func(t *testing.T, broken func()) {

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 
@@ -78,7 +77,7 @@ func quoteQualified(name string) string {
 }
 
 // readSQLiteCascades does the same for a SQLite file.
-func readSQLiteCascades(ctx context.Context, db *sql.DB, s Schema, cat *sqlplan.Catalog) ([]Problem, error) {
+func readSQLiteCascades(ctx context.Context, db sqliteQueries, s Schema, cat *sqlplan.Catalog) ([]Problem, error) {
 	words := map[string]sqlplan.Action{"CASCADE": sqlplan.Cascades, "SET NULL": sqlplan.SetsColumns, "SET DEFAULT": sqlplan.SetsColumns}
 	byName := map[string]string{}
 	for name := range s {

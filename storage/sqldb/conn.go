@@ -9,6 +9,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -34,7 +35,7 @@ var (
 
 // QueryContext implements driver.QueryerContext.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	a, err := c.enter(ctx, query, args)
+	ctx, a, err := c.enter(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,9 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 
 // query sends a statement that returns rows. A write by itself is over before any of its rows is handed out: they come
 // before it is permanent, and a caller whose context ends while it reads them hears of that alone, from database/sql.
-func (c *conn) query(ctx context.Context, a *access) (cursor, error) {
+func (c *conn) query(ctx context.Context, a *access) (_ cursor, err error) {
+	ctx, span := c.db.telemetry.Send(ctx)
+	defer func() { span.End(gate.Class(err)) }()
 	if err := c.send(ctx, a); err != nil {
 		return nil, err
 	}
@@ -75,15 +78,20 @@ func (c *conn) query(ctx context.Context, a *access) (cursor, error) {
 			return err
 		})
 		a.done = err == nil
-		return kept, err
+		if err != nil {
+			return nil, err
+		}
+		return kept.cursor(), nil
 	}
 	cur, err := c.session.query(ctx, a.id, a.plan.SQL, a.values)
-	if err != nil || a.inTx || !a.writes() {
+	if err != nil || a.tx != nil || !a.writes() {
 		return cur, err
 	}
 	kept, _, done, err := exhaust(cur, true)
-	a.done = done || err == nil
-	return kept, err
+	if a.done = done || err == nil; err != nil {
+		return nil, err
+	}
+	return kept.cursor(), nil
 }
 
 // abandon closes a result that the caller does not get to see.
@@ -95,7 +103,7 @@ func (c *conn) abandon(a *access, cur cursor) {
 
 // ExecContext implements driver.ExecerContext.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	a, err := c.enter(ctx, query, args)
+	ctx, a, err := c.enter(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
@@ -105,15 +113,17 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 // run executes a statement without showing its rows. Its result is how many it changed or would have returned.
 func (c *conn) run(ctx context.Context, a *access) (driver.Result, error) {
 	if a.pass == nil {
-		return result{}, c.savepoint(ctx, a)
+		err := c.savepoint(ctx, a)
+		a.reported.End(ctx, outcomeOf(err))
+		return result{}, err
 	}
 	n, err := c.exec(ctx, a)
 	if err != nil {
 		return nil, c.failed(ctx, a, err)
 	}
 	r := result{rows: n}
-	if a.inTx && a.writes() { // what it writes, COMMIT waits for, and its result for itself
-		tx, ctx := c.tx, context.WithoutCancel(ctx) // a result is asked without a context, maybe after that of its statement
+	if a.tx != nil && a.writes() { // what it writes, COMMIT waits for, and its result for itself
+		tx, ctx := a.tx, context.WithoutCancel(ctx) // a result is asked without a context, maybe after that of its statement
 		r.admitted = func() error { return tx.admitted(ctx, a.pass) }
 	} else if err := c.admitted(ctx, a); err != nil {
 		return nil, err
@@ -131,12 +141,14 @@ func (a *access) recorded(rows int64) int64 {
 
 // exec sends a statement and counts its rows. Their values stay sealed.
 func (c *conn) exec(ctx context.Context, a *access) (n int64, err error) {
+	ctx, span := c.db.telemetry.Send(ctx)
+	defer func() { span.End(gate.Class(err)) }()
 	if err := c.send(ctx, a); err != nil {
 		return 0, err
 	}
 	if len(a.once) > 0 {
 		err = c.alone(ctx, a, func() (err error) { n, err = c.execute(ctx, a); return err })
-		if err != nil && !a.inTx {
+		if err != nil && a.tx == nil {
 			a.done = false // it was taken back, or nobody knows
 		}
 		return n, err
@@ -176,14 +188,16 @@ type access struct {
 	id     tenant.ID
 	pass   *gate.Pass // nil for a savepoint, which touches no data
 	values []driver.Value
-	once   []once // what a unique key admits once, to be looked for after the statement
-	inTx   bool
-	sent   bool // it may have reached the database
-	done   bool // the database has done it, whatever became of its answer
+	once   []once       // what a unique key admits once, to be looked for after the statement
+	tx     *transaction // that it runs in, nil for none
+	sent   bool         // it may have reached the database
+	done   bool         // the database has done it, whatever became of its answer
+
+	reported *telemetry.Access // nil where telemetry is off
 }
 
-// enter plans the statement, passes the gate and binds the arguments.
-func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue) (*access, error) {
+// admit plans the statement, passes the gate and binds the arguments.
+func (c *conn) admit(ctx context.Context, reported *telemetry.Access, query string, args []driver.NamedValue) (*access, error) {
 	if _, err := tenant.FromContext(ctx); err != nil { // before a text of whoever it is costs anything
 		return nil, c.refuse(ctx, err)
 	}
@@ -191,13 +205,14 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 	if err != nil {
 		return nil, c.refuse(ctx, err)
 	}
+	c.db.describe(reported, plan)
 	if err := c.checkTx(ctx); err != nil {
 		return nil, err
 	}
 	if len(args) != plan.NumInput {
 		return nil, fmt.Errorf("sqldb: the statement takes %d parameters and was given %d", plan.NumInput, len(args))
 	}
-	if err := c.checkArgs(args); err != nil {
+	if err := c.checkArgs(plan, args); err != nil {
 		return nil, err
 	}
 	if plan.Verb == sqlplan.Savepoint {
@@ -209,13 +224,13 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 		if err != nil {
 			return nil, err
 		}
-		return &access{plan: plan, id: acc.Tenant}, nil
+		return &access{plan: plan, id: acc.Tenant, tx: c.tx, reported: reported}, nil
 	}
-	pass, err := c.pass(ctx, plan)
+	pass, err := c.pass(ctx, reported, plan)
 	if err != nil {
 		return nil, err
 	}
-	a := &access{plan: plan, id: pass.Tenant(), pass: pass, inTx: c.tx != nil}
+	a := &access{plan: plan, id: pass.Tenant(), pass: pass, tx: c.tx}
 	if versions := len(pass.Keys().IndexKeyIDs()); versions > 1 {
 		// The tenant's index key is being rotated: search under every live version.
 		if a.plan, err = c.db.plan(ctx, query, versions); err != nil {
@@ -231,14 +246,16 @@ func (c *conn) enter(ctx context.Context, query string, args []driver.NamedValue
 	if a.once, err = c.db.onceOf(a, args); err != nil {
 		return nil, c.failed(ctx, a, err)
 	}
+	c.db.planned.Barriers(a.plan.Barriers)
 	return a, nil
 }
 
 // pass passes the gate. A read, and a statement of a transaction, is sent while its intent is on its way to the trail: what
 // waits for it is what the database answers, and COMMIT. A write by itself waits, for the database makes it permanent, and so
 // does what draws from a sequence or calls a declared function, of which it is not known what ROLLBACK takes back.
-func (c *conn) pass(ctx context.Context, plan *sqlplan.Plan) (*gate.Pass, error) {
+func (c *conn) pass(ctx context.Context, reported *telemetry.Access, plan *sqlplan.Plan) (*gate.Pass, error) {
 	op := c.db.op(plan, c.tx)
+	op.Access = reported
 	if c.tx == nil && plan.Verb != sqlplan.Read || plan.Effects {
 		return c.db.gate.Enter(ctx, op)
 	}
@@ -253,8 +270,8 @@ func (c *conn) pass(ctx context.Context, plan *sqlplan.Plan) (*gate.Pass, error)
 // said is to be released.
 func (c *conn) admitted(ctx context.Context, a *access) error {
 	var err error
-	if c.tx != nil {
-		err = c.tx.admitted(ctx, a.pass)
+	if a.tx != nil {
+		err = a.tx.admitted(ctx, a.pass)
 	} else {
 		err = a.pass.Wait(ctx)
 	}
@@ -321,7 +338,7 @@ func (c *conn) failed(ctx context.Context, a *access, why error) error {
 // in which one may stand is not committed.
 func (a *access) result(rows int64, err error) gate.Result {
 	r := gate.Result{Rows: a.recorded(rows), Bytes: -1, Err: err}
-	if err == nil || !a.sent || a.inTx || !a.writes() {
+	if err == nil || !a.sent || a.tx != nil || !a.writes() {
 		return r
 	}
 	if r.Unknown = a.done || unanswered(err); r.Unknown && !errors.Is(err, ErrOutcomeUnknown) {

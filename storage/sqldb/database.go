@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/internal/telemetry"
 )
 
 // database is what all connections of one guarded handle share. It is the driver.Connector of its *sql.DB.
@@ -21,7 +22,12 @@ type database struct {
 	// catalogs by how many live index keys the executing tenant has, minus one: they differ in that number alone.
 	catalogs [maxIndexVersions]*sqlplan.Catalog
 	plans    *lru.Cache[planKey, *sqlplan.Plan]
-	store    string // the engine's name in the trail
+	native   bool              // it is a Pool's
+	store    string            // the engine's name in the trail
+	bound    map[string]string // what the values of each declared table are bound to
+
+	planned   *telemetry.Plans // nil where telemetry is off
+	telemetry *telemetry.Gate  // likewise
 }
 
 // maxIndexVersions bounds how many index keys of a tenant may be live at once.
@@ -36,12 +42,24 @@ type planKey struct {
 // maxCachedText keeps long statements, which are rarely sent twice, from filling the cache's memory.
 const maxCachedText = 16 << 10
 
-func newDatabase(e engine, g *gate.Gate, s Schema, cat *sqlplan.Catalog, o *Options) (*database, error) {
+// newDatabase connects to the database and holds its tables against the schema.
+func newDatabase(ctx context.Context, e engine, g *gate.Gate, s Schema, o *Options) (*database, error) {
+	s = s.clone()
+	cat, problems, err := e.introspect(ctx, s, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := newSchemaError(problems); err != nil {
+		return nil, err
+	}
 	plans, err := lru.New[planKey, *sqlplan.Plan](o.PlanCacheSize)
 	if err != nil {
 		return nil, fmt.Errorf("sqldb: plan cache: %w", err)
 	}
-	d := &database{engine: e, gate: g, schema: s, opts: o, plans: plans, store: string(e.dialect())}
+	d := &database{engine: e, gate: g, schema: s, opts: o, plans: plans, store: string(e.dialect()), bound: make(map[string]string, len(s))}
+	for name := range s {
+		d.bound[name] = o.bound(e.dialect(), name)
+	}
 	for i := range d.catalogs {
 		c := *cat
 		c.IndexVersions = i + 1
@@ -57,14 +75,19 @@ func (d *database) plan(ctx context.Context, text string, versions int) (*sqlpla
 	}
 	key := planKey{text, versions}
 	if p, ok := d.plans.Get(key); ok {
+		d.planned.Hit()
 		return p, nil
 	}
+	d.planned.Miss()
+	ctx, span := d.telemetry.Plan(ctx)
 	p, err := newPlan(ctx, text, d.catalogs[versions-1])
 	if err != nil {
+		span.End(gate.Class(err))
 		return nil, err
 	}
-	if len(text) <= maxCachedText {
-		d.plans.Add(key, p)
+	span.End("")
+	if len(text) <= maxCachedText && d.plans.Add(key, p) {
+		d.planned.Evicted()
 	}
 	return p, nil
 }

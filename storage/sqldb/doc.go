@@ -46,7 +46,32 @@
 //
 // A sealed column can be stored from a parameter or a literal, fetched, tested for NULL and, when searchable, compared
 // with =, <>, IN and = ANY. It cannot be ordered by, computed with, matched or copied, nor grouped by unless its row's
-// primary key is too. The table and column are part of what is sealed, so renaming either makes old values unreadable.
+// primary key is too. The table, with its schema, and the column are part of what is sealed, so renaming one
+// makes old values unreadable.
+//
+// # The connecting role on PostgreSQL
+//
+// Row-level security binds SELECT, INSERT, UPDATE and DELETE of a role that is not its table's owner, on the table that is named.
+// [Open] therefore refuses a role, with the statement that mends it, which by itself or as a member of another (inherited or by
+// SET ROLE) or as everybody
+//
+//   - is a superuser, or has BYPASSRLS, REPLICATION or CREATEROLE, or is a member of pg_read_server_files,
+//     pg_write_server_files, pg_execute_server_program or pg_maintain;
+//   - owns a declared table, its schema or the database, or a function that the table's triggers, constraints, defaults, indexes or
+//     policies call, or may create in the schemas of its search path;
+//   - has another privilege than those four on a declared table: TRUNCATE, REFERENCES, TRIGGER, MAINTAIN and what later versions
+//     add, also on columns; or UPDATE on a sequence of one, where USAGE is enough;
+//   - may use a partition or an inheriting child by itself that has no row-level security of its own. [Schema.DDL] turns it on for
+//     those that are there. A partition that is made later needs ALTER TABLE … ENABLE ROW LEVEL SECURITY, and no policy, or no
+//     privileges for the role, which default privileges may give it;
+//   - may use a table that a declared one is a partition or child of, which shows its rows: the same goes for it;
+//   - may use a view of a declared table whose owner row-level security does not bind and that is not security_invoker, or a
+//     materialized view of one; or such a view of a part of it, or of what is above it, without FORCE ROW LEVEL SECURITY; or
+//     a table with a rule that reads or changes a declared one as such an owner.
+//
+// With ALTER ROLE … SET role it is asked for the role that logged in as well. Functions that run with the rights of an owner whom row-level
+// security does not bind (SECURITY DEFINER) are found where they are triggers or in [Options].Functions. Not found are others, and
+// foreign tables that lead back to the database: revoke EXECUTE, and what is granted, on them.
 //
 // # Rotation of keys
 //
@@ -69,7 +94,39 @@
 // and COMMIT. ON CONFLICT on such a column, and joins on a searchable one, are refused meanwhile. See [Reseal] for what no
 // process can see.
 //
-// ORMS.md, beside this file, tells what GORM, sqlx, bun, squirrel, sqlc, ent and migration tools need.
+// # Moving an existing application in
+//
+// [Migrate] takes a database with rows, of PostgreSQL or SQLite, from plaintexts and keys of single columns to what [Open] opens, in stages, while
+// the application that knows of no guard goes on until the switch. The caller says whose the rows of each table are; every tenant
+// has to be provisioned:
+//
+//	m := sqldb.Migration{DSN: ownerURL, Schema: schema, Guard: guard, Actor: "dba", Purpose: "moving in", Tenants: map[string]sqldb.TenantSource{
+//		"patients": sqldb.FromColumn("clinic"), "visits": sqldb.FromParent("patient_id"), "settings": sqldb.FromConstant(only)}}
+//	plan, err := sqldb.PlanMigration(ctx, m)              // prints SQL, rows, locks and what stands in the way; changes nothing
+//	report, err := sqldb.Migrate(ctx, m, sqldb.MigrateVerify) // as often as need be; the application runs
+//	report, err = sqldb.Migrate(ctx, m, sqldb.MigrateSwitch)  // with the application stopped, for a moment
+//	report, err = sqldb.Migrate(ctx, m, sqldb.MigrateDrop)    // days later; until then sqldb.RollbackMigration goes back
+//
+// The command keys/keyctl does the same with a configuration in a file (keyctl migrate).
+//
+// Triggers of the migration's own keep the new columns right meanwhile, so that the old application writes for both; they and
+// the batches go by what is in the database alone, and a run that was killed is called again. PostgreSQL refuses from the stage
+// [MigrateKeys] on rows that refer to another tenant's, and rows whose tenant cannot be told. Until the stage [MigrateDrop] the
+// plaintexts are there, and a tenant's data is not out of reach when its keys are destroyed. The tables of a SQLite file are
+// copied beside the old ones, and the copies take their names with the switch: see [Migrate].
+//
+// # Applications that speak pgx
+//
+// [OpenPool] returns a [Pool] in place of a *sql.DB: the same guard with the methods of a pgxpool.Pool (Query, QueryRow, Exec, Begin,
+// SendBatch, CopyFrom), which the code that sqlc makes for pgx/v5 asks for. What is said here of statements, tenants, transactions and errors
+// holds for it. A batch is one round trip, of which each statement is planned, gated and recorded by itself, and its results are held
+// in memory. CopyFrom stores rows by INSERT: PostgreSQL refuses COPY to roles that row-level security binds.
+//
+//	pool, err := sqldb.OpenPool(ctx, appURL, schema, guard, nil)
+//	rows, err := pool.Query(ctx, "SELECT id, name FROM patients WHERE ssn = $1", ssn)
+//	patients, err := pgx.CollectRows(rows, pgx.RowToStructByName[Patient])
+//
+// SORTING.md, beside this file, tells how to sort, page and group where columns are sealed, and what each way shows. ORMS.md tells what GORM, sqlx, bun, squirrel, sqlc, ent and migration tools need.
 //
 // # What statements can say
 //

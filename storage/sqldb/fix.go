@@ -4,30 +4,34 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
 )
 
-// What is printed as a fix works on a table that has rows. What only its owner knows, such as whose a row is, stands in it
-// as three dots.
+// What is printed as a fix works on a table that has rows, as it stands: it loses none of them and no value, and where it needs
+// what only the owner knows, such as whose a row is, the database refuses it and changes nothing until that was given. Only
+// what SQLite can do in no other way than by rebuilding a table is told with three dots in it.
 
 // addTenantColumn is how a table with rows gets its tenant column.
 func (c *tableCheck) addTenantColumn() string {
 	table, column := c.qualified(), quote(c.decl.TenantColumn)
+	whose := "UPDATE " + comment(table) + " SET " + comment(column) + " = whose each row is"
 	if c.dialect == SQLite {
 		// SQLite adds no NOT NULL column without a default. No tenant has the empty id.
-		return fmt.Sprintf("ALTER TABLE %[1]s ADD COLUMN %[2]s TEXT NOT NULL DEFAULT ''; UPDATE %[1]s SET %[2]s = … /* whose each row is */", table, column)
+		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s TEXT NOT NULL DEFAULT '' /* then: %s */", table, column, whose)
 	}
-	return fmt.Sprintf(`ALTER TABLE %[1]s ADD COLUMN %[2]s %[3]s; UPDATE %[1]s SET %[2]s = … /* whose each row is */; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL`,
-		table, column, c.decl.tenantType())
+	return fmt.Sprintf(`ALTER TABLE %s ADD COLUMN %s %s; %s /* where there are rows, then: %s; or sqldb.Migrate */`,
+		table, column, c.decl.tenantType(), requireTenants(table, column), whose)
 }
 
 // requireTenantColumn is how a tenant column becomes NOT NULL.
 func (c *tableCheck) requireTenantColumn() string {
 	table, column := c.qualified(), quote(c.decl.TenantColumn)
-	whose := fmt.Sprintf("UPDATE %[1]s SET %[2]s = … /* whose each row is */ WHERE %[2]s IS NULL; ", table, column)
+	whose := fmt.Sprintf("/* first: UPDATE %[1]s SET %[2]s = whose each row is WHERE %[2]s IS NULL; or sqldb.Migrate */", comment(table), comment(column))
 	if c.dialect == SQLite {
-		return whose + c.rebuild(column+" TEXT NOT NULL")
+		return c.rebuild(column+" TEXT NOT NULL") + " " + whose
 	}
-	return whose + fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", table, column)
+	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL %s", table, column, whose)
 }
 
 // writeTenantColumn is how a generated tenant column becomes one that is written.
@@ -49,11 +53,28 @@ func (c *tableCheck) retypeTenantColumn() string {
 		table, column, PolicyName, createPolicy(table, c.decl.TenantColumn, DefaultTenantType))
 }
 
-// replaceColumn is how a column of plaintexts makes room for one of ciphertexts.
+// replaceColumn is how a column of plaintexts makes room for one of ciphertexts. The plaintexts stay until their owner drops them.
 func (c *tableCheck) replaceColumn(name string) string {
 	plain := name + "_plain"
-	return fmt.Sprintf("ALTER TABLE %[1]s RENAME COLUMN %[2]s TO %[3]s; ALTER TABLE %[1]s ADD COLUMN %[2]s %[4]s; /* write every row's value through the guard, then */ ALTER TABLE %[1]s DROP COLUMN %[3]s",
-		c.qualified(), quote(name), quote(plain), c.ciphertextType(name))
+	if len(plain) > maxIdentifier || c.has(plain) {
+		plain = markName("plain_", name)
+	}
+	table := c.qualified()
+	fix := fmt.Sprintf("ALTER TABLE %[1]s RENAME COLUMN %[2]s TO %[3]s; ALTER TABLE %[1]s ADD COLUMN %[2]s %[4]s", table, quote(name), quote(plain), c.ciphertextType(name))
+	nullable := slices.ContainsFunc(c.table.Columns, func(col sqlplan.Column) bool { return col.Name == name && !col.NotNull })
+	switch {
+	case nullable:
+	case c.dialect == SQLite:
+		fix += "; /* " + comment(quote(plain)) + " is NOT NULL, and nobody writes it any more: rebuild the table without that */"
+	default:
+		fix += fmt.Sprintf("; ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", table, quote(plain))
+	}
+	return fix + fmt.Sprintf(" /* then write every row's value through the guard, and after that: ALTER TABLE %s DROP COLUMN %s; or sqldb.Migrate */", comment(table), comment(quote(plain)))
+}
+
+// comment is a name inside a comment, which it cannot end.
+func comment(name string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(name, "*/", "* /"), "/*", "/ *")
 }
 
 func (c *tableCheck) dropDefault(name string) string {
@@ -96,16 +117,21 @@ func (c *tableCheck) redefineForeignKey(k foreignKey, parentTenant string) strin
 		parent = quote(k.parentSchema) + "." + parent
 	}
 	columns, parentColumns := []string{c.decl.TenantColumn}, []string{parentTenant}
+	loose := ""
 	for i, column := range k.columns {
-		if i < len(k.parentColumns) && column != c.decl.TenantColumn && k.parentColumns[i] != parentTenant && k.parentColumns[i] != "" {
+		switch {
+		case i >= len(k.parentColumns) || column == c.decl.TenantColumn || k.parentColumns[i] == "":
+		case k.parentColumns[i] == parentTenant: // which tenants there are is not this one's to know
+			loose = " /* " + comment(quote(column)) + " then refers to nothing */"
+		default:
 			columns, parentColumns = append(columns, column), append(parentColumns, k.parentColumns[i])
 		}
 	}
 	key := fmt.Sprintf("FOREIGN KEY (%s) REFERENCES %s (%s)", quoteAll(columns), parent, quoteAll(parentColumns))
 	if c.dialect == SQLite {
-		return c.rebuild(key)
+		return c.rebuild(key) + loose
 	}
-	return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s, ADD %s", c.qualified(), quote(k.constraint), key)
+	return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s, ADD %s", c.qualified(), quote(k.constraint), key) + loose
 }
 
 // sibling is the name of an index of the table's schema in a statement.

@@ -185,6 +185,9 @@ func quotedName(name string) string {
 	return `"` + strings.ReplaceAll(strings.ReplaceAll(name, `"`, `""`), `.`, `"."`) + `"`
 }
 
+// ownerURLs are the owners' connection strings by the applications'.
+var ownerURLs sync.Map
+
 // newRaw returns the owner's handle of an empty database, the application's connection string, and the superuser's.
 func newRaw(t *testing.T, dialect sqldb.Dialect) (raw *sql.DB, dsn, super string) {
 	t.Helper()
@@ -200,6 +203,7 @@ func newRaw(t *testing.T, dialect sqldb.Dialect) (raw *sql.DB, dsn, super string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { raw.Close() })
+	ownerURLs.Store(dsn, url)
 	return raw, dsn, super
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlgen"
 	"github.com/strongroom-go/strongroom/internal/testenv"
@@ -38,13 +39,19 @@ type genWorld struct {
 	raw     *sql.DB // the owner's
 	guarded *sql.DB
 	plain   map[tenant.ID]*sql.DB
-	ran     int
-	failed  int
+	// In pgx's form, where the statements run through a Pool.
+	pool      *sqldb.Pool
+	plainPool map[tenant.ID]*pgxpool.Pool
+	reopen    func() (*sqldb.Pool, error)
+	plainURL  map[tenant.ID]string
+
+	ran    int
+	failed int
 }
 
 func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storage.Guard) *genWorld {
 	t.Helper()
-	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, dialect == sqldb.SQLite), plain: map[tenant.ID]*sql.DB{}}
+	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, dialect == sqldb.SQLite), plain: map[tenant.ID]*sql.DB{}, plainURL: map[tenant.ID]string{}}
 	varied := r.IntN(3) > 0
 	if varied {
 		w.schema.Vary(r)
@@ -102,6 +109,9 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 		}
 		mustExec(t, raw, ddl)
 	}
+	w.reopen = func() (*sqldb.Pool, error) {
+		return sqldb.OpenPool(context.Background(), dsn, declared, guard, &sqldb.PoolOptions{Options: *opts})
+	}
 	var err error
 	if w.guarded, err = sqldb.Open(context.Background(), dsn, declared, guard, opts); err != nil {
 		t.Fatal(err)
@@ -109,7 +119,11 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 	w.guarded.SetMaxOpenConns(3)
 	t.Cleanup(func() { w.guarded.Close() })
 	for _, id := range w.tenants {
-		w.plain[id], _, _ = newRaw(t, dialect)
+		var app string
+		w.plain[id], app, _ = newRaw(t, dialect)
+		if url, ok := ownerURLs.Load(app); ok {
+			w.plainURL[id] = url.(string)
+		}
 		for _, create := range append(w.schema.Plain(id.String()), w.schema.TriggerDDL(false)...) {
 			mustExec(t, w.plain[id], create)
 		}
@@ -134,6 +148,19 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 		}
 	}
 	return w
+}
+
+func (w *genWorld) close() {
+	w.guarded.Close()
+	for _, db := range w.plain {
+		db.Close()
+	}
+	if w.pool != nil {
+		w.pool.Close()
+	}
+	for _, pool := range w.plainPool {
+		pool.Close()
+	}
 }
 
 func (w *genWorld) fill(t *testing.T, ctx context.Context, db *sql.DB, plain bool, table *sqlgen.Table, rows [][]any) {
@@ -163,10 +190,17 @@ func (w *genWorld) text(query string, plain bool) string {
 	return query
 }
 
-// runner is a *sql.DB, *sql.Tx or, with the text left out, a *sql.Stmt.
+// runner is one of the sides that are compared: what a statement returned on it, as sorted texts.
 type runner interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	outcome(ctx context.Context, query string, st sqlgen.Statement) (string, error)
+}
+
+// sqlRunner is a *sql.DB, *sql.Tx or, with the text left out, a *sql.Stmt.
+type sqlRunner struct {
+	db interface {
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	}
 }
 
 type prepared struct{ *sql.Stmt }
@@ -179,8 +213,8 @@ func (p prepared) ExecContext(ctx context.Context, _ string, args ...any) (sql.R
 	return p.Stmt.ExecContext(ctx, args...)
 }
 
-// outcome is what a statement returned, as sorted texts.
-func outcome(ctx context.Context, db runner, query string, st sqlgen.Statement) (string, error) {
+func (r sqlRunner) outcome(ctx context.Context, query string, st sqlgen.Statement) (string, error) {
+	db := r.db
 	if !st.Reads && !strings.Contains(query, "RETURNING") {
 		res, err := db.ExecContext(ctx, query, st.Args...)
 		if err != nil {
@@ -194,6 +228,10 @@ func outcome(ctx context.Context, db runner, query string, st sqlgen.Statement) 
 		return "", err
 	}
 	values, err := collect(rows)
+	return sortedLines(values), err
+}
+
+func sortedLines(values [][]any) string {
 	var lines []string
 	for _, row := range values {
 		for i, v := range row {
@@ -207,7 +245,21 @@ func outcome(ctx context.Context, db runner, query string, st sqlgen.Statement) 
 		lines = append(lines, fmt.Sprintf("%q", fmt.Sprint(row...)))
 	}
 	slices.Sort(lines)
-	return strings.Join(lines, "\n"), err
+	return strings.Join(lines, "\n")
+}
+
+func (w *genWorld) on() runner {
+	if w.pool != nil {
+		return pgxRunner{w.pool}
+	}
+	return sqlRunner{w.guarded}
+}
+
+func (w *genWorld) plainOn(id tenant.ID) runner {
+	if w.pool != nil {
+		return pgxRunner{w.plainPool[id]}
+	}
+	return sqlRunner{w.plain[id]}
 }
 
 // class is what two databases have in common whose keys differ by the tenant column.
@@ -237,7 +289,7 @@ func (w *genWorld) check(t *testing.T, id tenant.ID, guarded, plain runner, st s
 
 // differ is how both sides differ, and false where the guarded one failed.
 func (w *genWorld) differ(id tenant.ID, guarded, plain runner, st sqlgen.Statement) (diff string, ok bool) {
-	got, gotErr := outcome(as(id), guarded, w.text(st.SQL, false), st)
+	got, gotErr := guarded.outcome(as(id), w.text(st.SQL, false), st)
 	var refused *sqldb.RefusedError
 	if errors.As(gotErr, &refused) {
 		if !genUnwritable.MatchString(refused.Reason) {
@@ -245,7 +297,7 @@ func (w *genWorld) differ(id tenant.ID, guarded, plain runner, st sqlgen.Stateme
 		}
 		return diff, true
 	}
-	want, wantErr := outcome(context.Background(), plain, w.text(cmp.Or(st.Plain, st.SQL), true), st)
+	want, wantErr := plain.outcome(context.Background(), w.text(cmp.Or(st.Plain, st.SQL), true), st)
 	w.ran++
 	if class(gotErr) != class(wantErr) || gotErr == nil && got != want {
 		diff = fmt.Sprintf("tenant %s: %s %v\nguarded: %v\n%s\nplain: %v\n%s", id, st.SQL, st.Args, gotErr, got, wantErr, want)
@@ -277,6 +329,10 @@ func (w *genWorld) tables() (all []sqlgen.Statement) {
 // transaction runs some statements in one transaction, and commits or rolls back.
 func (w *genWorld) transaction(t *testing.T, id tenant.ID) {
 	t.Helper()
+	if w.pool != nil {
+		w.poolTransaction(t, id)
+		return
+	}
 	guarded, err := w.guarded.BeginTx(as(id), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -285,15 +341,7 @@ func (w *genWorld) transaction(t *testing.T, id tenant.ID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ok := true
-	for range w.IntN(4) + 1 {
-		if ok = w.check(t, id, guarded, plain, w.schema.Random(w.Rand)); !ok {
-			break
-		}
-	}
-	if ok {
-		w.same(t, id, guarded, plain)
-	}
+	ok := w.some(t, id, sqlRunner{guarded}, sqlRunner{plain})
 	if ok && w.IntN(2) == 0 {
 		if err := errors.Join(guarded.Commit(), plain.Commit()); err != nil {
 			t.Error(err)
@@ -305,40 +353,57 @@ func (w *genWorld) transaction(t *testing.T, id tenant.ID) {
 	}
 }
 
+// some runs the statements of a transaction, and returns false where one failed on both sides.
+func (w *genWorld) some(t *testing.T, id tenant.ID, guarded, plain runner) bool {
+	t.Helper()
+	for range w.IntN(4) + 1 {
+		if !w.check(t, id, guarded, plain, w.schema.Random(w.Rand)) {
+			return false
+		}
+	}
+	w.same(t, id, guarded, plain)
+	return true
+}
+
 // shared prepares a statement once and runs it for all tenants, some more than once.
 func (w *genWorld) shared(t *testing.T) {
 	t.Helper()
 	st := w.schema.Random(w.Rand)
 	guarded, err := w.guarded.PrepareContext(as(w.tenants[0]), w.text(st.SQL, false))
 	if err != nil {
-		w.check(t, w.tenants[0], w.guarded, w.plain[w.tenants[0]], st) // says why
+		w.check(t, w.tenants[0], w.on(), w.plainOn(w.tenants[0]), st) // says why
 		return
 	}
 	defer guarded.Close()
 	for _, i := range append(w.Perm(3), w.Perm(3)...) {
 		id := w.tenants[i]
-		w.check(t, id, prepared{guarded}, w.plain[id], st)
+		w.check(t, id, sqlRunner{prepared{guarded}}, w.plainOn(id), st)
 	}
 }
 
-func testGenerated(t *testing.T, dialect sqldb.Dialect) {
+func testGenerated(t *testing.T, dialect sqldb.Dialect, native bool) {
 	guard := storage.Guard{Keys: newRing(t), Audit: &recorder{}}
 	ran, failed := 0, 0
 	for round := uint64(0); ran < *generated && !t.Failed(); round++ {
 		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), dialect, guard)
+		if native {
+			w.openPools(t)
+		}
 		for i := 0; i < 100 && !t.Failed() && ran+w.ran < *generated; i++ {
 			id := w.tenants[w.IntN(3)]
-			switch w.IntN(5) {
-			case 0:
+			switch kind := w.IntN(5); {
+			case kind == 0:
 				w.transaction(t, id)
-			case 1:
+			case kind == 1 && native:
+				w.batch(t, id)
+			case kind == 1:
 				w.shared(t)
 			default:
-				w.check(t, id, w.guarded, w.plain[id], w.schema.Random(w.Rand))
+				w.check(t, id, w.on(), w.plainOn(id), w.schema.Random(w.Rand))
 			}
 			if i%5 == 4 {
 				for _, id := range w.tenants {
-					w.same(t, id, w.guarded, w.plain[id])
+					w.same(t, id, w.on(), w.plainOn(id))
 				}
 			}
 		}
@@ -346,10 +411,7 @@ func testGenerated(t *testing.T, dialect sqldb.Dialect) {
 			t.Logf("seed %d, round %d", *generatedSeed, round)
 		}
 		ran, failed = ran+w.ran, failed+w.failed
-		w.guarded.Close()
-		for _, db := range w.plain {
-			db.Close()
-		}
+		w.close()
 	}
 	t.Logf("%d statements ran, %d failed alike", ran, failed)
 	if failed > ran/2 {
@@ -361,7 +423,7 @@ var generatedSeed = flag.Uint64("seed", 23, "the seed of generated statements")
 
 func TestGeneratedPostgreSQL(t *testing.T) {
 	testenv.Postgres(t)
-	testGenerated(t, sqldb.PostgreSQL)
+	testGenerated(t, sqldb.PostgreSQL, false)
 }
 
 // The test of the test: what a trigger does is scoped by row-level security alone. Without it, the property finds that other
@@ -377,10 +439,10 @@ func TestTriggersWithoutPoliciesAreFound(t *testing.T) {
 			for i := range 100 {
 				id := w.tenants[i%len(w.tenants)]
 				ran++
-				w.differ(id, w.guarded, w.plain[id], w.schema.Random(w.Rand))
+				w.differ(id, w.on(), w.plainOn(id), w.schema.Random(w.Rand))
 				for _, other := range w.tenants {
 					for _, st := range w.tables() {
-						if diff, _ := w.differ(other, w.guarded, w.plain[other], st); diff != "" && other != id {
+						if diff, _ := w.differ(other, w.on(), w.plainOn(other), st); diff != "" && other != id {
 							t.Logf("found after %d statements, round %d: %.300s", ran, round, diff)
 							return
 						}
@@ -388,12 +450,9 @@ func TestTriggersWithoutPoliciesAreFound(t *testing.T) {
 				}
 			}
 		}
-		w.guarded.Close()
-		for _, db := range w.plain {
-			db.Close()
-		}
+		w.close()
 	}
 	t.Errorf("nobody noticed in %d statements", ran)
 }
 
-func TestGeneratedSQLite(t *testing.T) { testGenerated(t, sqldb.SQLite) }
+func TestGeneratedSQLite(t *testing.T) { testGenerated(t, sqldb.SQLite, false) }

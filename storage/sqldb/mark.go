@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
@@ -33,6 +34,23 @@ func (t Table) Checks(dialect Dialect) []string {
 	}
 	return out
 }
+
+// WithChecks adds the constraints of a declared table's sealed columns ([Table.Checks]) to the CREATE TABLE statement that makes it,
+// which has to end in its closing parenthesis. Every other statement is returned as it is.
+func (s Schema) WithChecks(dialect Dialect, statement string) string {
+	trimmed := strings.TrimRight(statement, " \t\r\n;")
+	of := createTable.FindStringSubmatch(trimmed)
+	if of == nil {
+		return statement
+	}
+	checks := s[strings.ReplaceAll(of[1], `"`, "")].Checks(dialect)
+	if len(checks) == 0 {
+		return statement
+	}
+	return strings.TrimSuffix(trimmed, ")") + ", " + strings.Join(checks, ", ") + ")"
+}
+
+var createTable = regexp.MustCompile(`(?is)^\s*CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w."]+)\s*\(.*\)$`)
 
 func (t Table) checks() []sealCheck {
 	var out []sealCheck
@@ -110,6 +128,15 @@ func (c sealCheck) printed() string {
 func (c sealCheck) add(table string) string {
 	return fmt.Sprintf("ALTER TABLE %[1]s DROP CONSTRAINT IF EXISTS %[2]s, ADD %[3]s NOT VALID; ALTER TABLE %[1]s VALIDATE CONSTRAINT %[2]s",
 		table, quote(c.name), c.definition(PostgreSQL))
+}
+
+// addWhereSealed adds the constraint to a column of ciphertexts, or leaves the column as it is, with a warning, where it holds
+// something else: a program that still writes plaintexts goes on.
+func (c sealCheck) addWhereSealed(table string) string {
+	plain := warn("the column " + quote(c.column) + " of " + table + " holds what is not sealed, and stays as it is: see sqldb.Open, which says how to replace it, or sqldb.Migrate")
+	return doBlock(fmt.Sprintf("IF (SELECT a.atttypid = 'pg_catalog.bytea'::pg_catalog.regtype FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s::pg_catalog.regclass AND a.attname = %s) "+
+		"THEN ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s, ADD %s; ELSE %[6]s; END IF; EXCEPTION WHEN check_violation THEN %[6]s;",
+		literal(table), literal(c.column), table, quote(c.name), c.definition(PostgreSQL), plain))
 }
 
 // mark is a constraint that was found under a mark's name.

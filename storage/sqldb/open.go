@@ -34,16 +34,11 @@ func Open(ctx context.Context, dsn string, schema Schema, guard storage.Guard, o
 	if err != nil {
 		return nil, err
 	}
-	schema = schema.clone()
-	cat, problems, err := e.introspect(ctx, schema, o)
+	d, err := newDatabase(ctx, e, g, schema, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := newSchemaError(problems); err != nil {
-		return nil, err
-	}
-	d, err := newDatabase(e, g, schema, cat, o)
-	if err != nil {
+	if err := d.observe(guard.Telemetry); err != nil {
 		return nil, err
 	}
 	return sql.OpenDB(d), nil

@@ -51,7 +51,7 @@ type Options struct {
 	// InsecureAllowPlaintext admits connections without TLS to hosts that are not loopback.
 	InsecureAllowPlaintext bool
 	// InsecureWithoutRLS does without the second fence: neither row-level security, nor the role's exemption from it, nor
-	// what the role owns or may create is checked when the database is opened, and the session is not told its tenant.
+	// what the role owns, may create or was granted is checked when the database is opened, and the session is not told its tenant.
 	// PostgreSQL only.
 	InsecureWithoutRLS bool
 }
@@ -62,6 +62,19 @@ func (o *Options) place(table string) (schema, name string) {
 		return schema, name
 	}
 	return o.Schema, table
+}
+
+// bound returns the name that the values of a declared table are bound to: that of the table in the database, whatever
+// schema this handle takes for its default. A table of [DefaultSchema], and one of SQLite, has its name alone.
+func (o *Options) bound(dialect Dialect, table string) string {
+	if dialect == SQLite {
+		return table
+	}
+	schema, name := o.place(table)
+	if schema == DefaultSchema {
+		return name
+	}
+	return schema + "." + name
 }
 
 // withDefaults returns a copy in which every setting has its value.

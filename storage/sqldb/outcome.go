@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 )
@@ -60,8 +61,8 @@ func (a *access) writes() bool {
 // doubt keeps a transaction from being committed in which it is not known what took place: what the trail calls a failure
 // would stand.
 func (c *conn) doubt(a *access) {
-	if c.tx != nil && a.plan.Verb != sqlplan.Read {
-		c.tx.unknown = true
+	if a.tx != nil && a.plan.Verb != sqlplan.Read {
+		a.tx.unknown = true
 	}
 }
 
@@ -77,6 +78,9 @@ func exhaust(cur cursor, keep bool) (kept *keptRows, n int64, done bool, err err
 			break
 		}
 		n++
+		if keep && kept.keepWire(cur) {
+			continue
+		}
 		if keep {
 			kept.rows = append(kept.rows, dest)
 			dest = make([]driver.Value, len(dest))
@@ -95,6 +99,7 @@ type keptRows struct {
 	names, types []string
 	origins      []keptOrigin
 	rows         [][]driver.Value
+	native       *keptWire // in place of rows, of a nativeCursor
 }
 
 type keptOrigin struct {
@@ -109,6 +114,17 @@ func keepColumns(cur cursor) *keptRows {
 		var o keptOrigin
 		o.table, o.column, o.known = cur.origin(i)
 		k.origins, k.types = append(k.origins, o), append(k.types, cur.databaseType(i))
+	}
+	if wire, native := cur.(wireRows); native {
+		k.native = &keptWire{described: slices.Clone(wire.fields())}
+	}
+	return k
+}
+
+// cursor hands the rows out.
+func (k *keptRows) cursor() cursor {
+	if k.native != nil {
+		return keptNative{k}
 	}
 	return k
 }

@@ -154,18 +154,13 @@ func openInterrupted(t *testing.T) (*sql.DB, *interrupted, *events) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, o := Schema{"t": {}}, (*Options)(nil).withDefaults()
-	cat, problems, err := lite.introspect(t.Context(), schema, o)
-	if err != nil || problems != nil {
-		t.Fatal(err, problems)
-	}
 	log := &events{}
 	g, err := gate.New(ring, log, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := &interrupted{sqliteEngine: lite}
-	d, err := newDatabase(e, g, schema, cat, o)
+	d, err := newDatabase(t.Context(), e, g, Schema{"t": {}}, (*Options)(nil).withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +279,7 @@ func TestWritesKnownNotToTakePlace(t *testing.T) {
 	if err := c.Raw(func(dc any) error {
 		guarded := dc.(*conn)
 		for _, q := range []string{`INSERT INTO t (id) VALUES (1)`, `INSERT INTO t (id) VALUES (1) RETURNING id`} {
-			pass, err := guarded.enter(testAccess(), q, nil)
+			_, pass, err := guarded.enter(testAccess(), q, nil)
 			if err != nil {
 				return err
 			}

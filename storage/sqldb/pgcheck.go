@@ -49,7 +49,9 @@ type pgReader struct {
 	options  *Options
 	declared Schema
 	tables   map[string]*pgTable
-	role     string // the one that connects
+	role     string // the one that the connection acts as
+	login    string // the one that it logged in as; mostly the same
+	owner    bool   // it is the tables' owner, who migrates them
 	enums    []string
 	problems []Problem
 }
@@ -61,11 +63,17 @@ type pgTable struct {
 }
 
 // family is the declared tables, by oid ($1), declared name ($2) and tenant column ($3), and these with the partitions and
-// children that hold their rows. An index, a foreign key or a trigger of one of them acts on rows of the declared table.
+// children that hold their rows. An index, a foreign key or a trigger of one of them acts on rows of the declared table. Reach is
+// the family with what is above it: a table whose child or partition one of it is shows its rows too, under policies of its own.
 const family = `WITH RECURSIVE declared(oid, name, tenant) AS (SELECT * FROM unnest($1::oid[], $2::text[], $3::text[])),
 	family(oid, declared, tenant) AS (
 	SELECT oid, name, tenant FROM declared
-	UNION SELECT i.inhrelid, f.declared, f.tenant FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid) `
+	UNION SELECT i.inhrelid, f.declared, f.tenant FROM pg_catalog.pg_inherits i JOIN family f ON i.inhparent = f.oid),
+	ascent(oid, declared) AS (
+	SELECT oid, declared FROM family
+	UNION SELECT i.inhparent, a.declared FROM pg_catalog.pg_inherits i JOIN ascent a ON i.inhrelid = a.oid),
+	reach(oid, declared, above) AS (
+	SELECT a.oid, a.declared, NOT EXISTS (SELECT FROM family f WHERE f.oid = a.oid) FROM ascent a) `
 
 func (r *pgReader) problem(table, column, what, fix string) {
 	r.problems = append(r.problems, Problem{Table: table, Column: column, What: what, Fix: fix})
@@ -86,17 +94,7 @@ func (r *pgReader) each(query string, scan func(pgx.Rows) error, more ...any) er
 	for _, name := range sortedKeys(r.tables) {
 		oids, names, tenants = append(oids, r.tables[name].oid), append(names, name), append(tenants, r.declared[name].TenantColumn)
 	}
-	rows, err := r.conn.Query(r.ctx, family+query, append([]any{oids, names, tenants}, more...)...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return each(r.ctx, r.conn, family+query, scan, append([]any{oids, names, tenants}, more...)...)
 }
 
 // schemas are those that declared tables are in, and the default one.
@@ -187,7 +185,9 @@ func (r *pgReader) readColumns() error {
 	err := r.each(`
 		SELECT d.name, a.attname, pg_catalog.format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '',
 		       a.attgenerated <> '' OR a.attidentity = 'a', coalesce(l.collisdeterministic, true), y.typtype = 'e',
-		       a.attcollation <> 0 AND a.attcollation <> 'pg_catalog."default"'::regcollation AND a.attcollation <> 'pg_catalog."C"'::regcollation
+		       a.attcollation <> 0 AND a.attcollation <> 'pg_catalog."default"'::regcollation AND a.attcollation <> 'pg_catalog."C"'::regcollation,
+		       pg_catalog.starts_with(a.attname::text, $4), EXISTS (SELECT FROM pg_catalog.pg_roles o WHERE `+becomes("o.oid")+` AND (pg_catalog.has_column_privilege(o.oid, a.attrelid, a.attnum, 'SELECT') OR pg_catalog.has_table_privilege(o.oid, a.attrelid, 'TRIGGER'))),
+		       CASE WHEN pg_catalog.starts_with(a.attname::text, $4) THEN `+grantees+` END
 		FROM pg_catalog.pg_attribute a
 		JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 		JOIN declared d ON d.oid = a.attrelid
@@ -198,9 +198,15 @@ func (r *pgReader) readColumns() error {
 				table         string
 				c             sqlplan.Column
 				deterministic bool
+				aside, shown  bool
+				others        []string
 			)
-			if err := rows.Scan(&table, &c.Name, &c.Type, &c.NotNull, &c.HasDefault, &c.Generated, &deterministic, &c.Enum, &c.Collated); err != nil {
+			if err := rows.Scan(&table, &c.Name, &c.Type, &c.NotNull, &c.HasDefault, &c.Generated, &deterministic, &c.Enum, &c.Collated, &aside, &shown, &others); err != nil {
 				return err
+			}
+			if aside { // the plaintexts that a migration keeps until it drops them do not exist for statements
+				r.aside(table, c.Name, shown && !r.owner, others)
+				return nil
 			}
 			t := r.tables[table].plan
 			t.Columns = append(t.Columns, c)
@@ -214,7 +220,7 @@ func (r *pgReader) readColumns() error {
 				r.problem(table, c.Name, "the tenant column's collation is nondeterministic and may compare different ids as equal", r.check(table).retypeTenantColumn())
 			}
 			return nil
-		})
+		}, asideMark)
 	if err != nil {
 		return err
 	}
@@ -369,8 +375,8 @@ func (r *pgReader) readMarks() error {
 }
 
 // readPolicies checks that row-level security is on, that the guard's policy stands, and that no other permissive policy
-// widens it: PostgreSQL lets a row through when any one permissive policy does. It comes last, as its fixes do: they would
-// keep the owner from filling in the tenant column.
+// widens it: PostgreSQL lets a row through when any one permissive policy does. It comes last, as its fixes do, which wait
+// until the tenant column is filled in: they would keep the owner from that.
 func (r *pgReader) readPolicies() error {
 	if r.options.InsecureWithoutRLS {
 		return nil
@@ -402,18 +408,19 @@ func (r *pgReader) readPolicies() error {
 	}
 	for _, name := range sortedKeys(r.tables) {
 		t, table := r.tables[name], r.check(name).qualified()
+		fence := func(statements string) string { return whereTenants(table, r.declared[name].TenantColumn, statements) }
 		if t.plan.Shared {
 			continue
 		}
 		if !t.rls {
-			r.problem(name, "", "row-level security is off", "ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY")
+			r.problem(name, "", "row-level security is off", fence("ALTER TABLE "+table+" ENABLE ROW LEVEL SECURITY"))
 		}
 		if !t.forceRLS {
-			r.problem(name, "", "row-level security does not bind the table's owner", "ALTER TABLE "+table+" FORCE ROW LEVEL SECURITY")
+			r.problem(name, "", "row-level security does not bind the table's owner", fence("ALTER TABLE "+table+" FORCE ROW LEVEL SECURITY"))
 		}
 		if !found[name] {
 			r.problem(name, "", "the policy "+PolicyName+" is missing or not as the guard needs it",
-				fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s; %s", PolicyName, table, createPolicy(table, r.declared[name].TenantColumn, r.tenantType(name))))
+				fence(fmt.Sprintf("DROP POLICY IF EXISTS %s ON %s; %s", PolicyName, table, createPolicy(table, r.declared[name].TenantColumn, r.tenantType(name)))))
 		}
 	}
 	return nil

@@ -40,6 +40,9 @@ func newPgCursor(s *pgSession, rows pgx.Rows, pending *pendingBatch) (cursor, er
 		c.close()
 		return nil, s.badConn(err)
 	}
+	if s.native {
+		return &nativeCursor{c}, nil
+	}
 	fields := rows.FieldDescriptions()
 	c.decode = make([]decoder, len(fields))
 	for i, f := range fields {
@@ -81,7 +84,8 @@ func (c *pgCursor) databaseType(i int) string {
 	return strconv.FormatUint(uint64(oid), 10)
 }
 
-func (c *pgCursor) next(dest []driver.Value) error {
+// advance goes to the next row, or returns io.EOF.
+func (c *pgCursor) advance() error {
 	if c.closed {
 		return errClosed
 	}
@@ -96,6 +100,13 @@ func (c *pgCursor) next(dest []driver.Value) error {
 			return c.session.lost(err)
 		}
 		return io.EOF
+	}
+	return nil
+}
+
+func (c *pgCursor) next(dest []driver.Value) error {
+	if err := c.advance(); err != nil {
+		return err
 	}
 	for i, raw := range c.rows.RawValues() {
 		if raw == nil {
@@ -119,6 +130,7 @@ func (c *pgCursor) close() error {
 	c.session.reading = false
 	c.rows.Close()
 	err := c.rows.Err()
+	c.session.tag = c.rows.CommandTag()
 	if c.pending != nil {
 		if cerr := c.pending.results.Close(); err == nil {
 			err = cerr

@@ -67,7 +67,7 @@ func (p *postgres) mayDelete(ctx context.Context, _ *sqlplan.Catalog, steps []of
 	const tables = `FROM unnest($1::text[], $2::text[]) AS t(name, relation) `
 	checks := []check{
 		{`SELECT t.name, t.relation, '', p.privilege, current_user::text ` + tables + `CROSS JOIN (VALUES ('SELECT'), ('DELETE')) AS p(privilege)
-			WHERE NOT pg_catalog.has_table_privilege(t.relation, p.privilege) ORDER BY t.name, p.privilege`, []any{names, relations}, privileges},
+			WHERE NOT CASE p.privilege WHEN 'SELECT' THEN pg_catalog.has_any_column_privilege(t.relation, 'SELECT') ELSE pg_catalog.has_table_privilege(t.relation, p.privilege) END ORDER BY t.name, p.privilege`, []any{names, relations}, privileges},
 		{`SELECT t.name, t.relation, t.col, 'UPDATE', current_user::text FROM unnest($1::text[], $2::text[], $3::text[]) AS t(name, relation, col)
 			WHERE NOT pg_catalog.has_column_privilege(t.relation, t.col, 'UPDATE') ORDER BY t.name, t.col`, []any{cutTables, cutRelations, cutColumns}, privileges},
 		{`SELECT t.name, t.relation, p.polname ` + tables + `JOIN pg_catalog.pg_policy p ON p.polrelid = t.relation::regclass

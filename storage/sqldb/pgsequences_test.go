@@ -22,7 +22,7 @@ func TestSequences(t *testing.T) {
 		mustExec(t, raw, ddl)
 	}
 	db2 := openBare(t, super)
-	mustExec(t, db2, `GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO PUBLIC`)
+	mustExec(t, db2, `GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO PUBLIC`)
 	mustExec(t, db2, `CREATE SCHEMA evil`)
 	mustExec(t, db2, `CREATE SEQUENCE evil.notes_id_seq START 1000`)
 	mustExec(t, db2, `GRANT USAGE ON SCHEMA evil TO PUBLIC`)

@@ -22,12 +22,15 @@ type pgSession struct {
 	// pooler tells that the server session may be another one after each transaction, so that the tenant is set for
 	// one transaction at a time and current is that of the open transaction alone.
 	pooler bool
+	// native tells that results are handed out in their wire format: see nativeCursor.
+	native bool
 	// current is the tenant that the session's setting names; zero where it is unknown or none.
 	current tenant.ID
 	inTx    bool
 	// reading is set while a result set is open: the connection can do nothing else meanwhile.
 	reading bool
 	origins map[pgOrigin]originName
+	tag     pgconn.CommandTag // of the last statement that ended
 	tables  map[uint32]string // the declared tables by the number they had when the connection was made
 }
 
@@ -124,6 +127,7 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 		if err != nil {
 			return 0, s.badConn(err)
 		}
+		s.tag = tag
 		return tag.RowsAffected(), nil
 	}
 	if s.inTx {
@@ -142,6 +146,7 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 		return 0, s.badConn(err)
 	}
 	s.remember(id)
+	s.tag = tag
 	return tag.RowsAffected(), nil
 }
 
@@ -180,6 +185,13 @@ func (s *pgSession) remember(id tenant.ID) {
 // batch sends the setting and the statement in one round trip. Both run in one implicit transaction, so that a
 // statement which fails takes the setting back with it: until the batch has succeeded the session's tenant is unknown.
 func (s *pgSession) batch(id tenant.ID, sql string, args []driver.Value) *pgx.Batch {
+	batch := s.settingTenant(id)
+	batch.Queue(sql, anys(args)...)
+	return batch
+}
+
+// settingTenant begins a batch with the setting.
+func (s *pgSession) settingTenant(id tenant.ID) *pgx.Batch {
 	s.current = tenant.ID{}
 	batch := &pgx.Batch{}
 	if s.pooler {
@@ -187,7 +199,6 @@ func (s *pgSession) batch(id tenant.ID, sql string, args []driver.Value) *pgx.Ba
 	} else {
 		batch.Queue(setTenant, id.String())
 	}
-	batch.Queue(sql, anys(args)...)
 	return batch
 }
 

@@ -19,6 +19,7 @@ import (
 // row-level security stands behind it.
 type resealTable struct {
 	name    string
+	bound   string // what its values are bound to
 	columns []resealColumn
 	key     []string // the primary key without the tenant column: what orders the rows, and tells them apart
 	tenant  sqlplan.TenantType
@@ -45,7 +46,7 @@ type resealColumn struct {
 // resealTable returns nil where a table has nothing to move.
 func (d *database) resealTable(ctx context.Context, name string, purposes []keys.Purpose) (*resealTable, error) {
 	t := d.catalogs[0].Tables[name]
-	r := &resealTable{name: name, lite: d.engine.dialect() == SQLite, data: slices.Contains(purposes, keys.PurposeData)}
+	r := &resealTable{name: name, bound: d.bound[name], lite: d.engine.dialect() == SQLite, data: slices.Contains(purposes, keys.PurposeData)}
 	r.locks = !r.lite
 	for _, column := range sortedKeys(d.schema[name].Sealed) {
 		c := resealColumn{name: column, decl: d.schema[name].Sealed[column]}

@@ -53,12 +53,12 @@ func (b *resealBatch) value(ctx context.Context, row *resealRow, at int, c resea
 	switch {
 	case stale && b.write:
 		var sealed []byte
-		if sealed, v, err = envelope.ResealField(t.Data(), id, b.table.name, c.name, c.decl.logical, ciphertext); err == nil {
+		if sealed, v, err = envelope.ResealField(t.Data(), id, b.table.bound, c.name, c.decl.logical, ciphertext); err == nil {
 			row.new[at] = sealed
 			row.resealed++
 		}
 	case needed:
-		v, err = envelope.OpenField(t.Data(), id, b.table.name, c.name, c.decl.logical, ciphertext)
+		v, err = envelope.OpenField(t.Data(), id, b.table.bound, c.name, c.decl.logical, ciphertext)
 	default:
 		return nil, false, nil
 	}
@@ -80,7 +80,7 @@ func (b *resealBatch) index(row *resealRow, index *driver.Value, c resealColumn,
 	var made []byte
 	for n, key := range b.indexID {
 		if v != nil {
-			value, err := c.decl.blindIndex(b.pass, sqlplan.Param{Table: b.table.name, Column: c.name, IndexVersion: n}, v)
+			value, err := c.decl.blindIndex(b.pass, sqlplan.Param{Table: b.table.bound, Column: c.name, IndexVersion: n}, v)
 			if err != nil {
 				return err
 			}

@@ -31,7 +31,7 @@ type rows struct {
 type sealedColumn struct {
 	index         int
 	table, column string
-	logical       envelope.Logical
+	place         envelope.Place // of the tenant whose rows they are
 }
 
 func newRows(ctx context.Context, c *conn, a *access, cur cursor) (*rows, error) {
@@ -47,7 +47,11 @@ func newRows(ctx context.Context, c *conn, a *access, cur cursor) (*rows, error)
 			return nil, err
 		}
 		if out.Sealed {
-			r.sealed = append(r.sealed, sealedColumn{i, out.Table, out.Column, c.db.schema[out.Table].Sealed[out.Column].logical})
+			if wire, native := cur.(wireRows); native && !bytesOnTheWire(wire.fields()[i]) {
+				return nil, fmt.Errorf("%w (result column %d is %s.%s and no bytea)", ErrSchemaChanged, i+1, out.Table, out.Column)
+			}
+			logical := c.db.schema[out.Table].Sealed[out.Column].logical
+			r.sealed = append(r.sealed, sealedColumn{i, out.Table, out.Column, envelope.PlaceOf(a.id, c.db.bound[out.Table], out.Column, logical)})
 		}
 	}
 	return r, nil
@@ -131,20 +135,30 @@ func (r *rows) Next(dest []driver.Value) error {
 
 func (r *rows) open(dest []driver.Value) error {
 	for _, s := range r.sealed {
-		if dest[s.index] == nil {
+		ciphertext, null, ok := r.stored(s.index, dest)
+		if dest[s.index] = nil; null {
 			continue
 		}
-		ciphertext, ok := dest[s.index].([]byte)
 		if !ok {
 			return r.isolation(s, "")
 		}
-		value, err := envelope.OpenField(r.access.pass.Keys().Data(), r.access.id, s.table, s.column, s.logical, ciphertext)
+		value, err := s.place.Open(r.access.pass.Keys().Data(), ciphertext)
 		if err != nil {
 			return r.unopened(s, ciphertext)
 		}
 		dest[s.index] = value
 	}
 	return nil
+}
+
+// stored is what the database has in a sealed column. An engine's value that is no byte string is none of the library's.
+func (r *rows) stored(i int, dest []driver.Value) (ciphertext []byte, null, ok bool) {
+	if wire, native := r.cursor.(wireRows); native {
+		ciphertext = wire.wire()[i]
+		return ciphertext, ciphertext == nil, true
+	}
+	ciphertext, ok = dest[i].([]byte)
+	return ciphertext, dest[i] == nil, ok
 }
 
 // unopened says why a value did not open where its key explains it: the key is one of the tenant's that is disabled, or none of
@@ -237,7 +251,7 @@ func (r *rows) ColumnTypeScanType(i int) reflect.Type {
 func (r *rows) logical(i int) (envelope.Logical, bool) {
 	for _, s := range r.sealed {
 		if s.index == i {
-			return s.logical, true
+			return s.place.Logical(), true
 		}
 	}
 	return 0, false

@@ -8,15 +8,17 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // Dialect names an engine.
-type Dialect string
+type Dialect = dialect.Dialect
 
 // The engines.
 const (
-	PostgreSQL Dialect = "postgresql"
-	SQLite     Dialect = "sqlite"
+	PostgreSQL = dialect.PostgreSQL
+	SQLite     = dialect.SQLite
 )
 
 // Schema declares the tables that an application uses, by their names as the database spells them. A
@@ -27,8 +29,9 @@ const (
 //
 //	sqldb.Schema{"patients": {}, "billing.invoices": {}, "billing.patients": {}}
 //
-// Statements name it the same way, and so do events and the authorizer. The name under which a table is declared is part of
-// what its sealed values are bound to.
+// Statements name it the same way, and so do events and the authorizer: give all handles of one database the same [Options].Schema,
+// or the trail may call two tables alike. Sealed values and blind indexes are bound to the table in the database, by its schema
+// and name, whatever a handle calls it.
 type Schema map[string]Table
 
 // Table declares one table.
@@ -45,8 +48,8 @@ type Table struct {
 	// TenantType is the type of the tenant column as in [Options].TenantType, where it is another. Foreign keys between tables
 	// tie columns of one type.
 	TenantType string
-	// Triggers are the table's triggers by name. One that is not named here is a problem, and on SQLite, which has nothing that
-	// would scope what it does, any is.
+	// Triggers are the table's triggers by name, with those of its partitions and children. One that is not named here is a problem,
+	// as are two of one name that run different functions; and on SQLite, which has nothing that would scope what it does, any is.
 	Triggers map[string]Trigger
 }
 

@@ -14,9 +14,19 @@ import (
 
 // introspect reads the declared tables of a SQLite file.
 func (e *sqliteEngine) introspect(ctx context.Context, s Schema, o *Options) (*sqlplan.Catalog, []Problem, error) {
-	s = s.withDefaults(o)
 	db := sql.OpenDB(rawSQLite{e})
 	defer db.Close()
+	return introspectSQLite(ctx, db, s, o)
+}
+
+// sqliteQueries is a handle, a connection or a transaction.
+type sqliteQueries interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func introspectSQLite(ctx context.Context, db sqliteQueries, s Schema, o *Options) (*sqlplan.Catalog, []Problem, error) {
+	s = s.withDefaults(o)
 	cat := &sqlplan.Catalog{Dialect: sqlplan.SQLite, Tables: make(map[string]*sqlplan.Table), Functions: o.Functions}
 	var problems []Problem
 	for _, name := range sortedKeys(s) {
@@ -43,7 +53,7 @@ func (r rawSQLite) Driver() driver.Driver                        { return guarde
 // sqliteReader reads one table.
 type sqliteReader struct {
 	ctx      context.Context
-	db       *sql.DB
+	db       sqliteQueries
 	declared Schema
 	decl     Table
 	table    *sqlplan.Table

@@ -29,7 +29,13 @@ func (r *sqliteReader) readMarks() error {
 	if err != nil {
 		return err
 	}
-	r.check().marks(found, func(sealCheck) string { return r.rebuildWithMarks(body, indexes) })
+	pending := len(r.problems) > 0
+	r.check().marks(found, func(sealCheck) string {
+		if pending { // what is printed copies the columns that there are now, and would lose those that other fixes add
+			return "mend what else is named of this table and open the database again: the statement is printed then"
+		}
+		return r.rebuildWithMarks(body, indexes, found)
+	})
 	return nil
 }
 
@@ -84,19 +90,14 @@ func (b tableBody) inside(open int) []sqlToken {
 
 // rebuildWithMarks is how the owner of a SQLite table gives it the constraints. The copy fails while a row holds what is not
 // sealed.
-func (r *sqliteReader) rebuildWithMarks(b tableBody, indexes []string) string {
-	present := make(map[string]bool)
-	for i, t := range b.tokens {
-		if b.depth[i] == 1 && t.is("constraint") && i+1 < len(b.tokens) {
-			present[b.tokens[i+1].text] = true
-		}
-	}
+func (r *sqliteReader) rebuildWithMarks(b tableBody, indexes []string, found map[string]mark) string {
 	var with []string
 	for _, w := range r.decl.checks() {
-		if present[asciiLower(w.name)] {
+		switch m, present := found[w.name]; {
+		case present && m.intact(w):
+		case present:
 			return r.check().rebuild(w.definition(SQLite) + " in the place of the one of that name")
-		}
-		if r.check().has(w.column) {
+		case r.check().has(w.column):
 			with = append(with, w.definition(SQLite))
 		}
 	}

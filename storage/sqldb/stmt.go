@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -82,7 +83,10 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 
 // checkArgs has every argument converted. Database/sql has done so already; who calls the connection that (*sql.Conn).Raw
 // hands out has not, and could pass what pgx takes for an option.
-func (c *conn) checkArgs(args []driver.NamedValue) error {
+func (c *conn) checkArgs(plan *sqlplan.Plan, args []driver.NamedValue) error {
+	if c.db.native {
+		return c.checkNative(plan, args)
+	}
 	for i := range args {
 		if isPlain(args[i].Value) && args[i].Name == "" {
 			continue

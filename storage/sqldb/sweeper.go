@@ -95,7 +95,7 @@ func (s *sweeper) deleted(ctx context.Context, t *sqlplan.Table, n int64) error 
 	}
 	counted := &s.report.Tables[s.at[t.Name]]
 	counted.Rows += n
-	if err := s.departure.Note(ctx, []string{t.Name}, gate.Result{Rows: n, Bytes: -1}); err != nil {
+	if err := s.departure.RecordDeleted(ctx, []string{t.Name}, gate.Result{Rows: n, Bytes: -1}); err != nil {
 		return err
 	}
 	if s.opts.Progress != nil {

@@ -45,28 +45,47 @@ func (r *pgReader) readTriggers() error {
 			t.plan.Triggers = append(t.plan.Triggers, sqlplan.Trigger(r.declared[name].Triggers[trigger]))
 		}
 	}
+	// Of partitions and children the declared table's declaration says what a trigger does. So one name is one function.
+	type action struct{ function, args string }
+	first := make(map[[2]string]action)
 	return r.each(`
-		SELECT DISTINCT f.declared, t.tgname, p.proname, p.prosecdef
+		SELECT f.declared, t.tgname, pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.format('%I.%I', q.nspname, p.proname), pg_catalog.encode(t.tgargs, 'hex'), p.prosecdef
 		FROM family f
+		JOIN pg_catalog.pg_class c ON c.oid = f.oid
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_catalog.pg_trigger t ON t.tgrelid = f.oid
 		JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'`,
+		JOIN pg_catalog.pg_namespace q ON q.oid = p.pronamespace
+		WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
+		-- A partition has a copy of each trigger of its table, which can be turned on and off by itself.
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger o WHERE o.oid = t.tgparentid AND o.tgenabled <> 'D')
+		ORDER BY f.declared, t.tgname, EXISTS (SELECT FROM declared d WHERE d.oid = f.oid AND d.name = f.declared) DESC, c.relname`,
 		func(rows pgx.Rows) error {
-			var table, trigger, function string
+			var table, trigger, relation string
+			var does action
 			var definer bool
-			if err := rows.Scan(&table, &trigger, &function, &definer); err != nil {
+			if err := rows.Scan(&table, &trigger, &relation, &does.function, &does.args, &definer); err != nil {
 				return err
 			}
+			name := [2]string{table, trigger}
+			known, again := first[name]
+			if !again {
+				first[name], known = does, does
+			}
+			drop := "DROP TRIGGER " + quote(trigger) + " ON " + relation
 			declaration, declared := r.declared[table].Triggers[trigger]
 			switch {
 			case definer:
-				r.problem(table, "", fmt.Sprintf("the trigger %s runs %s with its owner's rights, past row-level security", trigger, function), "ALTER FUNCTION "+function+" SECURITY INVOKER")
+				r.problem(table, "", fmt.Sprintf("the trigger %s runs %s with its owner's rights, past row-level security", trigger, does.function), "ALTER FUNCTION "+does.function+"() SECURITY INVOKER")
 			case r.options.InsecureWithoutRLS && len(declaration.Writes)+len(declaration.Deletes) > 0:
 				r.problem(table, "", fmt.Sprintf("the trigger %s changes other tables, and without row-level security nothing scopes what it does there", trigger),
-					"open the database with row-level security; or DROP TRIGGER "+quote(trigger)+" ON "+r.check(table).qualified())
+					"open the database with row-level security; or "+drop)
 			case !declared:
 				r.problem(table, "", fmt.Sprintf("the trigger %s, which is not declared, may change rows of other tables unseen", trigger),
-					"name it in the table's Triggers, with the tables that it changes; or DROP TRIGGER "+quote(trigger)+" ON "+r.check(table).qualified())
+					"name it in the table's Triggers, with the tables that it changes; or "+drop)
+			case does != known:
+				r.problem(table, "", fmt.Sprintf("the trigger %s of %s runs %s, and the declaration of its name is of one that runs %s, or with other arguments", trigger, relation, does.function, known.function),
+					fmt.Sprintf("ALTER TRIGGER %s ON %s RENAME TO a name of its own, and name that in the table's Triggers; or %s", quote(trigger), relation, drop))
 			}
 			return nil
 		})

@@ -75,7 +75,10 @@ func (t *transaction) settle(ctx context.Context, n int) error {
 }
 
 // BeginTx implements driver.ConnBeginTx.
-func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (_ driver.Tx, err error) {
+	began := ctx // that of the caller, which COMMIT goes on with
+	ctx, reported := c.db.telemetry.Command(ctx, "BEGIN")
+	defer func() { reported.End(ctx, outcomeOf(err)) }()
 	if c.tx != nil {
 		return nil, errors.New("sqldb: the connection is in a transaction already")
 	}
@@ -94,7 +97,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if err := c.session.begin(ctx, acc.Tenant, opts); err != nil {
 		return nil, err
 	}
-	c.tx = &transaction{conn: c, ctx: ctx, id: acc.Tenant, uid: uid.String()}
+	c.tx = &transaction{conn: c, ctx: began, id: acc.Tenant, uid: uid.String()}
 	return c.tx, nil
 }
 
@@ -102,7 +105,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 func (c *conn) Begin() (driver.Tx, error) { return nil, errNoContext }
 
 // Commit implements driver.Tx. Only a transaction that wrote leaves an event: its reads were recorded one by one.
-func (t *transaction) Commit() error {
+func (t *transaction) Commit() (err error) {
+	ending := t.ends("COMMIT")
+	defer func() { ending.end(err) }()
 	if t.wrote {
 		// Who lost access since the transaction began does not make it permanent.
 		if _, err := t.conn.db.gate.Check(t.ctx, t.op(audit.CodeCommit)); err != nil {
@@ -118,7 +123,7 @@ func (t *transaction) Commit() error {
 		return t.record(audit.CodeCommit, gate.Result{Rows: -1, Bytes: -1, Err: err})
 	}
 	t.conn.tx = nil
-	err := t.conn.session.commit(t.ctx)
+	err = t.conn.session.commit(t.ctx)
 	unknown := t.wrote && unanswered(err)
 	if unknown {
 		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
@@ -138,9 +143,11 @@ func (t *transaction) mustNotCommit() error {
 }
 
 // Rollback implements driver.Tx. It does not end with the context: a cancelled request is rolled back too.
-func (t *transaction) Rollback() error {
+func (t *transaction) Rollback() (err error) {
+	ending := t.ends("ROLLBACK")
+	defer func() { ending.end(err) }()
 	t.conn.tx = nil
-	err := t.conn.session.rollback(context.WithoutCancel(t.ctx))
+	err = t.conn.session.rollback(context.WithoutCancel(t.ctx))
 	return t.record(audit.CodeRollback, gate.Result{Rows: -1, Bytes: -1, Err: err})
 }
 
@@ -148,7 +155,7 @@ func (t *transaction) record(code audit.Code, r gate.Result) error {
 	if !t.wrote {
 		return r.Err
 	}
-	if err := t.conn.db.gate.Note(t.ctx, t.op(code), r); err != nil {
+	if err := t.conn.db.gate.RecordAfter(t.ctx, t.op(code), r); err != nil {
 		return errors.Join(r.Err, err)
 	}
 	return r.Err

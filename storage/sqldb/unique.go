@@ -22,7 +22,7 @@ var ErrDuplicate = errors.New("sqldb: another row holds the value, which a uniqu
 
 // alone runs a write and looks for what it stored: in a transaction of its own where none is open.
 func (c *conn) alone(ctx context.Context, a *access, write func() error) error {
-	if a.inTx {
+	if a.tx != nil {
 		if err := write(); err != nil {
 			return err
 		}
@@ -53,6 +53,10 @@ const maxOnce = 1000
 
 // onlyOnce looks for what a write stored under every index key. All index values of one value are in one look.
 func (c *conn) onlyOnce(ctx context.Context, a *access) error {
+	if s, ok := c.session.(*pgSession); ok {
+		tag := s.tag
+		defer func() { s.tag = tag }() // it stays that of the write
+	}
 	for at := 0; at < len(a.once); {
 		from := at
 		for at < len(a.once) && a.once[at].table == a.once[from].table && a.once[at].column == a.once[from].column &&
@@ -117,11 +121,11 @@ func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
 		if err != nil {
 			return err
 		}
-		found, _, _, err := exhaust(cur, true)
+		_, found, _, err := exhaust(cur, false)
 		if err != nil {
 			return err
 		}
-		if len(found.rows) > 0 {
+		if found > 0 {
 			return fmt.Errorf("%w: a value for %s.%s", ErrDuplicate, table.Name, values[0].column)
 		}
 	}

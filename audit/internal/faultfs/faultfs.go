@@ -3,6 +3,7 @@
 package faultfs
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -23,6 +24,7 @@ const (
 	Write    Op = "write"
 	Datasync Op = "datasync"
 	Truncate Op = "truncate"
+	Zero     Op = "zero"
 	Allocate Op = "allocate"
 	Stat     Op = "stat"
 	Close    Op = "close"
@@ -39,7 +41,7 @@ const (
 type Step struct {
 	Op   Op
 	Name string // the file's path, or the directory's
-	Size int    // bytes, for Read and Write
+	Size int    // bytes, for Read, Write and Zero
 }
 
 // Short is an error that lets the first N bytes of a write through before it fails with Err.
@@ -102,9 +104,9 @@ func (f *FS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error)
 		if info, err := inner.Stat(); err == nil {
 			size = info.Size()
 		}
-		f.files[name] = &content{size: size, durable: size}
+		f.files[name] = &content{size: size, durable: size, length: size, kept: size}
 	} else if flag&os.O_TRUNC != 0 {
-		c.size, c.durable = 0, 0
+		c.size, c.durable, c.length, c.kept = 0, 0, 0, 0
 	}
 	return &file{inner, f, name}, nil
 }
@@ -236,18 +238,62 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// WriteAt overwrites; what it overwrote counts as durable still, which is right only for the same bytes.
+// WriteAt writes somewhere in the file. Of other bytes than there were, and of all behind them, it is not known until the next
+// sync what a loss of power would leave.
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.fs.before(Write, f.name, len(p)); err != nil {
+	err := f.fs.before(Write, f.name, len(p))
+	var short *Short
+	if errors.As(err, &short) {
+		p = p[:min(short.N, len(p))]
+	} else if err != nil {
 		return 0, err
 	}
-	n, err := f.File.WriteAt(p, off)
+	was := make([]byte, len(p))
+	if _, err := readWhole(f.name, was, off); err != nil {
+		was = nil
+	}
+	n, werr := f.File.WriteAt(p, off)
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if d := f.fs.files[f.name]; d != nil && off <= d.dropped.from && d.dropped.to <= off+int64(n) {
-		d.dropped = span{}
+	if d := f.fs.files[f.name]; d != nil {
+		if off <= d.dropped.from && d.dropped.to <= off+int64(n) {
+			d.dropped = span{}
+		}
+		if n > 0 && !bytes.Equal(was, p) {
+			d.durable = min(d.durable, off)
+		}
+		d.size = max(d.size, off+int64(n))
+		d.length = max(d.length, d.size)
 	}
-	return n, err
+	return n, errors.Join(err, werr)
+}
+
+// readWhole reads bytes of a file that may not be open for reading.
+func readWhole(name string, p []byte, off int64) (int, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	return file.ReadAt(p, off)
+}
+
+// Zero writes zeros, of which nothing is known but that they make the file longer.
+func (f *file) Zero(from, to int64) error {
+	err := f.fs.before(Zero, f.name, int(to-from))
+	var short *Short
+	if errors.As(err, &short) {
+		to = from + min(int64(short.N), to-from)
+	} else if err != nil {
+		return err
+	}
+	zerr := f.File.Zero(from, to)
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if d := f.fs.files[f.name]; d != nil {
+		d.length = max(d.length, to)
+	}
+	return errors.Join(err, zerr)
 }
 
 func (f *file) Write(p []byte) (int, error) {
@@ -263,6 +309,7 @@ func (f *file) Write(p []byte) (int, error) {
 	defer f.fs.mu.Unlock()
 	if d := f.fs.files[f.name]; d != nil {
 		d.size += int64(n)
+		d.length = max(d.length, d.size)
 	}
 	return n, errors.Join(err, werr)
 }
@@ -271,9 +318,9 @@ func (f *file) Datasync() error {
 	// What counts is what was written before the sync began.
 	f.fs.mu.Lock()
 	d := f.fs.files[f.name]
-	var size int64
+	var size, length int64
 	if d != nil {
-		size = d.size
+		size, length = d.size, d.length
 	}
 	f.fs.mu.Unlock()
 	if err := f.fs.before(Datasync, f.name, 0); err != nil {
@@ -292,7 +339,7 @@ func (f *file) Datasync() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if d != nil {
-		d.durable, d.cut = size, nil
+		d.durable, d.kept, d.cut = size, length, nil
 		if d.dropped.to > 0 {
 			d.durable = min(size, d.dropped.from)
 		}
@@ -318,7 +365,7 @@ func (f *file) Truncate(size int64) error {
 		return err
 	}
 	if d != nil {
-		d.size, d.durable = size, min(d.durable, size)
+		d.size, d.durable, d.length = min(d.size, size), min(d.durable, size), size
 		if size <= d.dropped.from { // what is written there later is new to the kernel
 			d.dropped = span{}
 		}

@@ -10,8 +10,10 @@ import (
 
 // content is what is known about the bytes of one file that was created or written through this FS.
 type content struct {
-	size    int64  // bytes in the file
-	durable int64  // bytes that a loss of power leaves
+	size    int64  // bytes that were written
+	durable int64  // bytes of them that a loss of power leaves
+	length  int64  // of the file: behind what was written there are zeros
+	kept    int64  // length that a sync covers
 	cut     []byte // that were durable behind there before the file was truncated, which no sync covers
 	// dropped is what a failed sync left in memory as though it were on the disk: no later sync writes it, unless it is
 	// written again first. That is how Linux treats a failed write-back.
@@ -43,7 +45,8 @@ func (f *FS) remember(name string) *former {
 	if c := f.files[name]; c != nil {
 		return &former{*c, data}
 	}
-	return &former{content{size: int64(len(data)), durable: int64(len(data))}, data}
+	n := int64(len(data))
+	return &former{content{size: n, durable: n, length: n, kept: n}, data}
 }
 
 // Durable returns how many of the file's bytes would survive a loss of power whatever else it took.
@@ -62,7 +65,8 @@ func (f *FS) Durable(name string) int64 {
 }
 
 // PowerLoss leaves on the disk what a loss of power might: of a file's bytes that no sync covers what damage returns for
-// them, and of the names that no sync covers those that [FS.Survives] lets live.
+// them, and of the names that no sync covers those that [FS.Survives] lets live. When damage is called the file ends with
+// the bytes in question; zeros that were written ahead of them, and synced, stand behind what it returns.
 func (f *FS) PowerLoss(damage func(name string, unsynced []byte) []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,22 +89,32 @@ func (f *FS) survives(op Op, name string) bool { return f.Survives != nil && f.S
 
 // lose takes the bytes of one file that no sync covers.
 func (f *FS) lose(name string, c *content, damage func(string, []byte) []byte) error {
-	if c.cut != nil && !f.survives(Truncate, name) {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(name, append(data[:c.durable:c.durable], c.cut...), 0o600)
-	}
-	if c.size <= c.durable {
-		return nil
-	}
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	left := append(data[:c.durable:c.durable], damage(name, data[c.durable:])...)
-	return os.WriteFile(name, left, 0o600)
+	if (c.cut != nil || c.length < c.kept) && !f.survives(Truncate, name) {
+		return write(name, append(data[:c.durable:c.durable], c.cut...), c.kept)
+	}
+	left := data[:c.durable:c.durable]
+	if c.durable < c.size {
+		if err := os.Truncate(name, c.size); err != nil {
+			return err
+		}
+		left = append(left, damage(name, data[c.durable:c.size])...)
+	}
+	if kept := min(c.kept, c.length); len(left) < len(data) || kept > int64(len(left)) || c.durable < c.size {
+		return write(name, left, kept)
+	}
+	return nil
+}
+
+// write makes a file that has some bytes, and zeros behind them to a length.
+func write(name string, data []byte, length int64) error {
+	if err := os.WriteFile(name, data, 0o600); err != nil || length <= int64(len(data)) {
+		return err
+	}
+	return os.Truncate(name, length)
 }
 
 // undo makes a name what it was. A later change that survived may have undone this one's effect already.

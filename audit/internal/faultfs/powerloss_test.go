@@ -25,9 +25,11 @@ func (w *world) must(err error) {
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *world) open(name string) vfs.File {
+func (w *world) open(name string) vfs.File { return w.openWith(name, os.O_APPEND) }
+
+func (w *world) openWith(name string, flag int) vfs.File {
 	w.t.Helper()
-	f, err := w.fs.OpenFile(w.path(name), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := w.fs.OpenFile(w.path(name), os.O_RDWR|os.O_CREATE|flag, 0o600)
 	w.must(err)
 	w.t.Cleanup(func() { f.Close() })
 	return f
@@ -36,6 +38,20 @@ func (w *world) open(name string) vfs.File {
 func (w *world) write(f vfs.File, s string) {
 	w.t.Helper()
 	_, err := f.Write([]byte(s))
+	w.must(err)
+}
+
+// ahead opens old with two zeros behind its four bytes, which are synced.
+func (w *world) ahead() vfs.File {
+	f := w.openWith("old", 0)
+	w.must(f.Zero(4, 6))
+	w.must(f.Datasync())
+	return f
+}
+
+func (w *world) at(f vfs.File, off int64, s string) {
+	w.t.Helper()
+	_, err := f.WriteAt([]byte(s), off)
 	w.must(err)
 }
 
@@ -88,9 +104,19 @@ func TestPowerLoss(t *testing.T) {
 			w.must(f.Datasync())
 			w.must(w.fs.Rename(w.path("tmp"), w.path("old")))
 		}, func(op Op, _ string) bool { return op == Rename }, none, []string{"old", "new"}},
-		"a cut":        {func(w *world) { w.must(w.open("old").Truncate(1)) }, nil, none, []string{"old", "1234"}},
-		"a synced cut": {func(w *world) { f := w.open("old"); w.must(f.Truncate(1)); w.must(f.Datasync()) }, nil, none, []string{"old", "1"}},
-		"a directory":  {func(w *world) { w.must(w.fs.Mkdir(w.path("sub"), 0o700)); w.write(w.open("sub/new"), "x") }, nil, all, []string{"old", "1234"}},
+		"a cut":                   {func(w *world) { w.must(w.open("old").Truncate(1)) }, nil, none, []string{"old", "1234"}},
+		"a synced cut":            {func(w *world) { f := w.open("old"); w.must(f.Truncate(1)); w.must(f.Datasync()) }, nil, none, []string{"old", "1"}},
+		"zeros":                   {func(w *world) { w.must(w.openWith("old", 0).Zero(4, 6)) }, nil, all, []string{"old", "1234"}},
+		"synced zeros":            {func(w *world) { w.ahead() }, nil, none, []string{"old", "1234\x00\x00"}},
+		"bytes in place of zeros": {func(w *world) { w.at(w.ahead(), 4, "56") }, nil, half, []string{"old", "12345\x00"}},
+		"the same, all lost":      {func(w *world) { w.at(w.ahead(), 4, "5") }, nil, none, []string{"old", "1234\x00\x00"}},
+		"the same, synced":        {func(w *world) { f := w.ahead(); w.at(f, 4, "5"); w.must(f.Datasync()) }, nil, none, []string{"old", "12345\x00"}},
+		"bytes beyond the zeros":  {func(w *world) { w.at(w.ahead(), 4, "5678") }, nil, all, []string{"old", "12345678"}},
+		"the same bytes again":    {func(w *world) { w.at(w.openWith("old", 0), 1, "23") }, nil, none, []string{"old", "1234"}},
+		"zeros that were cut off": {func(w *world) { w.must(w.ahead().Truncate(4)) }, nil, all, []string{"old", "1234\x00\x00"}},
+		"the same, surviving": {func(w *world) { w.must(w.ahead().Truncate(4)) },
+			func(Op, string) bool { return true }, all, []string{"old", "1234"}},
+		"a directory": {func(w *world) { w.must(w.fs.Mkdir(w.path("sub"), 0o700)); w.write(w.open("sub/new"), "x") }, nil, all, []string{"old", "1234"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &world{t, New(), t.TempDir()}

@@ -109,11 +109,14 @@ func (l osLock) Held() error {
 	return err
 }
 
-// zeros writes size zero bytes, which reserves disk space on any file system that does not compress.
-func zeros(f *os.File, size int64) error {
-	block := make([]byte, 1<<20)
-	for at := int64(0); at < size; at += int64(len(block)) {
-		if _, err := f.WriteAt(block[:min(size-at, int64(len(block)))], at); err != nil {
+// Zero implements [File].
+func (f osFile) Zero(from, to int64) error { return zeros(f.File, from, to) }
+
+// zeros writes zeros, which reserves disk space on any file system that does not compress.
+func zeros(f *os.File, from, to int64) error {
+	block := make([]byte, max(0, min(to-from, 128<<10)))
+	for at := from; at < to; at += int64(len(block)) {
+		if _, err := f.WriteAt(block[:min(to-at, int64(len(block)))], at); err != nil {
 			return err
 		}
 	}

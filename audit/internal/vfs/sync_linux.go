@@ -14,7 +14,7 @@ func (f osFile) Datasync() error { return f.control("fdatasync", unix.Fdatasync)
 func (f osFile) Allocate(size int64) error {
 	err := f.control("fallocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		return zeros(f.File, size)
+		return zeros(f.File, 0, size)
 	}
 	return err
 }

@@ -6,4 +6,4 @@ package vfs
 func (f osFile) Datasync() error { return f.Sync() }
 
 // Allocate implements [File] by writing zeros.
-func (f osFile) Allocate(size int64) error { return zeros(f.File, size) }
+func (f osFile) Allocate(size int64) error { return zeros(f.File, 0, size) }

@@ -51,6 +51,8 @@ type File interface {
 	io.Closer
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error
+	// Zero writes zeros from one offset to before another.
+	Zero(from, to int64) error
 	// Allocate reserves size bytes of disk space for the file and makes it that long.
 	Allocate(size int64) error
 	// Datasync makes the content durable, with as much of the metadata as is needed to read it back.

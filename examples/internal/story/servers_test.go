@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/examples/internal/story"
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 
 // TestStoryOnServers tells the quickstart's story on PostgreSQL, Vault and an S3 server.
 func TestStoryOnServers(t *testing.T) {
-	postgres, vault, s3 := testenv.Postgres(t).NewDatabase(t), testenv.Vault(t), testenv.S3(t)
+	postgres, vault, s3 := testenv.Postgres(t).NewDatabase(t), testenv.Vault(t), s3env.Server(t)
 	ctx := t.Context()
 	exec := func(url string, statements ...string) *sql.DB {
 		db, err := sql.Open("pgx", url)
@@ -58,7 +59,7 @@ func TestStoryOnServers(t *testing.T) {
 	if err := sqlstore.Create(ctx, keysDB, sqlstore.PostgreSQL, ""); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlstore.New(ctx, keysDB, sqlstore.PostgreSQL, nil)
+	store, err := sqlstore.Open(ctx, keysDB, sqlstore.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func openVault(t *testing.T, vault *testenv.VaultServer) *vaultkek.KEK {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kek, err := vaultkek.New(ctx, vault.Addr, auth, &vaultkek.Options{Mount: mount})
+	kek, err := vaultkek.Open(ctx, vault.Addr, auth, &vaultkek.Options{Mount: mount})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,21 @@ func (s *Schema) Relate(r *rand.Rand) {
 				t.References = append(t.References, k)
 			}
 		}
+		t.settleDeletes()
+	}
+}
+
+// settleDeletes sees to it that no foreign key of a table takes a row with its parent while another one keeps that row: where
+// a statement deletes both parents, which of the two keys meets the row first, and so whether the statement fails, depends
+// on where rows are stored.
+func (t *Table) settleDeletes() {
+	for i := range t.References {
+		switch k := &t.References[i]; {
+		case t.References[0].OnDelete == "NO ACTION":
+			k.OnDelete = "NO ACTION"
+		case k.OnDelete == "NO ACTION":
+			k.OnDelete = "CASCADE"
+		}
 	}
 }
 
@@ -149,16 +164,6 @@ func (s *Schema) referring(parent *Table) int {
 		}
 	}
 	return n
-}
-
-// Ordered tells whether a table refers to others by foreign keys of which one keeps a row from going and another takes the
-// row with it. Where a statement deletes several rows, which of the two meets a row first depends on where rows are stored.
-func (s *Schema) Ordered() bool {
-	return slices.ContainsFunc(s.Tables, func(t *Table) bool {
-		keeps := func(k ForeignKey) bool { return k.OnDelete == "NO ACTION" || k.OnUpdate == "NO ACTION" }
-		takes := func(k ForeignKey) bool { return k.OnDelete != "NO ACTION" || k.OnUpdate != "NO ACTION" }
-		return len(t.References) > 1 && slices.ContainsFunc(t.References, keeps) && slices.ContainsFunc(t.References, takes)
-	})
 }
 
 // refersTo tells whether a foreign key refers to another table.

@@ -10,7 +10,7 @@ import (
 
 func ExampleDB() {
 	open := func(ctx context.Context, db *sql.DB) (*sqlstore.Store, error) {
-		return sqlstore.New(ctx, db, sqlstore.PostgreSQL, &sqlstore.Options{Listen: pgxlisten.DB(db)})
+		return sqlstore.Open(ctx, db, sqlstore.PostgreSQL, &sqlstore.Options{Listen: pgxlisten.DB(db)})
 	}
 	_ = open
 }

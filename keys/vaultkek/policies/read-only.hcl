@@ -12,3 +12,7 @@ path "auth/token/renew-self" {
 path "auth/token/lookup-self" {
   capabilities = ["read"]
 }
+# Ask what this token may do, and nothing about others: keyctl doctor.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -80,7 +81,7 @@ func uploads(t *testing.T, client *s3.Client, bucket string) (keys []string) {
 func TestUnfinishedUploadsGoWithTheirTenant(t *testing.T) {
 	for _, part := range []string{"", "part/of it/"} {
 		t.Run("prefix "+part, func(t *testing.T) {
-			server := testenv.S3(t)
+			server := s3env.Server(t)
 			client, name := server.Client(t), server.NewBucket(t)
 			inner, err := s3blob.OpenBucket(t.Context(), client, name, nil)
 			must(t, err)
@@ -116,7 +117,7 @@ func TestUnfinishedUploadsGoWithTheirTenant(t *testing.T) {
 
 // Every version goes, and every delete marker; of the others' none.
 func TestVersionsGoWithTheirTenant(t *testing.T) {
-	server := testenv.S3(t)
+	server := s3env.Server(t)
 	client, name := server.Client(t), server.NewBucket(t)
 	_, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: &name, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
 	must(t, err)

@@ -3,6 +3,7 @@ package sqldblint_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"go/ast"
 	"go/constant"
 	"os"
@@ -45,6 +46,27 @@ func check(t *testing.T, a *analysis.Analyzer, packages ...string) []*analysiste
 		t.Fatalf("%d packages were looked at, not %d", len(results), len(packages))
 	}
 	return results
+}
+
+// TestExample: of what people copy nothing is reported.
+func TestExample(t *testing.T) {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if results := analysistest.Run(factless{t}, root, sqldblint.New(), "./examples/clinic/internal/records"); len(results) == 0 {
+		t.Error("no package was looked at")
+	}
+}
+
+// factless is a test in whose sources no comments say which facts are to be found.
+type factless struct{ t *testing.T }
+
+func (f factless) Errorf(format string, args ...any) {
+	f.t.Helper()
+	if text := fmt.Sprintf(format, args...); !strings.Contains(text, "unexpected fact: ") {
+		f.t.Error(text)
+	}
 }
 
 // TestReports also runs every statement of the package clinic that is reported as refused: the guard says the same.

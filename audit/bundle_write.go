@@ -1,0 +1,328 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// BundleOptions are the optional settings of [WriteBundle].
+type BundleOptions struct {
+	// Verifiers are the log's public keys; without them those in log.json are used.
+	Verifiers []string
+	// Progress is called now and then with the bytes read and the bytes there are.
+	Progress func(done, total int64)
+}
+
+// ErrNoEvents says that a log states no events of a tenant: it has none, or none has been sealed yet (see
+// [Options.HeadAfter]; closing the log seals all).
+var ErrNoEvents = errors.New("audit: the log states no events of the tenant")
+
+// WriteBundle writes one tenant's events of the log in dir to w, with the proof that none is missing: for a customer or a
+// reviewer who has nothing else but the log's public key, and may see nothing of other tenants. [VerifyBundle] checks it.
+// opts may be nil. It needs no lock and no tenant's keys: what is sealed in the events stays so, and a tenant that was
+// shredded has its bundle too.
+//
+// The bundle ends with the newest head leaf of the tenant's that a checkpoint seals. It shows of others how many events the
+// log has and, by their salted hashes, nothing more. Events that the log does not number ([Options.Tenants]) are in no
+// bundle. It is JSON Lines: a header, the events' exact lines (OCSF), and a last line with the proof.
+//
+// Of a log whose oldest events retention deleted ([Log.Retain]) a bundle has the tenant's events from a number on, and says so
+// ([Bundle.After]): that none of those is missing, it proves all the same.
+//
+// The log is read once, and for the most part twice if the tenant's newest head leaf is old. What is written is checked as
+// it is written, so that an error that wraps [ErrTampered] tells of a log that is not intact ([Verify] says more); the
+// bundle then lacks its end. An error that wraps [ErrNoEvents] is one of a log without events of the tenant.
+func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opts *BundleOptions) (*Bundle, error) {
+	if opts == nil {
+		opts = &BundleOptions{}
+	}
+	if id.IsZero() {
+		return nil, errors.New("audit: a bundle is of one tenant; give its id")
+	}
+	config, err := readConfig(vfs.OS{}, dir)
+	if err != nil {
+		return nil, err
+	}
+	keys := config.Verifiers
+	if len(opts.Verifiers) > 0 {
+		keys = opts.Verifiers
+	}
+	verifiers, err := verifierList(keys, config.Origin)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := newestCheckpoint(dir, config.Origin, verifiers)
+	if err != nil {
+		return nil, err
+	}
+	log, err := listSealed(ctx, dir, sealed.tree.N, verifiers, opts.Progress)
+	if err != nil {
+		return nil, err
+	}
+	index, head, err := log.newestHead(id)
+	if err != nil {
+		return nil, err
+	}
+	size, _ := parseHead(head)
+	edge := log.pruned.edge(id)
+	if size.size <= edge.size {
+		return nil, fmt.Errorf("%w %s that retention has not deleted", ErrNoEvents, id)
+	}
+	b := &bundleWriter{
+		w:     bufio.NewWriterSize(w, 64<<10),
+		check: bundleCheck{verifiers: keys, bundle: Bundle{Origin: config.Origin, Tenant: id}, hasher: newLeafHasher()},
+		path:  newPathBuilder(index, sealed.tree.N),
+		stop:  size.size,
+	}
+	header := bundleHeader{Format: bundleFormat, Version: bundleVersion, Origin: config.Origin, Tenant: id.String()}
+	if edge.size > 0 {
+		header.Version, header.After, header.Edge = bundleVersionAfter, edge.size, edge.nodes
+		b.check.tree, b.check.bundle.After = edge.clone(), edge.size
+	}
+	if err := b.object(header); err != nil {
+		return nil, err
+	}
+	if err := readLeaves(ctx, dir, 0, log.pruned.first(), b.path.add); err != nil {
+		return nil, err
+	}
+	if err := log.each(b.line); err != nil {
+		return nil, err
+	}
+	trailer := bundleTrailer{string(head), index, b.path.path(), string(sealed.note)}
+	if err := b.check.end(&trailer); err != nil {
+		return nil, err
+	}
+	if err := b.object(trailer); err != nil {
+		return nil, err
+	}
+	if err := b.w.Flush(); err != nil {
+		return nil, writingBundle(err)
+	}
+	return &b.check.bundle, nil
+}
+
+func writingBundle(err error) error { return fmt.Errorf("audit: writing the bundle: %w", err) }
+
+// bundleWriter writes a bundle while all sealed lines of a log go by.
+type bundleWriter struct {
+	w     *bufio.Writer
+	check bundleCheck
+	path  *pathBuilder
+	stop  int64 // the tenant's events that the head leaf states
+}
+
+func (b *bundleWriter) line(_ int64, line []byte, hash tlog.Hash, m lineMeta) error {
+	b.path.add(hash)
+	c := &b.check
+	if m.sequence == 0 || string(m.tenant) != c.bundle.Tenant.String() {
+		return nil
+	}
+	if m.sequence > b.stop {
+		c.bundle.Behind++
+		return nil
+	}
+	if err := c.event(line); err != nil {
+		return err
+	}
+	b.w.Write(line)
+	if err := b.w.WriteByte('\n'); err != nil {
+		return writingBundle(err)
+	}
+	return nil
+}
+
+func (b *bundleWriter) object(v any) error {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text) // ends with a newline
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	if _, err := b.w.Write(text.Bytes()); err != nil {
+		return writingBundle(err)
+	}
+	return nil
+}
+
+// sealedLog is the lines of a log up to a checkpoint.
+type sealedLog struct {
+	ctx      context.Context
+	dir      string
+	segments []int64 // their first indexes, in order
+	pruned   *pruned // the record of what was deleted before them
+	size     int64   // events
+	hasher   *leafHasher
+	progress func(int64)
+}
+
+func listSealed(ctx context.Context, dir string, size int64, verifiers note.Verifiers, progress func(done, total int64)) (*sealedLog, error) {
+	segments, pruned, err := retained(dir, verifiers, nil)
+	if err != nil {
+		return nil, err
+	}
+	l := &sealedLog{ctx: ctx, dir: dir, segments: segments, pruned: pruned, size: size, hasher: newLeafHasher(), progress: func(int64) {}}
+	if progress != nil {
+		var done, total int64
+		for _, first := range segments {
+			s, err := l.open(first)
+			if err != nil {
+				return nil, err
+			}
+			total += s.content
+			if err := s.Close(); err != nil {
+				return nil, fmt.Errorf("audit: %w", err)
+			}
+		}
+		const step = 16 << 20
+		reported := int64(-step)
+		l.progress = func(n int64) {
+			if done += n; done-reported >= step || done == total {
+				reported = done
+				progress(done, total)
+			}
+		}
+	}
+	return l, nil
+}
+
+// newestHead returns the tenant's newest head leaf and where it stands. It looks from the end of the log on.
+func (l *sealedLog) newestHead(id tenant.ID) (index int64, head []byte, err error) {
+	for _, first := range slices.Backward(l.segments) {
+		err := l.segment(first, func(at int64, line []byte, m lineMeta) error {
+			if string(m.code) == string(CodeLogHead) && string(m.tenant) == id.String() {
+				index, head = at, bytes.Clone(line)
+			}
+			return nil
+		})
+		if err != nil || head != nil {
+			return index, head, err
+		}
+	}
+	return 0, nil, fmt.Errorf("%w %s up to its newest checkpoint", ErrNoEvents, id)
+}
+
+// each calls f for every line with its hash.
+func (l *sealedLog) each(f func(index int64, line []byte, hash tlog.Hash, m lineMeta) error) error {
+	next := l.pruned.first()
+	for _, first := range l.segments {
+		err := l.segment(first, func(index int64, line []byte, m lineMeta) error {
+			if index != next {
+				return &TamperError{segmentsName, next, fmt.Sprintf("a segment before that of event %d is missing, was cut or has too much", first)}
+			}
+			next++
+			l.progress(int64(len(line)) + 1)
+			return f(index, line, l.hasher.leaf(line), m)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if next != l.size {
+		return &TamperError{segmentsName, next, fmt.Sprintf("the newest checkpoint seals %d events and only %d are there", l.size, next)}
+	}
+	return nil
+}
+
+// open opens a segment.
+func (l *sealedLog) open(first int64) (*segmentReader, error) {
+	s, err := openSegment(vfs.OS{}, l.dir, first, math.MaxInt64, func(raw io.Reader) io.Reader { return ctxReader{l.ctx, raw} })
+	var bad *frameError
+	switch {
+	case errors.As(err, &bad):
+		return nil, &TamperError{segmentsName, first, err.Error()}
+	case err != nil:
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	return s, nil
+}
+
+func (l *sealedLog) segment(index int64, f func(int64, []byte, lineMeta) error) error {
+	if index >= l.size {
+		return nil
+	}
+	file, err := l.open(index)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for lines := newLineReader(file); index < l.size; index++ {
+		line, err := lines.next()
+		if l.ctx.Err() != nil {
+			return l.ctx.Err()
+		}
+		if err == io.EOF && len(line) == 0 {
+			return nil
+		}
+		m, ok := lineMeta{}, false
+		if err == nil {
+			line = line[:len(line)-1]
+			m, ok = parseMeta(line)
+		} else if err != io.EOF && err != errLongLine && file.damaged() {
+			return &TamperError{segmentsName, index, "its segment does not decompress: " + err.Error()}
+		} else if err != io.EOF && err != errLongLine {
+			return fmt.Errorf("audit: reading %s: %w", file.name, err)
+		}
+		if !ok {
+			return &TamperError{segmentsName, index, "it is not an event as this package writes them"}
+		}
+		if err := f(index, line, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newestCheckpoint returns the last whole checkpoint of a log. Its signature vouches for all before it.
+func newestCheckpoint(dir, origin string, verifiers note.Verifiers) (checkpoint, error) {
+	name := filepath.Join(dir, checkpointsName)
+	f, err := vfs.OS{}.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return checkpoint{}, fmt.Errorf("audit: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return checkpoint{}, fmt.Errorf("audit: %w", err)
+	}
+	const enough = 64 << 10 // for many checkpoints and what is unfinished behind them
+	from := max(0, info.Size()-enough)
+	data, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
+	if err != nil {
+		return checkpoint{}, fmt.Errorf("audit: reading %s: %w", name, err)
+	}
+	lines := strings.Split(string(data), "\n")
+	for at := len(lines) - checkpointLines - 1; at >= 0; at-- {
+		if lines[at] != origin || lines[at+checkpointLines] != "" {
+			continue
+		}
+		text := strings.Join(lines[at:at+checkpointLines], "\n") + "\n"
+		if strings.Contains(text, "\x00") {
+			continue // power was lost before it was on the disk
+		}
+		c, err := parseCheckpoint([]byte(text), origin)
+		if err != nil {
+			return c, &TamperError{checkpointsName, -1, "the last one: " + err.Error()}
+		}
+		if _, err := note.Open(c.note, verifiers); err != nil {
+			return c, &TamperError{checkpointsName, -1, fmt.Sprintf("checkpoint %d: its signature is not by the log's key", c.number)}
+		}
+		return c, nil
+	}
+	return checkpoint{}, &TamperError{checkpointsName, -1, "the file does not end with a checkpoint of this log"}
+}

@@ -1,0 +1,66 @@
+package audit
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// pathBuilder computes the audit path of one leaf (RFC 6962, section 2.1.1) while all leaves of the tree go by. It holds
+// the right edges of the path's subtrees alone, so its memory is that of the tree's depth. What it makes,
+// [tlog.CheckRecord] checks.
+type pathBuilder struct {
+	siblings []sibling // by their leaves
+	at       int
+	size     int64 // leaves so far
+}
+
+// sibling is a subtree whose root is in the path: the leaves from first to before end, depth levels below the root.
+type sibling struct {
+	first, end int64
+	depth      int
+	tree       frontier
+}
+
+// newPathBuilder begins the path of the leaf with this index in the tree of so many leaves.
+func newPathBuilder(index, size int64) *pathBuilder {
+	p := &pathBuilder{}
+	for first, end := int64(0), size; end-first > 1; {
+		// The left subtree has the largest power of two that is less than the leaves there are.
+		middle := first + 1<<(bits.Len64(uint64(end-first-1))-1)
+		s := sibling{first: first, end: middle, depth: len(p.siblings)}
+		if index < middle {
+			s.first, s.end = middle, end
+			end = middle
+		} else {
+			first = middle
+		}
+		p.siblings = append(p.siblings, s)
+	}
+	slices.SortFunc(p.siblings, func(a, b sibling) int { return cmp.Compare(a.first, b.first) })
+	return p
+}
+
+// add takes the next leaf's hash.
+func (p *pathBuilder) add(leaf tlog.Hash) {
+	if p.at < len(p.siblings) {
+		if s := &p.siblings[p.at]; p.size >= s.first {
+			s.tree.add(leaf)
+			if p.size+1 == s.end {
+				p.at++
+			}
+		}
+	}
+	p.size++
+}
+
+// path returns the audit path, the leaf's own sibling first. All leaves must have been added.
+func (p *pathBuilder) path() tlog.RecordProof {
+	path := make(tlog.RecordProof, len(p.siblings))
+	for _, s := range p.siblings {
+		path[len(path)-1-s.depth] = s.tree.root()
+	}
+	return path
+}

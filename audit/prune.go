@@ -1,0 +1,108 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+)
+
+// prune deletes the events before a segment's first. The order is: check them, record and seal that they are going, write the
+// record, delete.
+func (j *retaining) prune(index int64) error {
+	l := j.log
+	own, err := verifierList([]string{l.key}, j.signer.Name())
+	if err != nil {
+		return err
+	}
+	r := &replay{fs: l.opts.fs, dir: l.dir, origin: j.signer.Name(), verifiers: own, chained: true, until: index}
+	if err := r.run(j.ctx); err != nil {
+		return fmt.Errorf("nothing is deleted: %w", err)
+	}
+	body, err := r.record().body()
+	if err != nil {
+		return err
+	}
+	var file []byte
+	if unasked := l.do(j.ctx, func(w *writer) { file, err = w.announce(index, body) }); unasked != nil || err != nil {
+		return errors.Join(unasked, err)
+	}
+	if err := writeAtomic(l.opts.fs, filepath.Join(l.dir, prunedName), file); err != nil {
+		return fmt.Errorf("audit: nothing is deleted: writing the record of it: %w", err)
+	}
+	if err := l.opts.fs.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("audit: nothing is deleted: syncing the record of it: %w", err)
+	}
+	if err := l.do(j.ctx, func(w *writer) { w.forget(index) }); err != nil && l.Err() == nil {
+		return err
+	}
+	j.done.Deleted, j.done.First = index-j.segments[0], index
+	return j.clear(index)
+}
+
+// announce records and seals that the events before an index are going, and returns the record of it, signed.
+func (w *writer) announce(index int64, body []byte) ([]byte, error) {
+	file, err := signBody(w.signer, prunedText, body)
+	if err != nil {
+		return nil, fmt.Errorf("audit: nothing is deleted: signing the record of it: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	e := &Event{
+		Code: CodeLogPruned, Status: Success, own: own{pruned: prunedClaim{index, base64.StdEncoding.EncodeToString(sum[:])}},
+		Reason: fmt.Sprintf("by retention; of the events before index %d the leaf hashes are kept", index),
+	}
+	w.batch.reset()
+	if err = w.own(e); err == nil {
+		err = w.write(&w.batch)
+	}
+	w.batch.reset()
+	if err == nil {
+		err = w.seal()
+	}
+	if err != nil {
+		w.check(err, nil)
+		return nil, w.log.Err()
+	}
+	return file, nil
+}
+
+// forget leaves the segments before an index out of what the state says.
+func (w *writer) forget(index int64) {
+	w.disk.segments = slices.DeleteFunc(slices.Clone(w.disk.segments), func(first int64) bool { return first < index })
+}
+
+// clear deletes the segments that begin before an index, of which the record says that they are deleted.
+func (j *retaining) clear(index int64) error {
+	fsys, dir := j.log.opts.fs, j.log.dir
+	if err := ignoreMissing(fsys.Remove(filepath.Join(dir, compressing))); err != nil {
+		return fmt.Errorf("audit: removing what was begun: %w", err)
+	}
+	entries, err := fsys.ReadDir(filepath.Join(dir, segmentsName))
+	if err != nil {
+		return fmt.Errorf("audit: listing the segments: %w", err)
+	}
+	deleted := false
+	for _, e := range entries {
+		first, ext, err := splitName(e.Name())
+		if err != nil || first >= index || ext == "leaves" {
+			continue
+		}
+		name := filepath.Join(dir, segmentsName, e.Name())
+		if info, err := fsys.Lstat(name); err == nil {
+			j.done.Freed += info.Size()
+		}
+		if err := ignoreMissing(fsys.Remove(name)); err != nil {
+			return fmt.Errorf("audit: deleting %s, of which the record says that it is deleted: %w", name, err)
+		}
+		deleted = true
+	}
+	if !deleted {
+		return nil
+	}
+	if err := fsys.SyncDir(filepath.Join(dir, segmentsName)); err != nil {
+		return fmt.Errorf("audit: syncing the segments' directory: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Retention is how long a log keeps events on its disk. The zero value keeps all, as they are.
+//
+// Whole segments are compressed and deleted, the oldest first, and never one that a checkpoint does not seal to its end and
+// beyond: the newest segment and whatever was not sealed stay as they are.
+type Retention struct {
+	// Compress compresses segments (Zstandard; to some 15 % of their size).
+	Compress bool
+	// Age deletes segments of which every event is older. 0: none is too old. It goes by the events' times, so a clock that runs
+	// ahead deletes too much, and an event from the future keeps its segment and those behind it.
+	Age time.Duration
+	// Bytes deletes segments until the others have at most so many bytes, compressed or not, the newest included. 0: no limit.
+	Bytes int64
+	// Needed, if set, returns the index of the first event that somebody has still to read, such as a sink's cursor: it and
+	// what follows is kept whatever Age and Bytes say. Where it fails, nothing is deleted. Witnesses and provers need nothing:
+	// leaf hashes are kept.
+	Needed func(context.Context) (int64, error)
+}
+
+func (r *Retention) check() error {
+	if r != nil && (r.Age < 0 || r.Bytes < 0) {
+		return errors.New("audit: Retention.Age or Retention.Bytes is negative; 0 stands for no limit")
+	}
+	return nil
+}
+
+// RetentionResult is what became of a log's old events.
+type RetentionResult struct {
+	Compressed int   // segments
+	Deleted    int64 // events
+	First      int64 // index of the first event that is kept
+	Freed      int64 // bytes
+}
+
+// Retain compresses and deletes the log's old segments. It does its work beside the goroutine that writes, and may be
+// interrupted anywhere: what is left is a log that verifies, and the next call goes on. Calls wait for each other.
+//
+// Before a segment is deleted its events are read and checked once more, as [Verify] checks them; where one is not what was
+// recorded, the error wraps [ErrTampered] and nothing is deleted. Then an audit.pruned event is recorded and sealed that states how
+// many events are going, and by which record. Leaf hashes (32 bytes an event) and checkpoints are kept: every pin and
+// every proof holds as before, and [Verify] says from which event on there is more than hashes ([Report.Deleted]).
+//
+// An error that wraps [ErrUnavailable] is one of recording the event; the log then records nothing more.
+func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error) {
+	if r == nil {
+		r = &Retention{}
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	l.retaining.Lock()
+	defer l.retaining.Unlock()
+	ctx, cancel := l.untilClosed(ctx)
+	defer cancel()
+	j := &retaining{log: l, ctx: ctx}
+	if err := l.do(ctx, func(w *writer) {
+		j.segments, j.sealed, j.signer = slices.Clone(w.disk.segments), w.last.tree.N, w.signer
+	}); err != nil {
+		return nil, err
+	}
+	done := &j.done
+	done.First = j.segments[0]
+	if err := j.clear(j.segments[0]); err != nil { // what an interrupted call left
+		return done, err
+	}
+	tooOld, err := j.tooOld(r.Age)
+	if err != nil {
+		return done, err
+	}
+	if r.Compress {
+		if err := j.compress(tooOld); err != nil {
+			return done, err
+		}
+	}
+	index, err := j.minimum(r, tooOld)
+	if err != nil || index <= j.segments[0] {
+		return done, err
+	}
+	return done, j.prune(index)
+}
+
+// retaining is one call of Retain.
+type retaining struct {
+	log      *Log
+	ctx      context.Context
+	signer   note.Signer
+	segments []int64 // the first index of each
+	sealed   int64   // events under the newest checkpoint
+	done     RetentionResult
+}
+
+// do has the writer call f, between two batches.
+func (l *Log) do(ctx context.Context, f func(*writer)) error {
+	done := make(chan struct{})
+	select {
+	case l.tasks <- func(w *writer) { defer close(done); f(w) }:
+	case <-l.stopped:
+		return l.Err()
+	case <-ctx.Done():
+		return fmt.Errorf("audit: the log's old events were left as they are: %w", ctx.Err())
+	}
+	<-done
+	return nil
+}
+
+// untilClosed returns a context that ends when ctx does and when the log is closed.
+func (l *Log) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-l.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// start begins to write, and to keep to Options.Retention.
+func (l *Log) start(w *writer) {
+	if l.opts.Durability == Durable {
+		w.disk.makeAhead(l.opts.AheadBytes, l.opts.SegmentBytes)
+	}
+	go w.run()
+	if l.opts.Retention != nil {
+		go l.retain()
+	}
+}
+
+// retain does in the background what Options.Retention says, until the log is closed.
+func (l *Log) retain() {
+	tick := time.NewTicker(l.opts.RetainEvery)
+	defer tick.Stop()
+	for {
+		_, err := l.Retain(context.Background(), l.opts.Retention)
+		l.mu.Lock()
+		l.stats.Retention = err
+		l.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-l.stopped:
+			return
+		}
+	}
+}
+
+// settled tells whether nothing will be appended to a segment, and none of its events cut off: events behind it are sealed.
+func (j *retaining) settled(i int) bool { return i+1 < len(j.segments) && j.segments[i+1] < j.sealed }
+
+// tooOld returns how many of the oldest segments have no event that is younger than age. Each is read whole before it is judged:
+// events that a stream brought, or whose caller gave their time, are not in the order of their times.
+func (j *retaining) tooOld(age time.Duration) (n int, err error) {
+	if age == 0 {
+		return 0, nil
+	}
+	before := j.log.opts.now().Add(-age)
+	for j.settled(n) {
+		older, err := j.allBefore(j.segments[n], before)
+		if err != nil || !older {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// allBefore tells whether all events of a segment are before a time.
+func (j *retaining) allBefore(first int64, before time.Time) (bool, error) {
+	s, err := openSegment(j.log.opts.fs, j.log.dir, first, math.MaxInt64, j.reader)
+	if err != nil {
+		return false, fmt.Errorf("audit: looking how old a segment is: %w", err)
+	}
+	defer s.Close()
+	for lines, index := newLineReader(s), first; ; index++ {
+		line, err := lines.next()
+		if err == io.EOF && len(line) == 0 {
+			return true, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("audit: looking how old %s is: %w", s.name, err)
+		}
+		when, ok := parseTime(line)
+		if !ok {
+			return false, &TamperError{segmentsName, index, "it is not an event as this package writes them"}
+		}
+		if !when.Before(before) {
+			return false, nil
+		}
+	}
+}
+
+func (j *retaining) reader(raw io.Reader) io.Reader { return ctxReader{j.ctx, raw} }
+
+// compress compresses the segments from one on.
+func (j *retaining) compress(from int) error {
+	fsys, dir := j.log.opts.fs, j.log.dir
+	for i := from; j.settled(i); i++ {
+		if err := j.ctx.Err(); err != nil {
+			return err
+		}
+		before, err := fsys.Lstat(segmentPath(dir, j.segments[i]))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // done already
+		}
+		if err == nil {
+			err = compressSegment(fsys, dir, j.segments[i], j.reader)
+		}
+		if err != nil {
+			return fmt.Errorf("audit: compressing %s: %w", segmentPath(dir, j.segments[i]), err)
+		}
+		after, err := fsys.Lstat(compressedPath(dir, j.segments[i]))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // one event that is longer than a compressed segment may be
+		}
+		if err != nil {
+			return fmt.Errorf("audit: compressing: %w", err)
+		}
+		j.done.Compressed++
+		j.done.Freed += before.Size() - after.Size()
+	}
+	return nil
+}
+
+// minimum returns the index of the first event to keep, which begins a segment.
+func (j *retaining) minimum(r *Retention, tooOld int) (int64, error) {
+	n := tooOld
+	if r.Bytes > 0 {
+		size := int64(0)
+		for i := len(j.segments) - 1; i >= n; i-- {
+			bytes, err := j.size(j.segments[i])
+			if err != nil {
+				return 0, err
+			}
+			if size += bytes; size > r.Bytes {
+				n = i + 1
+			}
+		}
+	}
+	for n > 0 && !j.settled(n-1) {
+		n--
+	}
+	if n > 0 && r.Needed != nil {
+		needed, err := r.Needed(j.ctx)
+		if err != nil {
+			return 0, fmt.Errorf("audit: nothing is deleted, since it is not known what is still needed: %w", err)
+		}
+		for n > 0 && j.segments[n] > needed {
+			n--
+		}
+	}
+	return j.segments[n], nil
+}
+
+func (j *retaining) size(first int64) (int64, error) {
+	for _, name := range []string{segmentPath(j.log.dir, first), compressedPath(j.log.dir, first)} {
+		info, err := j.log.opts.fs.Lstat(name)
+		if err == nil {
+			return info.Size(), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return 0, fmt.Errorf("audit: %w", err)
+		}
+	}
+	return 0, &TamperError{segmentsName, first, "its segment is missing"}
+}

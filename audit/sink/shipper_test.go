@@ -1,0 +1,411 @@
+package sink_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/audit/sink"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openLog(t testing.TB, dir string) *audit.Log {
+	t.Helper()
+	l, err := audit.OpenLog(dir, &audit.Options{ReserveBytes: -1, Timeout: time.Minute, CheckpointEvery: 5 * time.Millisecond})
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func record(t testing.TB, l *audit.Log, n int) {
+	t.Helper()
+	for i := range n {
+		must(t, l.Record(t.Context(), &audit.Event{Code: audit.CodeQuery, Phase: audit.Intent, Status: audit.Success, Tenant: tenant.MustParse("acme"),
+			Actor: "dr.okafor@example.org", Purpose: "treatment", Request: fmt.Sprint(i), Store: "postgresql", Name: "clinic", Tables: []string{"patients"}, Rows: -1, Bytes: -1}))
+	}
+}
+
+func uids(t testing.TB, dir string) (list []string) {
+	t.Helper()
+	for e, err := range audit.Read(context.Background(), dir, nil) {
+		must(t, err)
+		list = append(list, e.UID)
+	}
+	return list
+}
+
+// receiver keeps what it is given, and fails as it is told.
+type receiver struct {
+	got  []string
+	fail func(call int) error // asked after what was given is kept
+	call int
+	took int // that it has said it has
+}
+
+func (r *receiver) String() string { return "the receiver" }
+func (r *receiver) Close() error   { return nil }
+
+func (r *receiver) Deliver(_ context.Context, events []audit.Entry) (n int, err error) {
+	for _, e := range events {
+		r.got = append(r.got, e.UID)
+	}
+	r.call++
+	if r.fail != nil {
+		err = r.fail(r.call)
+	}
+	if n = len(events); err != nil {
+		n = r.call % (len(events) + 1) // some are where they stay, or all
+	}
+	r.took += n
+	return n, err
+}
+
+// once returns a list without what is there again, in the order of the first times.
+func once(list []string) (first []string) {
+	seen := map[string]bool{}
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			first = append(first, s)
+		}
+	}
+	return first
+}
+
+func newPaths(t testing.TB) (dir, cursor string) {
+	tmp := t.TempDir()
+	return filepath.Join(tmp, "log"), filepath.Join(tmp, "cursor")
+}
+
+// all delivers all that is sealed.
+func all(t testing.TB, s *sink.Shipper) (delivered, failures int) {
+	t.Helper()
+	for {
+		n, err := s.Round(t.Context())
+		if delivered += n; err != nil {
+			failures++
+		} else if n == 0 {
+			return delivered, failures
+		}
+	}
+}
+
+// TestEveryEventOnceAndAgain: across shippers that end and failures that come after the sink has
+// the events, all arrive in order, and what arrives again has the uid that it had.
+func TestEveryEventOnceAndAgain(t *testing.T) {
+	dir, cursor := newPaths(t)
+	r := &receiver{fail: func(call int) error {
+		if call%3 == 0 {
+			return errors.New("the answer was lost")
+		}
+		return nil
+	}}
+	for range 4 {
+		l := openLog(t, dir)
+		record(t, l, 40)
+		must(t, l.Close())
+		s, err := sink.Open(dir, cursor, r, &sink.Options{Batch: 7})
+		must(t, err)
+		before := r.took
+		if n, failures := all(t, s); failures == 0 || n < 40 || n != r.took-before {
+			t.Errorf("%d failures, %d events of %d", failures, n, r.took-before)
+		}
+		lag, err := s.Lag()
+		if err != nil || lag.Behind != 0 || lag.Delivered != int64(len(uids(t, dir))) || !lag.Oldest.IsZero() {
+			t.Errorf("lag %+v, %v", lag, err)
+		}
+		must(t, s.Close())
+	}
+	if got, want := once(r.got), uids(t, dir); !slices.Equal(got, want) || len(r.got) <= len(want) {
+		t.Errorf("%d events arrived, %d of them once, in order %v; %d are in the log", len(r.got), len(got), slices.Equal(got, want), len(want))
+	}
+}
+
+// TestADeadSinkDelaysNobody: while a sink never takes anything, events are recorded as ever, and
+// the lag says how many it lacks.
+func TestADeadSinkDelaysNobody(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	var told atomic.Int64
+	hang := make(chan struct{})
+	r := &hanging{hang: hang}
+	s, err := sink.Open(dir, cursor, r, &sink.Options{MinPause: time.Millisecond, MaxPause: 2 * time.Millisecond, Timeout: time.Hour, Every: time.Millisecond,
+		Progress: func(sink.Lag, error) { told.Add(1) }})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	record(t, l, 200) // returns, although the sink does not
+	until(t, func() bool {
+		lag, err := s.Lag()
+		must(t, err)
+		return lag.Behind >= 200 && !lag.Oldest.IsZero()
+	})
+	close(hang)
+	until(t, func() bool {
+		lag, err := s.Lag()
+		must(t, err)
+		return lag.Behind == 0 && lag.Delivered >= 200
+	})
+	cancel()
+	must(t, <-ended)
+	must(t, errors.Join(s.Close(), l.Close()))
+	if told.Load() == 0 {
+		t.Error("nobody was told")
+	}
+}
+
+type hanging struct {
+	receiver
+	hang chan struct{}
+}
+
+func (h *hanging) Deliver(ctx context.Context, events []audit.Entry) (int, error) {
+	select {
+	case <-h.hang:
+		return len(events), nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func until(t testing.TB, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come about")
+		}
+	}
+}
+
+// TestCursorIsOfOneLog: a cursor is worth nothing with another log, an older copy of the log, or
+// for two shippers at once.
+func TestCursorIsOfOneLog(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	record(t, l, 10)
+	must(t, l.Close())
+	older := filepath.Join(t.TempDir(), "older")
+	must(t, os.CopyFS(older, os.DirFS(dir)))
+	l = openLog(t, dir)
+	record(t, l, 10)
+	must(t, l.Close())
+	r := &receiver{}
+	s, err := sink.Open(dir, cursor, r, nil)
+	must(t, err)
+	all(t, s)
+	n := len(r.got)
+	if _, err := sink.Open(dir, cursor, r, nil); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second shipper: %v", err)
+	}
+	must(t, s.Close())
+
+	s, err = sink.Open(older, cursor, r, nil)
+	must(t, err)
+	if err := s.Run(t.Context()); !errors.Is(err, audit.ErrTampered) {
+		t.Errorf("an older copy: %v", err)
+	}
+	must(t, s.Close())
+	other := filepath.Join(t.TempDir(), "other")
+	l, err = audit.OpenLog(other, &audit.Options{Origin: "example.com/other", ReserveBytes: -1})
+	must(t, err)
+	must(t, l.Close())
+	if _, err := sink.Open(other, cursor, r, nil); err == nil || !strings.Contains(err.Error(), "position of its own") {
+		t.Errorf("another log: %v", err)
+	}
+	if len(r.got) != n {
+		t.Errorf("%d events of another log were delivered", len(r.got)-n)
+	}
+	if _, err := sink.Open(dir, filepath.Join(dir, "cursor"), r, nil); err == nil || !strings.Contains(err.Error(), "log's directory") {
+		t.Errorf("in the log's directory: %v", err)
+	}
+	must(t, os.WriteFile(cursor, nil, 0o600))
+	if _, err := sink.Open(dir, cursor, r, nil); err == nil || !strings.Contains(err.Error(), "no cursor") {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+// TestCursorThatCannotBeWritten: what the cursor does not say is not gone past.
+func TestCursorThatCannotBeWritten(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	record(t, l, 10)
+	must(t, l.Close())
+	r := &receiver{}
+	s, err := sink.Open(dir, cursor, r, &sink.Options{Batch: 4})
+	must(t, err)
+	must(t, os.Mkdir(cursor+".tmp", 0o700)) // where the new cursor is prepared
+	if _, err := s.Round(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	for range 3 {
+		if n, err := s.Round(t.Context()); err == nil || n != 0 || len(r.got) != 4 {
+			t.Errorf("it goes on without a cursor: %d, %v, %d events", n, err, len(r.got))
+		}
+	}
+	if lag, err := s.Lag(); err != nil || lag.Delivered != 0 {
+		t.Errorf("lag %+v, %v", lag, err)
+	}
+	must(t, os.RemoveAll(cursor+".tmp"))
+	all(t, s)
+	must(t, s.Close())
+	if !slices.Equal(r.got, uids(t, dir)) {
+		t.Errorf("%d events arrived", len(r.got))
+	}
+}
+
+// TestSlog: records say what events say, and nothing of actors beyond that.
+func TestSlog(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	record(t, l, 3)
+	must(t, l.Record(t.Context(), &audit.Event{Code: audit.CodeIsolation, Phase: audit.Single, Status: audit.Failure, Tenant: tenant.MustParse("acme"), Actor: "dr.okafor@example.org",
+		Reason: "a value did not open", Details: map[string]string{"key": "s3cret-object"}, Rows: -1, Bytes: -1}))
+	must(t, l.Close())
+	var out bytes.Buffer
+	s, err := sink.Open(dir, cursor, sink.Slog(slog.NewJSONHandler(&out, nil)), nil)
+	must(t, err)
+	n, _ := all(t, s)
+	must(t, s.Close())
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != n || strings.Contains(out.String(), "okafor") || strings.Contains(out.String(), "s3cret") {
+		t.Errorf("%d lines of %d events:\n%s", len(lines), n, &out)
+	}
+	want := uids(t, dir)
+	for i, line := range lines {
+		var r struct {
+			Level, Msg, UID, Tenant, Purpose, Actor string
+			Rows                                    *int64
+		}
+		must(t, json.Unmarshal([]byte(line), &r))
+		if r.UID != want[i] || r.Rows != nil {
+			t.Errorf("%s", line)
+		}
+		if i == 1 && (r.Level != "INFO" || r.Msg != "sql.query" || r.Tenant != "acme" || r.Purpose != "treatment" || r.Actor == "") {
+			t.Errorf("%s", line)
+		}
+		if r.Msg == "alert.isolation" && r.Level != "ERROR" {
+			t.Errorf("%s", line)
+		}
+	}
+}
+
+// TestNeeded: what retention has to keep is what the slowest of the sinks has not.
+func TestNeeded(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	record(t, l, 10)
+	must(t, l.Close())
+	for name, batch := range map[string]int{cursor: 4, cursor + "2": 6} {
+		s, err := sink.Open(dir, name, &receiver{}, &sink.Options{Batch: batch})
+		must(t, err)
+		_, err = s.Round(t.Context())
+		must(t, err)
+		must(t, s.Close())
+	}
+	for _, c := range []struct {
+		names []string
+		want  int64
+	}{{[]string{cursor}, 4}, {[]string{cursor + "2", cursor}, 4}, {[]string{cursor + "2"}, 6}, {[]string{cursor, cursor + "3"}, 0}} {
+		if n, err := sink.Needed(dir, c.names...)(t.Context()); n != c.want || err != nil {
+			t.Errorf("%d, %v; want %d", n, err, c.want)
+		}
+	}
+	// The cursor of another log says nothing about this one, of which the sink may have nothing.
+	other := filepath.Join(t.TempDir(), "other")
+	l, err := audit.OpenLog(other, &audit.Options{Origin: "example.com/other", ReserveBytes: -1})
+	must(t, err)
+	must(t, l.Close())
+	must(t, os.WriteFile(cursor+"4", []byte("{"), 0o600))
+	for dir, names := range map[string][]string{dir: nil, dir + "/": {cursor + "4"}, other: {cursor}} {
+		if n, err := sink.Needed(dir, names...)(t.Context()); err == nil {
+			t.Errorf("%s, %v: %d, and no error", dir, names, n)
+		}
+	}
+}
+
+// rows is an [audit.Engine] that keeps what is recorded.
+type rows struct{ all []audit.Row }
+
+func (r *rows) String() string { return "the test's memory" }
+func (r *rows) Close() error   { return nil }
+
+func (r *rows) Append(_ context.Context, list []audit.Row) error {
+	for _, row := range list {
+		row.Line, row.MAC = bytes.Clone(row.Line), bytes.Clone(row.MAC)
+		r.all = append(r.all, row)
+	}
+	return nil
+}
+
+// TestLogOfStreams: a sink is told the log that events are in, by whose name and their indexes they are found again, although
+// they came from a trail of another name, which several logs may have.
+func TestLogOfStreams(t *testing.T) {
+	secret, _, err := note.GenerateKey(rand.Reader, "example.com/trail")
+	must(t, err)
+	signer, err := note.NewSigner(secret)
+	must(t, err)
+	engine := &rows{}
+	trail, err := audit.OpenStream(t.Context(), engine, audit.StreamOptions{Signer: signer, Service: "clinic"})
+	must(t, err)
+	must(t, trail.Record(t.Context(), &audit.Event{Code: audit.CodeQuery, Phase: audit.Intent, Status: audit.Success, Tenant: tenant.MustParse("acme"), Rows: -1, Bytes: -1}))
+	must(t, trail.Close())
+	dir, cursor := newPaths(t)
+	l, err := audit.OpenLog(dir, &audit.Options{Origin: "example.com/log", ReserveBytes: -1, Timeout: time.Minute})
+	must(t, err)
+	adopter, err := l.Adopter(signer)
+	must(t, err)
+	_, err = adopter.Adopt(t.Context(), engine.all)
+	must(t, err)
+	must(t, l.Close())
+	brought := 0
+	r := &looking{look: func(e *audit.Entry) {
+		if e.Log != "example.com/log" {
+			t.Errorf("event %d of example.com/log is said to be of %s", e.Index, e.Log)
+		}
+		if e.Stream != "" {
+			brought++
+		}
+	}}
+	s, err := sink.Open(dir, cursor, r, nil)
+	must(t, err)
+	all(t, s)
+	must(t, s.Close())
+	if brought != 3 {
+		t.Errorf("%d events of the trail", brought)
+	}
+}
+
+type looking struct {
+	receiver
+	look func(*audit.Entry)
+}
+
+func (l *looking) Deliver(_ context.Context, events []audit.Entry) (int, error) {
+	for i := range events {
+		l.look(&events[i])
+	}
+	return len(events), nil
+}

@@ -1,0 +1,55 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// telling is an authorizer's error that would say in the trail, in the clear, whose record it was.
+type telling struct{}
+
+func (telling) Error() string       { return "Ada Lovelace is not on this ward" }
+func (telling) AuditReason() string { return "Ada Lovelace" }
+
+func TestAnAuthorizerDoesNotWriteIntoTheTrail(t *testing.T) {
+	g, _, rec := newGate(t, tenant.AuthorizerFunc(func(context.Context, tenant.Access, tenant.Action) error { return telling{} }))
+	_, err := g.Enter(request(alpha), &op)
+	if !errors.Is(err, tenant.ErrDenied) || !errors.As(err, new(telling)) {
+		t.Errorf("the caller hears %v", err)
+	}
+	if len(rec.events) != 1 || rec.events[0].Reason != "unauthorized" {
+		t.Errorf("the trail has %+v", rec.events)
+	}
+}
+
+// TestASuspensionWhileTheAuthorizerIsAsked: who asks a directory may take long, and what was looked up before is not what counts.
+func TestASuspensionWhileTheAuthorizerIsAsked(t *testing.T) {
+	var suspend func(context.Context)
+	g, ring, rec := newGate(t, tenant.AuthorizerFunc(func(ctx context.Context, _ tenant.Access, _ tenant.Action) error {
+		suspend(ctx)
+		return nil
+	}))
+	suspend = func(ctx context.Context) {
+		if err := ring.Suspend(ctx, alpha, "contract over"); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, enter := range map[string]func(context.Context, *gate.Op) (*gate.Pass, error){"Enter": g.Enter, "Begin": g.Begin} {
+		if err := ring.Resume(t.Context(), alpha, "again"); err != nil {
+			t.Fatal(err)
+		}
+		rec.events = nil
+		if pass, err := enter(request(alpha), &op); pass != nil || !errors.Is(err, keys.ErrSuspended) {
+			t.Errorf("%s: %v, %v", name, pass, err)
+		}
+		if len(rec.events) != 1 || rec.events[0].Status != audit.Denied || rec.events[0].Reason != "suspended" {
+			t.Errorf("%s: the trail has %+v", name, rec.events)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// lazyKEK is a provider that is opened when it is first needed, and again after that failed. To list tenants and to suspend
+// one takes none: that must work while Vault is away.
+type lazyKEK struct {
+	open func(context.Context) (keys.KEK, error)
+
+	mu  sync.Mutex
+	kek keys.KEK
+}
+
+func (l *lazyKEK) get(ctx context.Context) (keys.KEK, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kek != nil {
+		return l.kek, nil
+	}
+	k, err := l.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.kek = k
+	return k, nil
+}
+
+// Create implements [keys.KEK], as the following do.
+func (l *lazyKEK) Create(ctx context.Context, id tenant.ID) error {
+	k, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return k.Create(ctx, id)
+}
+
+func (l *lazyKEK) Wrap(ctx context.Context, id tenant.ID, plaintext []byte) ([]byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.Wrap(ctx, id, plaintext)
+}
+
+func (l *lazyKEK) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.Unwrap(ctx, id, wrapped)
+}
+
+func (l *lazyKEK) Rotate(ctx context.Context, id tenant.ID) error {
+	k, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return k.Rotate(ctx, id)
+}
+
+func (l *lazyKEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.Rewrap(ctx, id, wrapped)
+}
+
+func (l *lazyKEK) Destroy(ctx context.Context, id tenant.ID) error {
+	k, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	return k.Destroy(ctx, id)
+}

@@ -1,0 +1,125 @@
+package sqldb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlgen"
+	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// The same property through a Pool, beside a pool of pgx's own.
+func TestGeneratedPool(t *testing.T) {
+	testenv.Postgres(t)
+	testGenerated(t, sqldb.PostgreSQL, true)
+}
+
+func (w *genWorld) openPools(t *testing.T) {
+	t.Helper()
+	var err error
+	w.pool, err = w.reopen()
+	must(t, err)
+	t.Cleanup(w.pool.Close)
+	w.plainPool = map[tenant.ID]*pgxpool.Pool{}
+	for id, url := range w.plainURL {
+		w.plainPool[id], err = pgxpool.New(t.Context(), url)
+		must(t, err)
+		t.Cleanup(w.plainPool[id].Close)
+	}
+}
+
+// pgxRunner is a pool, a transaction, or one of pgx's own.
+type pgxRunner struct {
+	db interface {
+		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+		Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	}
+}
+
+func (r pgxRunner) outcome(ctx context.Context, query string, st sqlgen.Statement) (string, error) {
+	if !st.Reads && !strings.Contains(query, "RETURNING") {
+		tag, err := r.db.Exec(ctx, query, st.Args...)
+		return fmt.Sprint(tag.RowsAffected()), err
+	}
+	rows, err := r.db.Query(ctx, query, st.Args...)
+	if err != nil {
+		return "", err
+	}
+	return pgxLines(rows)
+}
+
+func pgxLines(rows pgx.Rows) (string, error) {
+	values, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]any, error) { return row.Values() })
+	return sortedLines(values), err
+}
+
+// poolTransaction is transaction on pools.
+func (w *genWorld) poolTransaction(t *testing.T, id tenant.ID) {
+	t.Helper()
+	guarded, err := w.pool.Begin(as(id))
+	must(t, err)
+	plain, err := w.plainPool[id].Begin(context.Background())
+	must(t, err)
+	ok := w.some(t, id, pgxRunner{guarded}, pgxRunner{plain})
+	if ok && w.IntN(2) == 0 {
+		err = errors.Join(guarded.Commit(as(id)), plain.Commit(context.Background()))
+	} else {
+		err = errors.Join(guarded.Rollback(as(id)), plain.Rollback(context.Background()))
+	}
+	must(t, err)
+}
+
+// batch sends some statements in one round trip, on both sides. What both refuse, or what fails, is nobody's.
+func (w *genWorld) batch(t *testing.T, id tenant.ID) {
+	t.Helper()
+	guarded, plain := &pgx.Batch{}, &pgx.Batch{}
+	for range w.IntN(4) + 1 {
+		st := w.schema.Random(w.Rand)
+		text := st.SQL
+		if st.Plain != "" {
+			text = st.Plain
+		}
+		guarded.Queue(st.SQL, st.Args...)
+		plain.Queue(text, st.Args...)
+	}
+	w.ran += guarded.Len()
+	read := func(results pgx.BatchResults) (all []string, err error) {
+		for range guarded.Len() {
+			rows, err := results.Query()
+			if err != nil {
+				return nil, errors.Join(err, results.Close())
+			}
+			lines, err := pgxLines(rows)
+			if err != nil {
+				return nil, errors.Join(err, results.Close())
+			}
+			all = append(all, fmt.Sprint(lines, rows.CommandTag()))
+		}
+		return all, results.Close()
+	}
+	got, gotErr := read(w.pool.SendBatch(as(id), guarded))
+	var refused *sqldb.RefusedError
+	if errors.As(gotErr, &refused) {
+		return
+	}
+	want, wantErr := read(w.plainPool[id].SendBatch(context.Background(), plain))
+	if gotErr != nil {
+		w.failed += guarded.Len()
+	}
+	if class(gotErr) != class(wantErr) || gotErr == nil && fmt.Sprint(got) != fmt.Sprint(want) {
+		var texts []string
+		for _, q := range guarded.QueuedQueries {
+			texts = append(texts, fmt.Sprint(q.SQL, q.Arguments))
+		}
+		t.Errorf("tenant %s:\n%s\nguarded: %v\n%v\nplain: %v\n%v", id, strings.Join(texts, "\n"), gotErr, got, wantErr, want)
+	}
+}
