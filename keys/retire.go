@@ -29,11 +29,15 @@ import (
 //		if err != nil {
 //			return 0, err
 //		}
+//		n, err := rows.Remaining(keys.PurposeData)
+//		if n > 0 || err != nil {
+//			return n, err
+//		}
 //		objects, err := blobs.Reseal(ctx, bucket, &blobs.ResealOptions{DryRun: true})
 //		if err != nil {
 //			return 0, err
 //		}
-//		return rows.Remaining(keys.PurposeData) + objects.Remaining(keys.PurposeData), nil
+//		return objects.Remaining(keys.PurposeData)
 //	}
 type Remaining func(context.Context) (int64, error)
 

@@ -186,7 +186,7 @@ func (b *resealBench) reseal(n int, purposes []keys.Purpose) error {
 		return fmt.Errorf("%d values were moved, and %d should have been; left are %v", report.Resealed, n, report.Left)
 	}
 	for p, key := range b.old {
-		remaining := func(context.Context) (int64, error) { return report.Remaining(p), nil }
+		remaining := func(context.Context) (int64, error) { return report.Remaining(p) }
 		if err := b.ring.DisableKey(b.ctx, b.id, p, key, "", remaining); err != nil {
 			return err
 		}

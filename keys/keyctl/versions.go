@@ -168,7 +168,11 @@ func (c *call) needed(ctx context.Context, s *session, p keys.Purpose) (n int64,
 			if err != nil {
 				return 0, fmt.Errorf("the database %s: %w", d.name, err)
 			}
-			n += report.Remaining(p)
+			left, err := report.Remaining(p)
+			if err != nil {
+				return 0, fmt.Errorf("the database %s: %w", d.name, err)
+			}
+			n += left
 		}
 	}
 	if !slices.Contains(inBuckets, p) {

@@ -141,7 +141,7 @@ func TestAMarkWhoseKeyIsTakenAway(t *testing.T) {
 				r.rotate(t, keys.PurposeData)
 				old := r.key(t, keys.PurposeData, 0)
 				r.putAt(t, "moving", 1, "older")
-				if n := r.count(t).Remaining(keys.PurposeData); n != 2 {
+				if n := remaining(t, r.count(t), keys.PurposeData); n != 2 {
 					t.Errorf("the older data key is needed by %d, want the 2 marks", n)
 				}
 				none := func(context.Context) (int64, error) { return 0, nil }
@@ -179,7 +179,7 @@ func TestAMarkAtAnOlderName(t *testing.T) {
 		r.mark(t, "left")
 		r.rotate(t, keys.PurposeNames)
 		must(t, r.bucket.WriteAll(r.a, "left", []byte("newer"), nil))
-		if n := r.count(t).Remaining(keys.PurposeNames); n != 2 {
+		if n := remaining(t, r.count(t), keys.PurposeNames); n != 2 {
 			t.Errorf("the older key is needed by %d names, want that of the object and that of the mark", n)
 		}
 		report, err := r.reseal(r.a)

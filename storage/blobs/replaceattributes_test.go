@@ -55,7 +55,7 @@ func TestResealAttributesAlone(t *testing.T) {
 			}
 		}
 		old := r.key(t, keys.PurposeData, 0)
-		left := func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeData), nil }
+		left := func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeData) }
 		must(t, r.ring.DisableKey(r.a, alice, keys.PurposeData, old, "old", left))
 		must(t, r.ring.DestroyKey(r.a, alice, keys.PurposeData, old, "old", left))
 		for _, key := range written {

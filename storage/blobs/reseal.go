@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gocloud.dev/blob"
 
@@ -64,8 +65,8 @@ type ResealReport struct {
 	Bytes    int64 // of their contents
 	Changed  int64 // times that an object was left to somebody else who wrote or deleted it meanwhile
 	// Objects and Left are what the last complete count found: how many objects there are, and those that are not under the newest key,
-	// by purpose and key. Counted tells whether there was one.
-	Counted bool
+	// by purpose and key. Counted are the purposes that it was about; empty where there was none.
+	Counted []keys.Purpose
 	Objects int64
 	Left    []ResealLeft
 }
@@ -78,14 +79,18 @@ type ResealLeft struct {
 	Objects int64
 }
 
-// Remaining returns how many objects are not under the newest key of a purpose. It means nothing where Counted is false.
-func (r *ResealReport) Remaining(p keys.Purpose) (n int64) {
+// Remaining returns how many objects are not under the newest key of a purpose; an error where that was not counted to the
+// end, lest a key be destroyed for a count that was not made.
+func (r *ResealReport) Remaining(p keys.Purpose) (n int64, err error) {
+	if r == nil || !slices.Contains(r.Counted, p) {
+		return 0, fmt.Errorf("blobs: the objects that need an older key of the purpose %q were not counted; call Reseal with that purpose, and see what its error says", string(p))
+	}
 	for _, l := range r.Left {
 		if l.Purpose == p {
 			n += l.Objects
 		}
 	}
-	return n
+	return n, nil
 }
 
 // Reseal moves the objects of the tenant in ctx to its newest keys, after [keys.Keyring.Rotate], while others read and write

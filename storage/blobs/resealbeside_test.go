@@ -166,7 +166,10 @@ func (r *resealed) nextNames(ctx context.Context, t *testing.T, rotated *int) {
 		}
 		err := r.ring.DisableKey(ctx, alice, keys.PurposeNames, k.ID, "often", func(context.Context) (int64, error) {
 			report, err := Reseal(ctx, r.bucket, &ResealOptions{DryRun: true, Purposes: []keys.Purpose{keys.PurposeNames}})
-			return report.Remaining(keys.PurposeNames), err
+			if err != nil {
+				return 0, err
+			}
+			return report.Remaining(keys.PurposeNames)
 		})
 		if errors.Is(err, keys.ErrKeyNeeded) || ctx.Err() != nil {
 			return
@@ -230,7 +233,7 @@ func TestResealAndAWriterFromBefore(t *testing.T) {
 		_, err = r.reseal(r.a)
 		must(t, err)
 		must(t, writer.Close())
-		if left := r.count(t); left.Remaining(keys.PurposeBlobs) != 1 || left.Remaining(keys.PurposeData) != 1 {
+		if left := r.count(t); remaining(t, left, keys.PurposeBlobs) != 1 || remaining(t, left, keys.PurposeData) != 1 {
 			t.Errorf("%+v", left)
 		}
 		report, err := r.reseal(r.a)
@@ -358,7 +361,7 @@ func TestResealWhereLargeObjectsHaveNoConditions(t *testing.T) {
 		return nil
 	}})
 	wantCoded(t, err, gcerrors.Unimplemented)
-	if report.Resealed != 1 || report.Remaining(keys.PurposeBlobs) != 1 || p.ignored != 1 {
+	if report.Resealed != 1 || remaining(t, report, keys.PurposeBlobs) != 1 || p.ignored != 1 {
 		t.Errorf("%+v", report)
 	}
 }

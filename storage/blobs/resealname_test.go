@@ -103,7 +103,7 @@ func TestNamesRotate(t *testing.T) {
 		old := r.key(t, keys.PurposeNames, 0)
 		same("rotated")
 		n := int64(len(before))
-		if c := r.count(t); c.Remaining(keys.PurposeNames) != n || c.Remaining(keys.PurposeData) != 0 || c.Left[0].Key != old {
+		if c := r.count(t); remaining(t, c, keys.PurposeNames) != n || remaining(t, c, keys.PurposeData) != 0 || c.Left[0].Key != old {
 			t.Errorf("%+v", c)
 		}
 		if err := r.ring.Rotate(t.Context(), alice, keys.PurposeNames, "again"); err == nil {
@@ -141,10 +141,10 @@ func TestNamesRotate(t *testing.T) {
 		same("moved")
 		for _, take := range []func() error{
 			func() error {
-				return r.ring.DisableKey(t.Context(), alice, keys.PurposeNames, old, "old", func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames), nil })
+				return r.ring.DisableKey(t.Context(), alice, keys.PurposeNames, old, "old", func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames) })
 			},
 			func() error {
-				return r.ring.DestroyKey(t.Context(), alice, keys.PurposeNames, old, "old", func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames), nil })
+				return r.ring.DestroyKey(t.Context(), alice, keys.PurposeNames, old, "old", func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames) })
 			},
 		} {
 			must(t, take())
@@ -183,7 +183,7 @@ func TestNamesRotateUnderAWriter(t *testing.T) {
 		_, err = r.reseal(r.a)
 		must(t, err)
 		old := r.key(t, keys.PurposeNames, 0)
-		must(t, r.ring.DisableKey(t.Context(), alice, keys.PurposeNames, old, "old", func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames), nil }))
+		must(t, r.ring.DisableKey(t.Context(), alice, keys.PurposeNames, old, "old", func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames) }))
 		if err := late.Close(); !errors.Is(err, errRenamed) {
 			t.Error("an object was written to a name whose key is disabled")
 		}
@@ -252,7 +252,7 @@ func TestNamesRotateWhileAWriteCompletes(t *testing.T) {
 				_, err = r.reseal(r.a)
 				must(t, err)
 				must(t, r.ring.DisableKey(t.Context(), alice, keys.PurposeNames, r.key(t, keys.PurposeNames, 0), "old",
-					func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames), nil }))
+					func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames) }))
 			}
 			if err := r.bucket.WriteAll(r.a, "y", []byte("unacknowledged"), nil); !errors.Is(err, errRenamed) {
 				t.Error(err)

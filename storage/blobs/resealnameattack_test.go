@@ -169,7 +169,8 @@ func TestNamesOfTwoKeysAttacked(t *testing.T) {
 		}
 		report, err := Reseal(r.a, r.bucket, &ResealOptions{DryRun: true})
 		wantIs(t, err, storage.ErrIsolation)
-		if report.Remaining(keys.PurposeNames) == 0 {
+		// It is counted, or where the store lists it first, by which the way of naming is told, nothing is.
+		if n, uncounted := report.Remaining(keys.PurposeNames); n == 0 && uncounted == nil {
 			t.Errorf("%s: %+v", what, report)
 		}
 		must(t, r.inner.Delete(t.Context(), name))
@@ -182,13 +183,13 @@ func TestNamesOfTwoKeysAttacked(t *testing.T) {
 	_, err = r.reseal(r.a)
 	must(t, err)
 	must(t, r.ring.DisableKey(t.Context(), alice, keys.PurposeNames, r.key(t, keys.PurposeNames, 0), "old",
-		func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames), nil }))
+		func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames) }))
 	putRaw(t, r.inner, older, raw{[]byte("x"), nil})
 	_, err = r.bucket.List(nil).Next(r.a)
 	wantIs(t, err, keys.ErrKeyDisabled)
 	report, err := Reseal(r.a, r.bucket, &ResealOptions{DryRun: true})
 	wantIs(t, err, keys.ErrKeyDisabled)
-	if report.Counted && report.Remaining(keys.PurposeNames) != 1 {
-		t.Errorf("%+v", report)
+	if n, err := report.Remaining(keys.PurposeNames); err == nil && n != 1 {
+		t.Errorf("%d, %+v", n, report)
 	}
 }

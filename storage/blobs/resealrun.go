@@ -107,7 +107,7 @@ func (r *resealer) prepare(ctx context.Context) error {
 func (r *resealer) pass(ctx context.Context, pass int, write bool) error {
 	r.progress.Pass, r.progress.Counting, r.progress.Objects, r.progress.Checkpoint = pass, !write, 0, nil
 	if !write {
-		r.left, r.report.Counted = map[ResealLeft]int64{}, false
+		r.left, r.report.Counted = map[ResealLeft]int64{}, nil
 	}
 	token := blob.FirstPageToken
 	if write && pass == 1 && r.opts.Checkpoint != nil {
@@ -135,7 +135,7 @@ func (r *resealer) pass(ctx context.Context, pass int, write bool) error {
 		}
 	}
 	if !write {
-		r.report.Counted, r.report.Objects, r.report.Left = true, r.progress.Objects, listLeft(r.left)
+		r.report.Counted, r.report.Objects, r.report.Left = slices.Clone(r.opts.Purposes), r.progress.Objects, listLeft(r.left)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func TestAKeyIsTakenFromUnderAWriter(t *testing.T) {
 					must(t, err)
 					r.rotate(t, p)
 					old := r.key(t, p, 0)
-					left := func(context.Context) (int64, error) { return r.count(t).Remaining(p), nil }
+					left := func(context.Context) (int64, error) { return r.count(t).Remaining(p) }
 					must(t, r.ring.DisableKey(t.Context(), alice, p, old, "old", left))
 					if destroy {
 						must(t, r.ring.DestroyKey(t.Context(), alice, p, old, "old", left))

@@ -60,7 +60,10 @@ type ResealReport struct {
 	Resealed  int64 // sealed values that were moved to the newest data key
 	Reindexed int64 // index values that were made with the newest index key
 	// Left are the values that are not under the newest key, by column and key: exactly those that the last pass found.
-	Left []ResealLeft
+	// Counted are the purposes that this pass was about and went through all declared tables for; empty where it did not come to
+	// an end, or [ResealOptions].Tables left some out.
+	Left    []ResealLeft
+	Counted []keys.Purpose
 	// Duplicates are rows whose index value could not be made with the newest key, because another row that has it already holds
 	// the same value and a unique key includes the index column. At most [MaxDuplicates] are named.
 	Duplicates []Duplicate
@@ -85,14 +88,18 @@ type Duplicate struct {
 // MaxDuplicates is how many duplicates a report names.
 const MaxDuplicates = 100
 
-// Remaining returns how many values of a purpose are not under the newest key.
-func (r ResealReport) Remaining(p keys.Purpose) (n int64) {
+// Remaining returns how many values of a purpose are not under the newest key; an error where that was not counted in all
+// tables and to the end, lest a key be destroyed for a count that was not made.
+func (r ResealReport) Remaining(p keys.Purpose) (n int64, err error) {
+	if !slices.Contains(r.Counted, p) {
+		return 0, fmt.Errorf("sqldb: the values that need an older key of the purpose %q were not counted; call Reseal with that purpose and for all tables, and see what its error says", string(p))
+	}
 	for _, l := range r.Left {
 		if l.Purpose == p {
 			n += l.Values
 		}
 	}
-	return n
+	return n, nil
 }
 
 // Reseal moves the sealed values of the tenant in ctx to its newest data key, and its blind indexes to the newest index key,
@@ -252,7 +259,7 @@ func (r *reseal) prepare(ctx context.Context) error {
 // pass goes through all tables once. One that counts begins the count anew.
 func (r *reseal) pass(ctx context.Context, pass int, write bool) error {
 	if !write {
-		r.left = leftBy{}
+		r.left, r.report.Counted = leftBy{}, nil
 	}
 	for _, t := range r.tables {
 		if !write && t.data {
@@ -266,6 +273,9 @@ func (r *reseal) pass(ctx context.Context, pass int, write bool) error {
 		if err := r.walk(ctx, t, pass, write); err != nil {
 			return err
 		}
+	}
+	if !write && r.opts.Tables == nil {
+		r.report.Counted = slices.Clone(r.opts.Purposes)
 	}
 	return nil
 }

@@ -143,10 +143,10 @@ func TestReseal(t *testing.T) {
 			t.Fatalf("%+v, %v", dry, err)
 		}
 		indexed := int64(26 + 40) // names that are there, and numbers
-		if n := dry.Remaining(keys.PurposeData); n != stale || n == 0 {
+		if n := remaining(t, dry, keys.PurposeData); n != stale || n == 0 {
 			t.Errorf("%d sealed values are left, and the rows hold %d", n, stale)
 		}
-		if n := dry.Remaining(keys.PurposeIndex); n != indexed {
+		if n := remaining(t, dry, keys.PurposeIndex); n != indexed {
 			t.Errorf("%d index values are left, want %d", n, indexed)
 		}
 		for _, l := range dry.Left {
@@ -255,7 +255,7 @@ func TestResealOnePurpose(t *testing.T) {
 		if err != nil || report.Resealed != 0 || report.Reindexed != 13+20 {
 			t.Fatalf("%+v, %v", report, err)
 		}
-		if left, err := sqldb.Reseal(as(tenantA), e.db, &sqldb.ResealOptions{DryRun: true}); err != nil || left.Remaining(keys.PurposeData) != 1 || left.Remaining(keys.PurposeIndex) != 0 {
+		if left, err := sqldb.Reseal(as(tenantA), e.db, &sqldb.ResealOptions{DryRun: true}); err != nil || remaining(t, left, keys.PurposeData) != 1 || remaining(t, left, keys.PurposeIndex) != 0 {
 			t.Errorf("%+v, %v", left, err)
 		}
 		e.findsAll(t, tenantA, 0, 20)
@@ -327,7 +327,7 @@ func TestResealLeavesWhatDoesNotOpen(t *testing.T) {
 		if got := e.raws(t, tenantA)[2]; !bytes.Equal(got[3].([]byte), planted[3].([]byte)) || bytes.Equal(got[1].([]byte), planted[1].([]byte)) {
 			t.Error("the planted value was touched, or another one of its row was not")
 		}
-		if n := report.Remaining(keys.PurposeData); n != 1 {
+		if n := remaining(t, report, keys.PurposeData); n != 1 {
 			t.Errorf("%d are left: %+v", n, report.Left)
 		}
 	})
@@ -416,7 +416,7 @@ func TestResealFindsDuplicates(t *testing.T) {
 			t.Errorf("the value is in the error: %v", err)
 		}
 		// The rest is done, and the row's sealed values too.
-		if n := report.Remaining(keys.PurposeIndex); n != 1 || report.Remaining(keys.PurposeData) != 0 {
+		if n := remaining(t, report, keys.PurposeIndex); n != 1 || remaining(t, report, keys.PurposeData) != 0 {
 			t.Errorf("%+v", report.Left)
 		}
 		if rows := e.rows(t, tenantA, `SELECT id FROM patients WHERE ssn = $1 ORDER BY id`, ssn(4)); len(rows) != 2 {
@@ -460,8 +460,8 @@ func TestResealCountsRowsThatMove(t *testing.T) {
 				e.exec(t, tenantA, `UPDATE patients SET id = -1 WHERE id = 9`)
 			}
 		}})
-		if err != nil || !moved || report.Remaining(keys.PurposeData) != stale {
-			t.Errorf("%d values are left and %d are under the older key, %v", report.Remaining(keys.PurposeData), stale, err)
+		if err != nil || !moved || remaining(t, report, keys.PurposeData) != stale {
+			t.Errorf("%d values are left and %d are under the older key, %v", remaining(t, report, keys.PurposeData), stale, err)
 		}
 	})
 }

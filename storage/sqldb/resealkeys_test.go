@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,8 +18,21 @@ import (
 func (e *env) remaining(p keys.Purpose) keys.Remaining {
 	return func(context.Context) (int64, error) {
 		report, err := sqldb.Reseal(as(tenantA), e.db, &sqldb.ResealOptions{DryRun: true})
-		return report.Remaining(p), err
+		if err != nil {
+			return 0, err
+		}
+		return report.Remaining(p)
 	}
+}
+
+// remaining is what a report must have counted.
+func remaining(t testing.TB, r sqldb.ResealReport, p keys.Purpose) int64 {
+	t.Helper()
+	n, err := r.Remaining(p)
+	if err != nil {
+		t.Error(err)
+	}
+	return n
 }
 
 // TestOlderKeysGo: rotate, re-seal, disable, destroy; and whoever skips a step is stopped.
@@ -56,7 +70,7 @@ func TestOlderKeysGo(t *testing.T) {
 			t.Errorf("under a disabled key: %v", err)
 		}
 		report, err := sqldb.Reseal(as(tenantA), e.db, nil)
-		if !errors.Is(err, keys.ErrKeyDisabled) || !strings.Contains(err.Error(), fmt.Sprint(data)) || report.Remaining(keys.PurposeData) != 1 || e.log.has(isAlert) {
+		if !errors.Is(err, keys.ErrKeyDisabled) || !strings.Contains(err.Error(), fmt.Sprint(data)) || remaining(t, report, keys.PurposeData) != 1 || e.log.has(isAlert) {
 			t.Errorf("under a disabled key: %+v, %v", report, err)
 		}
 		if err := e.ring.DestroyKey(ctx, tenantA, keys.PurposeData, data, "", e.remaining(keys.PurposeData)); err == nil {
@@ -93,4 +107,37 @@ func literal(dialect sqldb.Dialect, b []byte) string {
 		return fmt.Sprintf("x'%x'", b)
 	}
 	return fmt.Sprintf(`'\x%x'::bytea`, b)
+}
+
+// TestRemainingIsCounted: what was not counted, or not in all tables, is no zero for which a key could be destroyed.
+func TestRemainingIsCounted(t *testing.T) {
+	for p, want := range map[keys.Purpose]bool{keys.PurposeData: true, keys.PurposeIndex: false, keys.PurposeBlobs: false} {
+		report := sqldb.ResealReport{Counted: []keys.Purpose{keys.PurposeData}}
+		if n, err := report.Remaining(p); n != 0 || (err == nil) != want {
+			t.Errorf("%s: %d, %v", p, n, err)
+		}
+	}
+	onBothQuickly(t, func(t *testing.T, e *env) {
+		e.admit(t, tenantA, 0, 5)
+		for _, c := range []struct {
+			opts sqldb.ResealOptions
+			want []keys.Purpose
+		}{
+			{sqldb.ResealOptions{DryRun: true}, []keys.Purpose{keys.PurposeData, keys.PurposeIndex}},
+			{sqldb.ResealOptions{}, []keys.Purpose{keys.PurposeData, keys.PurposeIndex}},
+			{sqldb.ResealOptions{DryRun: true, Purposes: []keys.Purpose{keys.PurposeIndex}}, []keys.Purpose{keys.PurposeIndex}},
+			{sqldb.ResealOptions{DryRun: true, Tables: []string{"patients"}}, nil},
+		} {
+			report, err := sqldb.Reseal(as(tenantA), e.db, &c.opts)
+			if err != nil || !slices.Equal(report.Counted, c.want) {
+				t.Errorf("%+v: %v, %v", c.opts, report.Counted, err)
+			}
+		}
+		ctx, cancel := context.WithCancel(as(tenantA))
+		defer cancel()
+		report, err := sqldb.Reseal(ctx, e.db, &sqldb.ResealOptions{DryRun: true, Progress: func(sqldb.ResealProgress) { cancel() }})
+		if err == nil || report.Counted != nil {
+			t.Errorf("ended before its end: %v, %v", report.Counted, err)
+		}
+	})
 }
