@@ -127,7 +127,7 @@ type MigrateReport struct {
 // the table strongroom_migration of [Options].Schema, which nobody but the owner can read or write. Each stage goes on
 // where it ended. Two at once are [ErrMigrating].
 //
-// Up to the switch it takes no lock for longer than an instant: changes of definitions wait for half a second and are
+// Up to the switch it takes no lock for longer than an instant: changes of definitions wait for less than half a second and are
 // tried again, indexes are built CONCURRENTLY, constraints are validated without keeping writers away. A batch locks
 // its rows while it seals them, and passes over rows that others have locked.
 //
