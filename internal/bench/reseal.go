@@ -134,7 +134,7 @@ func (b *resealBench) fill(database *testenv.Database, n int, schema sqldb.Schem
 	if b.aead, err = aead.New(h); err != nil {
 		return err
 	}
-	b.prf = k.Index().PRFs[k.IndexKeyIDs()[0]]
+	b.prf = k.Index().PRFs[k.Index().PrimaryID]
 	for _, table := range []string{"notes", "notes_by_hand"} {
 		if _, err := owner.Exec(ctx, `CREATE TABLE `+table+` (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, note bytea, note_index bytea, PRIMARY KEY (tenant_id, id))`); err != nil {
 			return err
