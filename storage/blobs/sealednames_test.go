@@ -14,6 +14,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/storage"
 )
 
@@ -27,7 +28,7 @@ func sealedWorld(t testing.TB) *world {
 // scopeIn is how alice's names are sealed in a bucket.
 func (w *world) scopeIn(t testing.TB, label string) *sealedScope {
 	t.Helper()
-	k, err := w.ring.Tenant(t.Context(), alice)
+	k, err := tenantkeys.Open(t.Context(), w.ring, alice)
 	must(t, err)
 	s, err := newSealedScope(k, label)
 	must(t, err)

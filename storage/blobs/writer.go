@@ -13,7 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -119,7 +119,7 @@ func (b *bucket) create(ctx context.Context, pass *gate.Pass, key string, p plac
 }
 
 // createVia begins an object whose segments go through what via returns, if it is not nil, on their way to the store.
-func (b *bucket) createVia(ctx context.Context, k *keys.Tenant, key, name string, a *attributes, opts *blob.WriterOptions, limit int,
+func (b *bucket) createVia(ctx context.Context, k tenantkeys.Keys, key, name string, a *attributes, opts *blob.WriterOptions, limit int,
 	via func(to io.Writer, headers []byte) (io.Writer, error)) (*draft, error) {
 	if err := b.oneNaming(ctx, k); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -231,13 +232,13 @@ func TestPlaintextsAreNotSeenByTriggers(t *testing.T) {
 
 // TestMigrationSeesAllRows: row-level security that somebody turns on meanwhile must not hide rows that are to be sealed.
 func TestMigrationSeesAllRows(t *testing.T) {
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	m := &moving{raw: raw, app: openPool(t, dsn), super: openBare(t, super), dsn: dsn, ring: newRing(t, tenantA), log: &recorder{}}
 	mustExec(t, raw, `CREATE TABLE things (id bigint PRIMARY KEY, tenant_id text COLLATE "C" NOT NULL, name text); INSERT INTO things VALUES (1, 'clinic', 'kept')`)
 	schema := sqldb.Schema{"things": {Sealed: sqldb.Columns{"name": sqldb.Text()}}}
 	m.plan = sqldb.Migration{DSN: ownerURL(dsn), Schema: schema, Guard: storage.Guard{Keys: m.ring, Audit: m.log}, Actor: "operator", Purpose: "moving in"}
 	m.to(t, sqldb.MigrateExpand)
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

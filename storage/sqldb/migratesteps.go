@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // ciphertext columns have their names of before the switch in what prepares it, and those of after it in what it does.
@@ -22,7 +24,7 @@ func (t *migrateTable) constraints(decl Table) (out []adding) {
 	}
 	for _, c := range t.marks(decl) {
 		if t.has(c.column) {
-			out = append(out, adding{t.Table, c.name, fmt.Sprintf("ALTER TABLE %s ADD %s NOT VALID", t.Table, c.definition(PostgreSQL))})
+			out = append(out, adding{t.Table, c.name, fmt.Sprintf("ALTER TABLE %s ADD %s NOT VALID", t.Table, c.definition(dialect.PostgreSQL))})
 		}
 	}
 	return out
