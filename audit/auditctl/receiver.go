@@ -87,9 +87,9 @@ func (r *receiver) open(flags *flag.FlagSet, out io.Writer) (sink.Sink, error) {
 	}
 	switch r.kind {
 	case "stdout":
-		return synced(lineSink{out}, out), nil
+		return synced(lineSink{newLines(out)}, out), nil
 	case "slog":
-		return synced(sink.Slog(slog.NewJSONHandler(out, nil)), out), nil
+		return synced(sink.Slog(slog.NewJSONHandler(newLines(out), nil)), out), nil
 	}
 	config, err := r.tls()
 	if err != nil {

@@ -165,22 +165,32 @@ func (g *Gate) authorized(ctx context.Context, access tenant.Access, op *Op) err
 	if g.auth == nil {
 		return nil
 	}
-	if err := g.authorize(ctx, access, op.Action); err != nil || !op.AlsoDeletes {
+	if err := g.authorize(ctx, access, op, op.Action); err != nil || !op.AlsoDeletes {
 		return err
 	}
 	deletion := op.Action
 	deletion.Verb = tenant.Delete
-	return g.authorize(ctx, access, deletion)
+	return g.authorize(ctx, access, op, deletion)
 }
 
-func (g *Gate) authorize(ctx context.Context, access tenant.Access, action tenant.Action) error {
+func (g *Gate) authorize(ctx context.Context, access tenant.Access, op *Op, action tenant.Action) error {
 	// The authorizer gets copies: a plan's slices are shared by every request that uses it.
 	action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
-	if err := g.auth.Authorize(ctx, access, action); err != nil {
+	returned := false
+	defer func() {
+		if !returned { // it panics, or ends the goroutine: nobody is admitted, and that is recorded too
+			g.deny(ctx, access, op, errAuthorizer)
+		}
+	}()
+	err := g.auth.Authorize(ctx, access, action)
+	returned = true
+	if err != nil {
 		return &deniedError{err}
 	}
 	return nil
 }
+
+var errAuthorizer = &deniedError{errors.New("the authorizer did not return")}
 
 // Refuse records that op was refused for a reason found outside the gate, such as a statement that the planner does
 // not accept, and returns why, joined with the log's error where recording failed.

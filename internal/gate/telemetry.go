@@ -44,6 +44,9 @@ func (e entering) end(ctx context.Context, p *Pass, err error) {
 	if e.access == nil {
 		return
 	}
+	if err == nil && p == nil { // the authorizer panics, or ends the goroutine
+		err = errAuthorizer
+	}
 	e.span.End(Class(err))
 	if err == nil {
 		p.reported = e.access

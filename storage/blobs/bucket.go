@@ -164,14 +164,16 @@ func (b *bucket) deletePlace(ctx context.Context, k tenantkeys.Keys, key string,
 
 // deleteStored deletes an object in the store, on files so that it does not come back with the machine.
 func (b *bucket) deleteStored(ctx context.Context, name string) error {
-	lock := b.exclusion.of(name)
-	lock.RLock()
-	defer lock.RUnlock()
+	done, err := b.exclusion.shared(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
 	path := ""
 	if b.onFiles {
-		path, _ = (&files{sole: sole{b}}).path(ctx, name) // none of an object whose attributes are damaged, which goes all the same
+		path, _ = filePath(ctx, b.inner, name) // none of an object whose attributes are damaged, which goes all the same
 	}
-	err := b.inner.Delete(ctx, name)
+	err = b.inner.Delete(ctx, name)
 	if err == nil && path != "" {
 		err = syncDirectory(filepath.Dir(path))
 	}

@@ -122,8 +122,7 @@ func (r *resealer) look(ctx context.Context, k tenantkeys.Keys, o resealObject) 
 	return r.behind(k, o.named, data, content), nil
 }
 
-// undisturbed keeps this process's writers from completing an object on files, while it is looked at: fileblob truncates the
-// attributes before it writes them. Where another process does so, the look may fail.
+// undisturbed keeps writers from completing an object on files while it is looked at, between its two files.
 func (r *resealer) undisturbed(ctx context.Context, name string) (done func(), err error) {
 	if !r.onFiles {
 		return func() {}, nil

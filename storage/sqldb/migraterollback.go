@@ -265,7 +265,7 @@ func (t *migrateTable) putting() string {
 		names = append(names, fmt.Sprintf("b%[1]d, c%[1]d", i))
 		returned = append(returned, t.kept(c), "r."+quote(c.Name))
 	}
-	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = ANY ($1::text[]::tid[]) AND r.ctid = v.at RETURNING %s",
+	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = v.at RETURNING %s",
 		t.Table, strings.Join(set, ", "), strings.Join(from, ", "), strings.Join(names, ", "), strings.Join(returned, ", "))
 }
 

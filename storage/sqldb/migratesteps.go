@@ -209,13 +209,17 @@ func (t *migrateTable) dropping() []string {
 	return []string{"ALTER TABLE " + t.Table + " " + strings.Join(drop, ", ")}
 }
 
-// selecting is the statement that reads a batch to be sealed; sealing is the one that writes it.
+// selecting is the statement that reads a batch to be sealed; sealing is the one that writes it. Both go to the rows by their
+// places. Conditions on the tenant and on what is stale beside a list of places are ones that an index serves as well, and the
+// planner, which believes that index to be nearly empty, then goes through all of the tenant's rows for each batch, and through
+// the list for each row. The OFFSET keeps the subquery one, without a lock too.
 func (t *migrateTable) selecting(lock string) string {
 	selected := []string{"r.ctid::text"}
 	for _, c := range t.Columns {
 		selected = append(selected, fmt.Sprintf("CASE WHEN r.%s IS NULL THEN %s END", quote(c.New), strings.ReplaceAll(c.Value, rowAlias, "r")))
 	}
-	return fmt.Sprintf("SELECT %s FROM %s r WHERE r.ctid = ANY ($1::text[]::tid[]) AND r.%s = $2 AND %s %s", strings.Join(selected, ", "), t.Table, quote(t.Tenant.Column), t.stale(), lock)
+	return strings.TrimSpace(fmt.Sprintf("SELECT s.* FROM unnest($1::text[]::tid[]) p(place) CROSS JOIN LATERAL (SELECT %s FROM %s r WHERE r.ctid = p.place AND r.%s = $2 AND %s OFFSET 0 %s) s",
+		strings.Join(selected, ", "), t.Table, quote(t.Tenant.Column), t.stale(), lock))
 }
 
 func (t *migrateTable) sealing() string {
@@ -226,7 +230,7 @@ func (t *migrateTable) sealing() string {
 		set = append(set, fmt.Sprintf("%s = coalesce(v.c%d, r.%[1]s)", quote(name), n))
 		from, names = append(from, fmt.Sprintf("$%d::bytea[]", n)), append(names, fmt.Sprintf("c%d", n))
 	}
-	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = ANY ($1::text[]::tid[]) AND r.ctid = v.at", t.Table, strings.Join(set, ", "), strings.Join(from, ", "), strings.Join(names, ", "))
+	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = v.at", t.Table, strings.Join(set, ", "), strings.Join(from, ", "), strings.Join(names, ", "))
 }
 
 // tenanting gives the rows of some pages their tenant: the trigger does.

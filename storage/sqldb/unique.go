@@ -92,10 +92,15 @@ func (d *database) onceOf(a *access, args []driver.NamedValue) ([]once, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b once) int {
+	inLooks(out)
+	return out, nil
+}
+
+// inLooks orders values by their columns, so that those of one are looked for together.
+func inLooks(values []once) {
+	slices.SortStableFunc(values, func(a, b once) int {
 		return strings.Compare(a.table+"."+a.column, b.table+"."+b.column)
 	})
-	return out, nil
 }
 
 // onlyOnceIn looks for values of one column, for each unique key that includes it.

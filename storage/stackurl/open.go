@@ -48,7 +48,7 @@ func Open(ctx context.Context, rawURL string, c stack.Config) (*stack.Stack, err
 func openKEK(ctx context.Context, p parameters) (keys.KEK, error) {
 	u, err := url.Parse(p["kek"])
 	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("stackurl: kek has no user, parameters or fragment of its own; what else it needs are the URL's parameters that begin with kek.")
+		return nil, errors.New("stackurl: kek has no user, parameters or fragment of its own; what else it needs stands beside it, as kek.auth does")
 	}
 	if u.Scheme == "file" {
 		path, ok := pathOf(u)

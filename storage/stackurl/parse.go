@@ -37,7 +37,7 @@ func parse(raw string, c *stack.Config) (parameters, error) {
 		return nil, errors.New("stackurl: the URL cannot be parsed; it is as in strongroom:///var/lib/clinic, and what is special in a value is percent-encoded")
 	}
 	if u.Scheme != Scheme {
-		return nil, errors.New("stackurl: the URL has another scheme; it begins with strongroom:")
+		return nil, errors.New("stackurl: the URL begins with strongroom: or is none of a stack")
 	}
 	var wrong problems
 	if u.User != nil {
