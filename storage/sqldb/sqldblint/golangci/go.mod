@@ -17,5 +17,5 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-// Here, and where golangci-lint custom builds from a path; who requires this module gets the version above.
+// Here alone: who requires this module gets the version above.
 replace github.com/strongroom-go/strongroom => ../../../..
