@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -93,9 +94,9 @@ func TestWhatOneProcessSealsWhileKeysRotateEveryOtherOpens(t *testing.T) {
 }
 
 // tenantAgain asks for a tenant's keys until the answer comes in time.
-func tenantAgain(r *keys.Keyring) (*keys.Tenant, error) {
+func tenantAgain(r *keys.Keyring) (tenantkeys.Keys, error) {
 	for {
-		k, err := r.Tenant(context.Background(), idA)
+		k, err := tenantkeys.Open(context.Background(), r, idA)
 		if !errors.Is(err, keys.ErrUnavailable) {
 			return k, err
 		}
@@ -145,7 +146,7 @@ type sealedValues struct {
 	dataID, blobID, indexID uint32
 }
 
-func sealAll(t testing.TB, k *keys.Tenant) sealedValues {
+func sealAll(t testing.TB, k tenantkeys.Keys) sealedValues {
 	t.Helper()
 	v := sealedValues{dataID: k.DataKeyID(), blobID: k.BlobKeyID(), indexID: k.IndexKeyIDs()[0]}
 	var errs [4]error
@@ -157,7 +158,7 @@ func sealAll(t testing.TB, k *keys.Tenant) sealedValues {
 	return v
 }
 
-func (v sealedValues) opens(t testing.TB, k *keys.Tenant) {
+func (v sealedValues) opens(t testing.TB, k tenantkeys.Keys) {
 	t.Helper()
 	if got, err := k.Data().Decrypt(v.data, nil); err != nil || string(got) != "v" {
 		t.Errorf("data: %q, %v", got, err)

@@ -31,6 +31,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit/sink/webhook"
 	"github.com/strongroom-go/strongroom/internal/canary"
 	"github.com/strongroom-go/strongroom/internal/samplelog"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -232,14 +233,14 @@ func sinks(t *testing.T) map[string]tried {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	ddl, err := sqltable.DDL(sqltable.SQLite, "")
+	ddl, err := sqltable.DDL(dialect.SQLite, "")
 	if err == nil {
 		_, err = db.ExecContext(t.Context(), ddl)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	all["sqltable"] = tried{must(sqltable.New(db, sqltable.SQLite, "")), func() []byte {
+	all["sqltable"] = tried{must(sqltable.New(db, dialect.SQLite, "")), func() []byte {
 		if _, err := db.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 			t.Error(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -59,7 +60,7 @@ type Pass struct {
 	gate        *Gate
 	op          Op
 	access      tenant.Access
-	keys        *keys.Tenant
+	keys        tenantkeys.Keys
 	correlation string
 	queue       audit.Queuer  // set where the operation does not wait for its events, see Begin
 	intent      audit.Pending // nil once it is recorded
@@ -118,7 +119,7 @@ func (g *Gate) open(ctx context.Context, op *Op) (*Pass, *audit.Event, error) {
 		}
 	}
 	// After the authorizer, who may take long: meanwhile the tenant may have been suspended.
-	opened, err := g.ring.Tenant(ctx, access.Tenant)
+	opened, err := tenantkeys.Open(ctx, g.ring, access.Tenant)
 	if err != nil {
 		return nil, nil, g.deny(ctx, access, op, err)
 	}

@@ -146,8 +146,12 @@ func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, erro
 		limit = DefaultAttributesLimit
 	}
 	var info os.FileInfo
-	return &bucket{inner: inner, onFiles: inner.As(&info), gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked,
-		exclusion: newExclusion(), durable: durable, ifMatch: o.IfMatch, soleProcess: o.SoleProcess}, nil
+	locks := &exclusion{}
+	if inner.As(&info) {
+		locks.files = &fileLocks{inner: inner}
+	}
+	return &bucket{inner: inner, onFiles: locks.files != nil, gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked,
+		exclusion: locks, durable: durable, ifMatch: o.IfMatch, soleProcess: o.SoleProcess}, nil
 }
 
 // checkGuard tells what is wrong with the guard before anything is opened.

@@ -270,7 +270,7 @@ func (p *Pool) CopyFrom(ctx context.Context, table pgx.Identifier, columns []str
 		return 0, err
 	}
 	defer tx.Rollback(ctx)
-	if n, err = tx.(*nativeTx).copyFrom(ctx, table, columns, source); err != nil {
+	if n, err = tx.(*nativeTx).copyFrom(ctx, table, columns, source, true); err != nil {
 		return 0, err
 	}
 	if err := tx.Commit(ctx); err != nil {

@@ -43,6 +43,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -219,17 +220,17 @@ func (s *Stack) openDatabase(ctx context.Context, name string, d Database) error
 
 // make makes the tables as their owner.
 func (d Database) make(ctx context.Context) error {
-	owner, dialect, err := d.openOwner()
+	owner, spoken, err := d.openOwner()
 	if err != nil {
 		return err
 	}
 	defer owner.Close()
 	statements := make([]string, 0, len(d.Tables)+1)
 	for _, table := range d.Tables {
-		statements = append(statements, d.Schema.WithChecks(dialect, table))
+		statements = append(statements, d.Schema.WithChecks(spoken, table))
 	}
-	if dialect == sqldb.PostgreSQL {
-		ddl, err := d.Schema.DDL(dialect, d.Options)
+	if spoken == dialect.PostgreSQL {
+		ddl, err := d.Schema.DDL(spoken, d.Options)
 		if err != nil {
 			return err
 		}
@@ -244,13 +245,13 @@ func (d Database) make(ctx context.Context) error {
 }
 
 // openOwner opens the database as the tables' owner, as [sqldb.Open] would: not in the clear.
-func (d Database) openOwner() (*sql.DB, sqldb.Dialect, error) {
+func (d Database) openOwner() (*sql.DB, dialect.Dialect, error) {
 	if path, ok := strings.CutPrefix(d.URL, "sqlite:"); ok {
 		db, err := sql.Open("sqlite", cmp.Or(d.Owner, path))
 		if err != nil {
 			err = errUnreadable
 		}
-		return db, sqldb.SQLite, err
+		return db, dialect.SQLite, err
 	}
 	if d.Owner == "" {
 		return nil, "", errors.New("Database.Tables are made by the tables' owner: set Database.Owner to its connection string, or make them elsewhere")
@@ -262,7 +263,7 @@ func (d Database) openOwner() (*sql.DB, sqldb.Dialect, error) {
 	if host := pgtls.Plain(config); host != "" && (d.Options == nil || !d.Options.InsecureAllowPlaintext) {
 		return nil, "", fmt.Errorf("Database.Owner: the connection to %s could be without TLS; add sslmode=verify-full to the connection string, or set Options.InsecureAllowPlaintext", host)
 	}
-	return stdlib.OpenDB(*config), sqldb.PostgreSQL, nil
+	return stdlib.OpenDB(*config), dialect.PostgreSQL, nil
 }
 
 var errUnreadable = errors.New("Database.Owner is not a connection string that can be read")

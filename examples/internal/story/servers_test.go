@@ -19,6 +19,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -41,11 +42,11 @@ func TestStoryOnServers(t *testing.T) {
 		}
 		return db
 	}
-	policies, err := story.Schema().DDL(sqldb.PostgreSQL, nil)
+	policies, err := story.Schema().DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec(postgres.OwnerURL, story.Tables(sqldb.PostgreSQL), policies)
+	exec(postgres.OwnerURL, story.Tables(dialect.PostgreSQL), policies)
 
 	dir := t.TempDir() + "/audit"
 	trail, err := audit.OpenLog(dir, &audit.Options{Timeout: time.Minute}) // for a disk that others keep busy
@@ -56,10 +57,10 @@ func TestStoryOnServers(t *testing.T) {
 	kek := openVault(t, vault)
 	defer kek.Close()
 	keysDB := exec(testenv.Postgres(t).NewDatabase(t).OwnerURL)
-	if err := sqlstore.Create(ctx, keysDB, sqlstore.PostgreSQL, ""); err != nil {
+	if err := sqlstore.Create(ctx, keysDB, dialect.PostgreSQL, ""); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlstore.Open(ctx, keysDB, sqlstore.PostgreSQL, nil)
+	store, err := sqlstore.Open(ctx, keysDB, dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestStoryOnServers(t *testing.T) {
 	raw := exec(postgres.SuperURL) // row-level security does not bind a superuser
 	var out bytes.Buffer
 	err = story.Run(ctx, story.World{
-		DB: db, Bucket: bucket, RawDB: raw, RawBucket: rawBucket, Dialect: sqldb.PostgreSQL,
+		DB: db, Bucket: bucket, RawDB: raw, RawBucket: rawBucket, Dialect: dialect.PostgreSQL,
 		Keys: ring, Log: trail, AuditDir: dir, Out: &out,
 		AtRest: []story.Place{
 			story.Files(dir), story.Objects(rawBucket), story.Rows(raw, "patients", "visits", "departments"), story.Rows(keysDB, sqlstore.DefaultTable),
