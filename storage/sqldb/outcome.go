@@ -79,7 +79,13 @@ func exhaust(cur cursor, keep bool) (kept *keptRows, n int64, done bool, err err
 // exhaustInto is exhaust for a result whose columns are kept already, or nil.
 func exhaustInto(cur cursor, kept *keptRows) (n int64, done bool, err error) {
 	keep := kept != nil
-	dest := make([]driver.Value, len(cur.columns()))
+	var dest []driver.Value
+	switch {
+	case !keep:
+		dest = make([]driver.Value, len(cur.columns()))
+	case kept.native == nil: // or there are no values to fill in
+		dest = make([]driver.Value, len(kept.names))
+	}
 	for {
 		if err = cur.next(dest); err != nil {
 			break
