@@ -106,7 +106,7 @@ func TestPoolBatchCloseClosesResults(t *testing.T) {
 
 // Results of one batch that are described alike, and such that are not, are each what their own statement says.
 func TestPoolBatchOfUnlikeResults(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	for _, in := range []string{"a batch", "a transaction"} {
