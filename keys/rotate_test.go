@@ -85,7 +85,13 @@ func TestWhatOneProcessSealsWhileKeysRotateEveryOtherOpens(t *testing.T) {
 	}
 	before, err := tenantAgain(operator)
 	must(t, err)
-	rotate(t, operator, idA, keys.PurposeData, keys.PurposeData, keys.PurposeData)
+	for range 3 {
+		err := keys.ErrConflict // as long as the others, who count their seals in the same record, are always faster
+		for errors.Is(err, keys.ErrConflict) {
+			err = operator.Rotate(t.Context(), idA, keys.PurposeData, "yearly")
+		}
+		must(t, err)
+	}
 	done()
 	wg.Wait()
 	if open(t, openRing(t, l.kek, l.store, nil), idA).DataKeyID() == before.DataKeyID() || opened.Load() == 0 {

@@ -21,12 +21,13 @@ var layers = []string{"storage/dialect", "tenant", "audit", "keys", "storage", "
 // internals says which packages of the module an internal package may import.
 var internals = map[string][]string{
 	"internal/envelope": {"tenant"},
-	"internal/sqlplan":  {"internal/sqlplan", "internal/closest"},
+	"internal/sqlplan":  {"internal/sqlplan", "internal/closest", "internal/reason"},
 	"internal/closest":  {},
-	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed"},
+	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason"},
 	"internal/archtest": {},
 	"internal/testenv":  {},
 	"internal/redact":   {},
+	"internal/reason":   {},
 
 	"internal/samplelog":  {"tenant", "audit"},
 	"internal/tenantkeys": {"tenant", "audit"},
@@ -44,6 +45,7 @@ var usesOfInternals = map[string][]string{
 	"internal/envelope":  {"keys", "storage"},
 	"internal/sqlplan":   {"storage"},
 	"internal/gate":      {"storage"},
+	"internal/reason":    {"storage"},
 	"internal/telemetry": {"audit", "keys", "storage"},
 	"internal/observed":  {"keys"},
 	"internal/redact":    {"audit", "keys", "storage", "commands"},

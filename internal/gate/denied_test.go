@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -84,6 +85,32 @@ func TestAnAuthorizerThatPanicsDenies(t *testing.T) {
 			if len(rec.events) != 1 || rec.events[0].Status != audit.Denied || rec.events[0].Reason != "unauthorized" {
 				t.Errorf("%s: the trail has %+v", name, rec.events)
 			}
+		}
+	}
+}
+
+// TestAnApplicationsErrorDoesNotWriteIntoTheTrail: hooks, sources of rows and encodings of values are the application's, and so are
+// their errors, wrapped or not.
+func TestAnApplicationsErrorDoesNotWriteIntoTheTrail(t *testing.T) {
+	g, _, rec := newGate(t, nil)
+	for _, err := range []error{telling{}, fmt.Errorf("the hook: %w", telling{})} {
+		pass, entered := g.Enter(request(alpha), &op)
+		if entered != nil {
+			t.Fatal(entered)
+		}
+		if err := errors.Join(pass.Leave(request(alpha), gate.Result{Rows: -1, Bytes: -1, Err: err}), g.RecordAfter(request(alpha), &op, gate.Result{Err: err})); err != nil {
+			t.Fatal(err)
+		}
+		if refused := g.Refuse(request(alpha), &op, err); !errors.Is(refused, err) {
+			t.Error(refused)
+		}
+		if class := gate.Class(err); class != "error" {
+			t.Errorf("its class in telemetry is %q", class)
+		}
+	}
+	for _, e := range rec.events {
+		if e.Phase != audit.Intent && e.Reason != "error" {
+			t.Errorf("the trail has %q", e.Reason)
 		}
 	}
 }

@@ -206,7 +206,7 @@ func (g *Gate) deny(ctx context.Context, access tenant.Access, op *Op, why error
 	// A caller that gives up does not make its denial unseen.
 	ctx = context.WithoutCancel(ctx)
 	e := op.event(audit.Single, access, nil)
-	e.Status, e.Reason = audit.Denied, reason(why)
+	e.Status, e.Reason = audit.Denied, classOf(why)
 	if !access.Tenant.IsZero() {
 		if sealer, err := g.ring.AuditSealer(ctx, access.Tenant); err == nil {
 			e.Sealer = sealer

@@ -83,5 +83,5 @@ func Class(err error) string {
 	case errors.Is(err, audit.ErrUnavailable):
 		return "audit trail unavailable"
 	}
-	return reason(err)
+	return classOf(err)
 }
