@@ -84,7 +84,7 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error
 	if err != nil {
 		return done, err
 	}
-	if err := j.clear(j.segments[0], before.firstHash()); err != nil { // what an interrupted call left
+	if err := j.clear(j.segments[0], min(before.firstHash(), j.segments[0])); err != nil { // what an interrupted call left
 		return done, err
 	}
 	tooOld, err := j.tooOld(r.Age)
@@ -105,11 +105,15 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error
 
 // recorded returns the record of what was deleted before, nil where nothing was.
 func (j *retaining) recorded() (*pruned, error) {
-	own, err := verifierList([]string{j.log.key}, j.signer.Name())
+	c, err := readConfig(j.log.opts.fs, j.log.dir)
 	if err != nil {
 		return nil, err
 	}
-	p, err := readPruned(j.log.opts.fs, j.log.dir, j.signer.Name(), own)
+	verifiers, err := verifierList(c.Verifiers, c.Origin) // as opening the log does
+	if err != nil {
+		return nil, err
+	}
+	p, err := readPruned(j.log.opts.fs, j.log.dir, c.Origin, verifiers)
 	if errors.Is(err, errPruned) {
 		return nil, &TamperError{prunedName, -1, err.Error()}
 	}
