@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,20 +113,36 @@ func open(dir, cursorFile string, s Sink, opts *Options) (*Shipper, error) {
 	return sh, nil
 }
 
-// outside refuses a cursor in the log's directory, where only the log's own files belong.
+// outside refuses a cursor in the log's directory, where only the log's own files belong, whatever names lead there.
 func outside(dir, cursorFile string) error {
-	abs, err := filepath.Abs(dir)
+	log, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // which Follow says better
+	}
 	if err != nil {
 		return fmt.Errorf("sink: %w", err)
 	}
-	file, err := filepath.Abs(cursorFile)
+	at, err := filepath.EvalSymlinks(filepath.Dir(cursorFile))
+	if err == nil {
+		at, err = filepath.Abs(at)
+	}
 	if err != nil {
-		return fmt.Errorf("sink: %w", err)
+		return fmt.Errorf("sink: the cursor's directory: %w", err)
 	}
-	if strings.HasPrefix(file, abs+string(filepath.Separator)) || file == abs {
-		return fmt.Errorf("sink: the cursor %s is in the log's directory; put it beside", cursorFile)
+	for {
+		info, err := os.Stat(at)
+		if err != nil {
+			return fmt.Errorf("sink: the cursor's directory: %w", err)
+		}
+		if os.SameFile(info, log) {
+			return fmt.Errorf("sink: the cursor %s is in the log's directory; put it beside", cursorFile)
+		}
+		above := filepath.Dir(at)
+		if above == at {
+			return nil
+		}
+		at = above
 	}
-	return nil
 }
 
 // Round delivers the next events, and returns how many the sink took: 0, and no error, where it has

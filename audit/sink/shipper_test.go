@@ -248,6 +248,35 @@ func TestCursorIsOfOneLog(t *testing.T) {
 }
 
 // TestCursorThatCannotBeWritten: what the cursor does not say is not gone past.
+// TestCursorByAnotherName: a link does not bring a cursor into the log's directory, where it would keep the log from being opened.
+func TestCursorByAnotherName(t *testing.T) {
+	dir, _ := newPaths(t)
+	l, err := audit.OpenLog(dir, &audit.Options{ReserveBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range [][2]string{{dir, filepath.Join(link, "seg", "cursor")}, {link, filepath.Join(dir, "seg", "cursor")}, {link, filepath.Join(link, "seg", "cursor")}} {
+		s, err := sink.Open(c[0], c[1], &receiver{}, nil)
+		if err == nil {
+			err = s.Close()
+			t.Errorf("a cursor at %s, of the log at %s: %v", c[1], c[0], err)
+		}
+	}
+	if l, err = audit.OpenLog(dir, &audit.Options{ReserveBytes: -1}); err != nil {
+		t.Fatalf("the log cannot be opened any more: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestCursorThatCannotBeWritten(t *testing.T) {
 	dir, cursor := newPaths(t)
 	l := openLog(t, dir)

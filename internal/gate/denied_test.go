@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -57,33 +59,40 @@ func TestASuspensionWhileTheAuthorizerIsAsked(t *testing.T) {
 	}
 }
 
-// TestAnAuthorizerThatPanicsDenies: whoever asked is in the trail, and what the caller sees is the authorizer's own panic.
-func TestAnAuthorizerThatPanicsDenies(t *testing.T) {
-	for _, observed := range []bool{false, true} {
-		g, _, rec := newGate(t, tenant.AuthorizerFunc(func(context.Context, tenant.Access, tenant.Action) error { panic("the directory's") }))
-		if observed {
-			if err := g.Observe(&audit.Telemetry{Logger: slog.New(slog.DiscardHandler)}, telemetry.Store{Namespace: "app"}); err != nil {
-				t.Fatal(err)
+// TestAnAuthorizerThatDoesNotReturnDenies: who asked is in the trail. A panic is told to the caller as an error.
+func TestAnAuthorizerThatDoesNotReturnDenies(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		for _, observed := range []bool{false, true} {
+			g, _, rec := newGate(t, tenant.AuthorizerFunc(func(context.Context, tenant.Access, tenant.Action) error {
+				if ends {
+					runtime.Goexit()
+				}
+				panic("the directory's")
+			}))
+			if observed {
+				if err := g.Observe(&audit.Telemetry{Logger: slog.New(slog.DiscardHandler)}, telemetry.Store{Namespace: "app"}); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		deletes := op
-		deletes.AlsoDeletes = true
-		for name, enter := range map[string]func() (*gate.Pass, error){
-			"Enter": func() (*gate.Pass, error) { return g.Enter(request(alpha), &deletes) },
-			"Begin": func() (*gate.Pass, error) { return g.Begin(request(alpha), &op) },
-		} {
-			rec.events = nil
-			func() {
-				defer func() {
-					if p := recover(); p != "the directory's" {
-						t.Errorf("%s: it panics with %v", name, p)
-					}
+			deletes := op
+			deletes.AlsoDeletes = true
+			for name, enter := range map[string]func() (*gate.Pass, error){
+				"Enter": func() (*gate.Pass, error) { return g.Enter(request(alpha), &deletes) },
+				"Begin": func() (*gate.Pass, error) { return g.Begin(request(alpha), &op) },
+			} {
+				rec.events = nil
+				ended := make(chan error, 1)
+				go func() {
+					var err error
+					defer func() { ended <- err }()
+					_, err = enter()
 				}()
-				pass, err := enter()
-				t.Errorf("%s: %v, %v", name, pass, err)
-			}()
-			if len(rec.events) != 1 || rec.events[0].Status != audit.Denied || rec.events[0].Reason != "unauthorized" {
-				t.Errorf("%s: the trail has %+v", name, rec.events)
+				if err := <-ended; !ends && (!errors.Is(err, tenant.ErrDenied) || !strings.Contains(err.Error(), "the directory's")) {
+					t.Errorf("%s: %v", name, err)
+				}
+				if len(rec.events) != 1 || rec.events[0].Status != audit.Denied || rec.events[0].Reason != "unauthorized" {
+					t.Errorf("%s: the trail has %+v", name, rec.events)
+				}
 			}
 		}
 	}

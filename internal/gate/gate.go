@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/google/uuid"
@@ -176,21 +177,30 @@ func (g *Gate) authorized(ctx context.Context, access tenant.Access, op *Op) err
 func (g *Gate) authorize(ctx context.Context, access tenant.Access, op *Op, action tenant.Action) error {
 	// The authorizer gets copies: a plan's slices are shared by every request that uses it.
 	action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
-	returned := false
-	defer func() {
-		if !returned { // it panics, or ends the goroutine: nobody is admitted, and that is recorded too
-			g.deny(ctx, access, op, errAuthorizer)
-		}
-	}()
-	err := g.auth.Authorize(ctx, access, action)
-	returned = true
-	if err != nil {
+	if err := g.ask(ctx, access, op, action); err != nil {
 		return &deniedError{err}
 	}
 	return nil
 }
 
-var errAuthorizer = &deniedError{errors.New("the authorizer did not return")}
+// ask asks the authorizer. One that panics denies: it is called within calls of database/sql, which does not take a connection back that
+// a panic leaves, so that the requests of one tenant could use up those of all. Where it ends the goroutine, that is recorded.
+func (g *Gate) ask(ctx context.Context, access tenant.Access, op *Op, action tenant.Action) (err error) {
+	returned := false
+	defer func() {
+		switch p := recover(); {
+		case p != nil:
+			err = fmt.Errorf("the authorizer panicked: %v\n\n%s", p, debug.Stack())
+		case !returned:
+			g.deny(ctx, access, op, errAuthorizer)
+		}
+	}()
+	err = g.auth.Authorize(ctx, access, action)
+	returned = true
+	return err
+}
+
+var errAuthorizer = &deniedError{errors.New("the authorizer ended the goroutine")}
 
 // Refuse records that op was refused for a reason found outside the gate, such as a statement that the planner does
 // not accept, and returns why, joined with the log's error where recording failed.

@@ -44,7 +44,7 @@ func (e entering) end(ctx context.Context, p *Pass, err error) {
 	if e.access == nil {
 		return
 	}
-	if err == nil && p == nil { // the authorizer panics, or ends the goroutine
+	if err == nil && p == nil { // the authorizer ended the goroutine, or something panics
 		err = errAuthorizer
 	}
 	e.span.End(Class(err))
