@@ -57,7 +57,7 @@ func newRing(t *testing.T, ids ...tenant.ID) *keys.Keyring {
 	must(t, err)
 	store, err := filestore.Open(filepath.Join(dir, "keys"), nil)
 	must(t, err)
-	ring, err := keys.Open(context.Background(), kek, store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 20 * time.Millisecond})
+	ring, err := keys.Open(context.Background(), kek, store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 300 * time.Millisecond})
 	must(t, err)
 	t.Cleanup(func() { ring.Close() })
 	for _, id := range ids {

@@ -47,7 +47,7 @@ func keysIn(t testing.TB, dir string) leaversKeys {
 
 func (k leaversKeys) ring(t testing.TB) *keys.Keyring {
 	t.Helper()
-	ring, err := keys.Open(t.Context(), k.kek, k.store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 20 * time.Millisecond})
+	ring, err := keys.Open(t.Context(), k.kek, k.store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 300 * time.Millisecond})
 	must(t, err)
 	t.Cleanup(func() { _ = ring.Close() })
 	return ring

@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	store, err := filestore.Open(filepath.Join(w.dir, "keys"), nil)
 	must(t, err)
-	w.ring, err = keys.Open(t.Context(), kek, store, &keys.Options{Audit: w.log, SuspendWithin: 20 * time.Millisecond})
+	w.ring, err = keys.Open(t.Context(), kek, store, &keys.Options{Audit: w.log, SuspendWithin: 300 * time.Millisecond})
 	must(t, err)
 	t.Cleanup(func() { w.ring.Close() })
 	w.guard = storage.Guard{Keys: w.ring, Audit: w.log}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -32,7 +33,7 @@ var migrateRows = flag.Int("rows", 2000, "about how many rows TestMigrateWhileOt
 // application's slowest statement did.
 func TestMigrateWhileOthersWork(t *testing.T) {
 	dir := t.TempDir()
-	m := newMoving(t, *migrateRows/4, newRingIn(t, dir, quick(), tenantA, tenantB, tenantC))
+	m := newMoving(t, *migrateRows/4, newRingIn(t, dir, &keys.Options{InsecureWithoutAudit: true}, tenantA, tenantB, tenantC))
 	w := newMover(t, m)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -508,7 +509,7 @@ func TestMigrateProcess(t *testing.T) {
 	if dir == "" {
 		t.Skip("for a process of TestMigrateWhileOthersWork")
 	}
-	m := movingMigration(os.Getenv("STRONGROOM_TEST_DSN"), storage.Guard{Keys: newRingIn(t, dir, quick()), Audit: &recorder{}})
+	m := movingMigration(os.Getenv("STRONGROOM_TEST_DSN"), storage.Guard{Keys: newRingIn(t, dir, &keys.Options{InsecureWithoutAudit: true}), Audit: &recorder{}})
 	m.BatchSize = max(50, *migrateRows/1000)
 	m.Progress = func(p sqldb.MigrateProgress) { fmt.Println(p.Stage, p.Table, p.What, p.Rows, p.Total) }
 	fmt.Println(migrating)

@@ -49,7 +49,7 @@ func ring(t *testing.T) *keys.Keyring {
 	must(t, err)
 	store, err := filestore.Open(filepath.Join(t.TempDir(), "keys"), nil)
 	must(t, err)
-	r, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 20 * time.Millisecond})
+	r, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 300 * time.Millisecond})
 	must(t, err)
 	t.Cleanup(func() { r.Close() })
 	for _, id := range []tenant.ID{leaving, other} {
