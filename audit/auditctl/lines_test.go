@@ -36,7 +36,7 @@ func TestATornLineStaysAlone(t *testing.T) {
 	want := strings.SplitAfter(strings.TrimSuffix(sealedLines(t, dir), "\n"), "\n")
 	out := &filling{room: len(want[0]) + len(want[1])/2}
 	to := &receiver{kind: "stdout"}
-	s, err := to.open(flag.NewFlagSet("", flag.ContinueOnError), out)
+	s, err := to.open(t.Context(), flag.NewFlagSet("", flag.ContinueOnError), out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,8 @@ var layers = []string{"storage/dialect", "tenant", "audit", "keys", "storage", "
 // internals says which packages of the module an internal package may import.
 var internals = map[string][]string{
 	"internal/envelope": {"tenant"},
-	"internal/sqlplan":  {"internal/sqlplan", "internal/reason"},
+	"internal/sqlplan":  {"internal/sqlplan", "internal/closest", "internal/reason"},
+	"internal/closest":  {},
 	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason"},
 	"internal/archtest": {},
 	"internal/testenv":  {},
@@ -50,6 +51,7 @@ var usesOfInternals = map[string][]string{
 	"internal/redact":    {"audit", "keys", "storage", "commands"},
 
 	"internal/tenantkeys": {"keys", "storage"},
+	"internal/closest":    {"storage"},
 	"internal/strictjson": {"storage", "commands"},
 	"internal/pgtls":      {"storage", "commands"},
 	"internal/loopback":   {"audit", "keys", "storage"},

@@ -56,9 +56,11 @@ func (p *planner) manyRows(s *pg.InsertStmt, t *Table) {
 			p.notRows(t.Name + "." + c.Name)
 		}
 		param.Element = name
-		array := p.castTo(value, name)
-		array.GetTypeCast().TypeName.ArrayBounds = []*pg.Node{{Node: &pg.Node_Integer{Integer: &pg.Integer{Ival: -1}}}}
+		array := p.castTo(value, "_"+name) // the array's own name: that of some elements is written as a type with a length, char as char(1)
 		sel.TargetList = append(sel.TargetList, target("", p.builtinCall("unnest", array)))
+	}
+	if len(seen) < 2 { // no values but the tenant's, and nothing that says how many rows there are
+		p.notRows(t.Name)
 	}
 	s.SelectStmt = selectNode(sel)
 }

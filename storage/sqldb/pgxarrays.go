@@ -37,6 +37,7 @@ type copyArrays struct {
 	params  []sqlplan.Param
 	columns []*copyColumn // by their place among the caller's values
 	args    []driver.NamedValue
+	sealed  []array // by their place among the parameters, for what is sealed
 	rows    int
 	size    int // bytes of what is in the columns
 	sent    *sentRows
@@ -81,7 +82,7 @@ func newCopyArrays(ctx context.Context, t *nativeTx, text string, ahead bool) *c
 		return nil
 	}
 	a := &copyArrays{ctx: ctx, tx: t, text: text, ahead: ahead, types: session.conn.TypeMap(), params: plan.Params}
-	a.args, a.columns = make([]driver.NamedValue, plan.NumInput), make([]*copyColumn, plan.NumInput)
+	a.args, a.columns, a.sealed = make([]driver.NamedValue, plan.NumInput), make([]*copyColumn, plan.NumInput), make([]array, len(plan.Params))
 	for i := range a.columns {
 		a.args[i].Ordinal, a.columns[i] = i+1, &copyColumn{}
 	}
@@ -293,6 +294,9 @@ func (c *conn) admitRows(ctx context.Context, reported *telemetry.Access, rows *
 // bindRows makes the database's parameters out of the rows.
 func (d *database) bindRows(a *access, rows *copyArrays) (*rowParams, error) {
 	n := len(a.plan.Params)
+	if n != len(rows.sealed) {
+		return nil, errors.New("sqldb: the plan of an INSERT of many rows changed")
+	}
 	params := &rowParams{make([][]byte, n), make([]uint32, n), make([]int16, n)}
 	for i, p := range a.plan.Params {
 		if p.Source == sqlplan.FromTenant {
@@ -312,7 +316,8 @@ func (d *database) bindRows(a *access, rows *copyArrays) (*rowParams, error) {
 			params.values[i] = column.array.finish(types.element, rows.rows)
 			continue
 		}
-		var made array
+		made := &rows.sealed[i]
+		made.reset()
 		for _, v := range column.kept {
 			rows.args[p.Caller-1].Value = v
 			stored, err := d.param(a.pass, p, rows.args)

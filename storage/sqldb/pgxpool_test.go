@@ -292,6 +292,13 @@ func TestPoolWaitsForIntents(t *testing.T) {
 				return err
 			})
 		},
+		"copy": func() error {
+			_, err := pool.CopyFrom(as(tenantA), pgx.Identifier{"patients"}, []string{"id"}, pgx.CopyFromRows([][]any{{1}})) // a duplicate
+			if err == nil || strings.Contains(err.Error(), "23505") {
+				t.Errorf("the database's answer to a copy was shown: %v", err)
+			}
+			return err
+		},
 	}
 	for what, way := range ways {
 		answer := make(chan error, 1)

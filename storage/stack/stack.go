@@ -14,6 +14,8 @@
 //	defer s.Close()
 //	rows, err := s.DB["clinic"].QueryContext(ctx, …)
 //
+// Package stackurl opens the same by a URL that says where all of it is.
+//
 // Nothing is hidden: a [Stack] is what [audit.OpenLog], [keys.Open], [sqldb.Open] and [blobs.Open] returned.
 package stack
 
@@ -51,7 +53,8 @@ import (
 // Config says what to open. What it is given open belongs to the [Stack], which closes it if it has a Close method.
 type Config struct {
 	// Dir is a directory for what is not given below: the trail in audit, the key records in keys, and the key-encryption keys in
-	// kek.json. It is made if it is missing, for its owner alone. Required unless all three are given. The file of key-encryption keys opens
+	// kek.json; databases and buckets without a URL are files there too. It is made if it is missing, for its owner alone. Required
+	// unless all of them are given. The file of key-encryption keys opens
 	// all that is sealed: keep it apart from the data's backups, or give a KEK.
 	Dir string
 	// Audit is the trail. Default: a log in Dir, with AuditOptions.
@@ -75,6 +78,7 @@ type Config struct {
 
 // Database says how a database is opened: see [sqldb.Open].
 type Database struct {
+	// URL is [sqldb.Open]'s dsn. Default: the SQLite file NAME.db in [Config].Dir.
 	URL     string
 	Schema  sqldb.Schema
 	Options *sqldb.Options
@@ -91,6 +95,8 @@ type Database struct {
 
 // Bucket says how a bucket is opened: see [blobs.Open]. The program imports the URL's driver.
 type Bucket struct {
+	// URL is [blobs.Open]'s. Default: files in the directory buckets/NAME of [Config].Dir. Then the bucket's label is its name, unless
+	// Options has one, so that the directory may be moved.
 	URL     string
 	Options *blobs.Options
 }
@@ -126,6 +132,8 @@ func Open(ctx context.Context, c Config) (_ *Stack, err error) {
 		if c.Dir == "" {
 			return nil, errors.New("stack: Config.Dir is empty; name a directory for the trail and the keys, or give Audit, KEK and Store")
 		}
+	}
+	if c.Dir != "" && c.usesDir() {
 		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("stack: %w", err)
 		}
@@ -134,12 +142,20 @@ func Open(ctx context.Context, c Config) (_ *Stack, err error) {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
-		if err := s.openDatabase(ctx, name, c.Databases[name]); err != nil {
+		d, err := c.Databases[name].withDefault(c.Dir, name)
+		if err == nil {
+			err = s.openDatabase(ctx, name, d)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("stack: database %q: %w", name, err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Buckets)) {
-		bucket, err := blobs.Open(ctx, c.Buckets[name].URL, s.Guard, c.Buckets[name].Options)
+		b, err := c.Buckets[name].withDefault(c.Dir, name)
+		var bucket *blob.Bucket
+		if err == nil {
+			bucket, err = blobs.Open(ctx, b.URL, s.Guard, b.Options)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("stack: bucket %q: %w", name, err)
 		}
