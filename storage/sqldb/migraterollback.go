@@ -99,7 +99,7 @@ func (g *migrator) swapBack(ctx context.Context) error {
 		return err
 	}
 	var locked time.Time
-	err := g.alter(ctx, "", []string{g.locking()}, func() error {
+	err := g.alter(ctx, "", g.locking("ACCESS EXCLUSIVE"), func() error {
 		locked, g.report.Unsealed = time.Now(), 0
 		return g.swapBackLocked(ctx)
 	})
@@ -265,7 +265,7 @@ func (t *migrateTable) putting() string {
 		names = append(names, fmt.Sprintf("b%[1]d, c%[1]d", i))
 		returned = append(returned, t.kept(c), "r."+quote(c.Name))
 	}
-	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = ANY ($1::text[]::tid[]) AND r.ctid = v.at RETURNING %s",
+	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = v.at RETURNING %s",
 		t.Table, strings.Join(set, ", "), strings.Join(from, ", "), strings.Join(names, ", "), strings.Join(returned, ", "))
 }
 

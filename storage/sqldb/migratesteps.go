@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // ciphertext columns have their names of before the switch in what prepares it, and those of after it in what it does.
@@ -22,7 +24,7 @@ func (t *migrateTable) constraints(decl Table) (out []adding) {
 	}
 	for _, c := range t.marks(decl) {
 		if t.has(c.column) {
-			out = append(out, adding{t.Table, c.name, fmt.Sprintf("ALTER TABLE %s ADD %s NOT VALID", t.Table, c.definition(PostgreSQL))})
+			out = append(out, adding{t.Table, c.name, fmt.Sprintf("ALTER TABLE %s ADD %s NOT VALID", t.Table, c.definition(dialect.PostgreSQL))})
 		}
 	}
 	return out
@@ -207,13 +209,17 @@ func (t *migrateTable) dropping() []string {
 	return []string{"ALTER TABLE " + t.Table + " " + strings.Join(drop, ", ")}
 }
 
-// selecting is the statement that reads a batch to be sealed; sealing is the one that writes it.
+// selecting is the statement that reads a batch to be sealed; sealing is the one that writes it. Both go to the rows by their
+// places. Conditions on the tenant and on what is stale beside a list of places are ones that an index serves as well, and the
+// planner, which believes that index to be nearly empty, then goes through all of the tenant's rows for each batch, and through
+// the list for each row. The OFFSET keeps the subquery one, without a lock too.
 func (t *migrateTable) selecting(lock string) string {
 	selected := []string{"r.ctid::text"}
 	for _, c := range t.Columns {
 		selected = append(selected, fmt.Sprintf("CASE WHEN r.%s IS NULL THEN %s END", quote(c.New), strings.ReplaceAll(c.Value, rowAlias, "r")))
 	}
-	return fmt.Sprintf("SELECT %s FROM %s r WHERE r.ctid = ANY ($1::text[]::tid[]) AND r.%s = $2 AND %s %s", strings.Join(selected, ", "), t.Table, quote(t.Tenant.Column), t.stale(), lock)
+	return strings.TrimSpace(fmt.Sprintf("SELECT s.* FROM unnest($1::text[]::tid[]) p(place) CROSS JOIN LATERAL (SELECT %s FROM %s r WHERE r.ctid = p.place AND r.%s = $2 AND %s OFFSET 0 %s) s",
+		strings.Join(selected, ", "), t.Table, quote(t.Tenant.Column), t.stale(), lock))
 }
 
 func (t *migrateTable) sealing() string {
@@ -224,7 +230,7 @@ func (t *migrateTable) sealing() string {
 		set = append(set, fmt.Sprintf("%s = coalesce(v.c%d, r.%[1]s)", quote(name), n))
 		from, names = append(from, fmt.Sprintf("$%d::bytea[]", n)), append(names, fmt.Sprintf("c%d", n))
 	}
-	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = ANY ($1::text[]::tid[]) AND r.ctid = v.at", t.Table, strings.Join(set, ", "), strings.Join(from, ", "), strings.Join(names, ", "))
+	return fmt.Sprintf("UPDATE %s r SET %s FROM unnest($1::text[]::tid[], %s) v(at, %s) WHERE r.ctid = v.at", t.Table, strings.Join(set, ", "), strings.Join(from, ", "), strings.Join(names, ", "))
 }
 
 // tenanting gives the rows of some pages their tenant: the trigger does.
@@ -234,7 +240,7 @@ func (t *migrateTable) tenanting() string {
 
 // steps are all statements, for a plan.
 func (g *migrator) steps() (out []MigrationStep) {
-	const instant, none = "ACCESS EXCLUSIVE for an instant, waited for half a second at a time", "SHARE UPDATE EXCLUSIVE: nobody who reads or writes waits"
+	const instant, none = "ACCESS EXCLUSIVE for an instant, waited for less than half a second at a time", "SHARE UPDATE EXCLUSIVE: nobody who reads or writes waits"
 	add := func(stage MigrateStage, t *migrateTable, lock string, rows int64, sql ...string) {
 		name := ""
 		if t != nil {
@@ -250,7 +256,7 @@ func (g *migrator) steps() (out []MigrationStep) {
 		add(MigrateExpand, t, instant, 0, t.expanding()...)
 	}
 	for _, t := range all {
-		add(MigrateExpand, t, "SHARE ROW EXCLUSIVE for an instant, waited for half a second at a time", 0, t.watching()...)
+		add(MigrateExpand, t, "SHARE ROW EXCLUSIVE for an instant, waited for less than half a second at a time", 0, t.watching()...)
 	}
 	for _, t := range all {
 		if t.Tenant.Add {
@@ -283,7 +289,7 @@ func (g *migrator) steps() (out []MigrationStep) {
 			add(MigrateVerify, t, "none", t.Rows, t.verifying())
 		}
 	}
-	add(MigrateSwitch, nil, "ACCESS EXCLUSIVE on all tables until the switch is committed", 0, g.locking())
+	add(MigrateSwitch, nil, "ACCESS EXCLUSIVE on all tables until the switch is committed", 0, g.locking("ACCESS EXCLUSIVE")...)
 	for _, t := range all {
 		add(MigrateSwitch, t, "", 0, t.detaching()...)
 	}
@@ -304,10 +310,13 @@ func (g *migrator) steps() (out []MigrationStep) {
 	return out
 }
 
-func (g *migrator) locking() string {
-	var names []string
-	for _, t := range g.plan.Tables {
-		names = append(names, t.Table)
+// locking are the statements that lock all tables, one by one: see lockWithin. Before there is a plan there are none.
+func (g *migrator) locking(mode string) (out []string) {
+	if g.plan == nil {
+		return nil
 	}
-	return "LOCK TABLE " + strings.Join(names, ", ") + " IN ACCESS EXCLUSIVE MODE"
+	for _, t := range g.plan.Tables {
+		out = append(out, "LOCK TABLE "+t.Table+" IN "+mode+" MODE")
+	}
+	return out
 }

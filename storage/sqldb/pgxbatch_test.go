@@ -10,12 +10,12 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // A batch whose answer was withheld is recorded as it went: it is not committed.
 func TestPoolBatchWithheldIsNotCommitted(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	before := fmt.Sprint(e.raws(t, tenantA))
 	q := newQueueing()
@@ -55,7 +55,7 @@ func TestPoolBatchWithheldIsNotCommitted(t *testing.T) {
 
 // While an index key is rotated, a batch that stops in the middle leaves nothing in its transaction to be committed.
 func TestPoolBatchDuringRotationInTransaction(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	must(t, e.ring.Rotate(t.Context(), tenantA, keys.PurposeIndex, "test"))
@@ -80,7 +80,7 @@ func TestPoolBatchDuringRotationInTransaction(t *testing.T) {
 
 // Results that are left open when a batch is closed are closed with it, and recorded.
 func TestPoolBatchCloseClosesResults(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	results := pool.SendBatch(as(tenantA), batchOf(`SELECT ward FROM patients`, `SELECT id FROM patients`))
@@ -106,7 +106,7 @@ func TestPoolBatchCloseClosesResults(t *testing.T) {
 
 // Results of one batch that are described alike, and such that are not, are each what their own statement says.
 func TestPoolBatchOfUnlikeResults(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	for _, in := range []string{"a batch", "a transaction"} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // While a tenant's index key is rotated, the database does not see that a value which it is given under the newest key is in
@@ -122,7 +123,7 @@ func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
 		if !slices.Contains(key.Columns, index) {
 			continue
 		}
-		cur, err := c.session.query(ctx, a.id, onceQuery(table, key, index, values, c.db.engine.dialect() == SQLite), args)
+		cur, err := c.session.query(ctx, a.id, onceQuery(table, key, index, values, c.db.engine.dialect() == dialect.SQLite), args)
 		if err != nil {
 			return err
 		}
