@@ -121,6 +121,7 @@ func TestPoolBatchOfUnlikeResults(t *testing.T) {
 			send = tx.SendBatch
 		}
 		results := send(as(tenantA), b)
+		defer results.Close()
 		var got []string
 		for range b.QueuedQueries {
 			rows, err := results.Query()
