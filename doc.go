@@ -28,7 +28,7 @@
 //     keys/vaultkek, keys/kmskek or keys/localkek, and keys/routekek chooses one for each tenant; wrapped keysets are kept
 //     by keys/sqlstore or keys/filestore. The command keys/keyctl is the operators' tool.
 //   - [github.com/strongroom-go/strongroom/storage]: what guards a store. Databases are in storage/sqldb, buckets in
-//     storage/blobs; storage/stack opens all of it in one call. Work for all tenants is storage/alltenants'. A tenant leaves all of them
+//     storage/blobs; storage/stack opens all of it in one call, and storage/stackurl by one URL. Work for all tenants is storage/alltenants'. A tenant leaves all of them
 //     by storage/offboard. For the tests of applications there is storage/storagetest.
 //
 // # Threat model

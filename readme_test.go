@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-var documents = []string{"README.md", "SECURITY.md", "CHANGELOG.md", "examples/PRODUCTION.md", "examples/ADOPTING.md", "examples/OPERATING.md", "examples/REVIEWING.md", "examples/DEPENDENCIES.md", "examples/clinic/README.md", "examples/TELEMETRY.md", "internal/bench/FIGURES.md"}
+var documents = []string{"README.md", "SECURITY.md", "CHANGELOG.md", "examples/PRODUCTION.md", "examples/ADOPTING.md", "examples/OPERATING.md", "examples/REVIEWING.md", "examples/TESTING.md", "examples/DEPENDENCIES.md", "examples/clinic/README.md", "examples/TELEMETRY.md", "internal/bench/FIGURES.md"}
 
 // fence is a fenced block of a document.
 type fence struct {

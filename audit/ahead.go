@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -93,8 +94,8 @@ func (b *block[T]) fill(r io.Reader, left []byte) {
 			break
 		}
 		n := len(b.data)
-		if cap(b.data)-n < 64<<10 {
-			b.data = append(b.data, make([]byte, max(aheadBlock, n))...)[:n]
+		if cap(b.data)-n < 64<<10 { // doubled, so that a small segment costs little memory
+			b.data = slices.Grow(b.data, max(64<<10, n))
 		}
 		var read int
 		read, b.err = r.Read(b.data[n:cap(b.data)])

@@ -98,8 +98,10 @@ func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opt
 	if err := b.object(header); err != nil {
 		return nil, err
 	}
-	if err := readLeaves(ctx, dir, 0, log.pruned.first(), b.path.add); err != nil {
-		return nil, err
+	hashed := log.pruned.edgeOfHashes()
+	b.path.begin(hashed)
+	if err := readLeaves(ctx, dir, hashed.size, log.pruned.first(), b.path.add); err != nil {
+		return nil, shortened(dir, verifiers, log.pruned, err)
 	}
 	if err := log.each(b.line); err != nil {
 		return nil, err

@@ -137,7 +137,10 @@ func (r *checkpointReader) tail(msg []byte) error {
 	if zero := bytes.IndexByte(msg, 0); zero >= 0 {
 		torn = beginsCheckpoint(msg[:zero], r.origin) && r.unfilled(msg)
 	}
-	for block := make([]byte, 64<<10); err == nil && len(rest) > 0; { // of most bytes and more, only zeros are left unread
+	for block := []byte(nil); err == nil && len(rest) == most; { // behind those only zeros may be left
+		if block == nil {
+			block = make([]byte, 64<<10)
+		}
 		var n int
 		n, err = r.r.Read(block)
 		r.torn += int64(n)

@@ -99,6 +99,13 @@
 // it was. Their leaf hashes (32 bytes an event, salted) and all checkpoints are kept, so that every pin, witness and proof
 // of growth holds as before.
 //
+// [Retention].DropHashes deletes the leaf hashes as well, 32 MB a million events: the record then has the edge of the tree from which
+// the others go on. Whatever is there verifies, is bundled and is shown to have grown as before, from that event on. A pin or a
+// witness's tree of fewer events has nothing left to say of an event that is there; such a pin is compared with the checkpoints, and
+// such a witness takes no later one. Checkpoints stay, since old pins are compared with them: some 300 bytes each, one every Options.CheckpointEvery in
+// which something was recorded. With the default of 1 s that is 26 MB a day at most: 3 MB a million events at 100 events/s, and 300 MB
+// at one, where a longer CheckpointEvery makes it less.
+//
 // That events are missing is tampering unless the log itself says so, in two places: an audit.pruned event, which is sealed
 // before anything is deleted, and the file pruned, signed by the log's key, whose hash that event states. Before a segment goes
 // its events are checked against leaf hashes and checkpoints; of a log that is not intact nothing is deleted. [Verify] says from
@@ -171,7 +178,8 @@
 // written every 100,000 events (with many tenants, every four for each) and when the log is closed.
 //
 // The file pruned is such a note too, of "strongroom/audit-pruned/v1"; what follows it is a JSON object, with the minimum index,
-// the frontier of the tree of so many events and what else Verify counts of them, and a line for each tenant as in the state. In
+// the frontier of the tree of so many events and what else Verify counts of them, hashes and hash_tree where leaf hashes were deleted
+// (how many, and the frontier of their tree), and a line for each tenant as in the state. In
 // audit.pruned, unmapped.pruned has the minimum index, events, and record, the SHA-256 (base64) of what follows the note. The newest
 // such event states the record that is there, unless what it announced was interrupted before the record was written.
 //

@@ -306,7 +306,9 @@ func TestFollowRolling(t *testing.T) {
 // not returned either, wherever it is behind.
 func TestFollowChangedMeanwhile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
-	l := mustOpen(t, dir, quiet())
+	opts := quiet()
+	opts.Durability = Written // thousands of events, one by one
+	l := mustOpen(t, dir, opts)
 	fillLog(t, l, "m", 2000)
 	mustClose(t, l)
 	segment, leaves := readFile(t, segmentPath(dir, 0)), readFile(t, leavesPath(dir, 0))

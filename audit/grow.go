@@ -28,13 +28,14 @@ type Growth struct {
 
 // Prover makes proofs of a log's growth from its directory, without a lock, and while somebody writes it. It keeps the
 // right edge of the tree (some hashes) as far as it read, so that each proof costs what was added since the one before;
-// the first one reads the leaf hashes of the whole log, 32 bytes an event. It is not safe for use by several goroutines.
+// the first one reads the leaf hashes that the log has, 32 bytes an event. It is not safe for use by several goroutines.
 type Prover struct {
 	dir       string
 	origin    string
 	keys      []string
 	verifiers note.Verifiers
 	known     []frontier // by size
+	pruned    *pruned    // the record of what was deleted, as it was read last
 }
 
 // NewProver returns the prover of the log in dir. Verifiers are the log's public keys; without them those in log.json are
@@ -58,7 +59,8 @@ func NewProver(dir string, verifiers []string) (*Prover, error) {
 func (p *Prover) Verifiers() []string { return slices.Clone(p.keys) }
 
 // Prove shows how the log grew from its first size events to its newest checkpoint. Where it has fewer the error wraps
-// [ErrTampered]: it was cut, or an older copy was put in its place.
+// [ErrTampered]: it was cut, or an older copy was put in its place. From a size whose leaf hashes retention deleted
+// ([Retention].DropHashes) nothing can be shown, which is an error of its own.
 func (p *Prover) Prove(ctx context.Context, size int64) (*Growth, error) {
 	sealed, err := newestCheckpoint(p.dir, p.origin, p.verifiers)
 	if err != nil {
@@ -70,6 +72,18 @@ func (p *Prover) Prove(ctx context.Context, size int64) (*Growth, error) {
 	if size < 0 {
 		return nil, fmt.Errorf("audit: no log has %d events", size)
 	}
+	if p.pruned, err = recordOf(p.dir, p.verifiers, p.pruned); err != nil {
+		return nil, err
+	}
+	g, err := p.prove(ctx, size, sealed)
+	return g, shortened(p.dir, p.verifiers, p.pruned, err)
+}
+
+func (p *Prover) prove(ctx context.Context, size int64, sealed checkpoint) (*Growth, error) {
+	hashed := p.pruned.edgeOfHashes()
+	if size > 0 && size < hashed.size {
+		return nil, fmt.Errorf("audit: that the log grew from %d events cannot be shown: retention deleted the leaf hashes of the first %d", size, hashed.size)
+	}
 	old, err := p.edge(ctx, size)
 	if err != nil {
 		return nil, err
@@ -77,7 +91,10 @@ func (p *Prover) Prove(ctx context.Context, size int64) (*Growth, error) {
 	g := &Growth{From: TreeHead{size, old.root()}, To: TreeHead{sealed.tree.N, sealed.tree.Hash}, Checkpoint: sealed.note}
 	c := newConsistency(old, sealed.tree.N)
 	edge := old.clone()
-	err = readLeaves(ctx, p.dir, size, sealed.tree.N, func(h tlog.Hash) {
+	if size < hashed.size { // from nothing, which needs no proof
+		edge = hashed
+	}
+	err = readLeaves(ctx, p.dir, edge.size, sealed.tree.N, func(h tlog.Hash) {
 		c.add(h)
 		edge.add(h)
 	})
@@ -100,7 +117,7 @@ func (p *Prover) Prove(ctx context.Context, size int64) (*Growth, error) {
 // edge returns the frontier of the first size leaves.
 func (p *Prover) edge(ctx context.Context, size int64) (frontier, error) {
 	var from frontier
-	for _, f := range p.known {
+	for _, f := range append(p.known, p.pruned.edgeOfHashes()) {
 		if f.size <= size && f.size > from.size {
 			from = f.clone()
 		}
@@ -110,6 +127,18 @@ func (p *Prover) edge(ctx context.Context, size int64) (frontier, error) {
 }
 
 func (f *frontier) clone() frontier { return frontier{f.size, slices.Clone(f.nodes)} }
+
+// shortened returns err, or, where it accuses somebody of leaf hashes that retention deleted while they were read, what to do. Known is
+// the record of before.
+func shortened(dir string, verifiers note.Verifiers, known *pruned, err error) error {
+	if !errors.Is(err, ErrTampered) {
+		return err
+	}
+	if now, rerr := recordOf(dir, verifiers, known); rerr == nil && !now.same(known) {
+		return fmt.Errorf("audit: retention shortened the log while it was read; read it again: %w", fs.ErrNotExist)
+	}
+	return err
+}
 
 // readLeaves reads the recorded leaf hashes of a log from one index to before another.
 func readLeaves(ctx context.Context, dir string, from, to int64, each func(tlog.Hash)) error {
@@ -126,7 +155,7 @@ func readLeaves(ctx context.Context, dir string, from, to int64, each func(tlog.
 		if err != nil {
 			return fmt.Errorf("audit: %w", err)
 		}
-		if ext == "leaves" { // which are kept when their events are deleted
+		if ext == "leaves" { // which may be kept when their events are deleted
 			files = append(files, first)
 		}
 	}

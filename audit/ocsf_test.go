@@ -235,6 +235,7 @@ func TestOCSF(t *testing.T) {
 	schema := loadSchema(t)
 	dir := filepath.Join(t.TempDir(), "log")
 	fsys := faultfs.New()
+	fsys.Volatile = true // thousands of events, one by one
 	opts := quiet()
 	opts.fs = fsys
 	l := mustOpen(t, dir, opts)

@@ -56,6 +56,23 @@ func (p *pathBuilder) add(leaf tlog.Hash) {
 	p.size++
 }
 
+// begin takes, before any leaf, the right edge of the tree of the first leaves, none of which is behind the path's own. A node of it
+// is within one sibling: a larger one would have the path's leaf.
+func (p *pathBuilder) begin(edge frontier) {
+	for i, first := 0, int64(0); i < len(edge.nodes); i++ {
+		width := int64(1) << (bits.Len64(uint64(edge.size-first)) - 1)
+		for p.at < len(p.siblings) && p.siblings[p.at].end <= first {
+			p.at++
+		}
+		s := &p.siblings[p.at].tree
+		s.nodes, s.size = append(s.nodes, edge.nodes[i]), s.size+width
+		first += width
+	}
+	if p.size = edge.size; p.at < len(p.siblings) && p.siblings[p.at].end == p.size {
+		p.at++
+	}
+}
+
 // path returns the audit path, the leaf's own sibling first. All leaves must have been added.
 func (p *pathBuilder) path() tlog.RecordProof {
 	path := make(tlog.RecordProof, len(p.siblings))

@@ -9,9 +9,9 @@ import (
 	"slices"
 )
 
-// prune deletes the events before a segment's first. The order is: check them, record and seal that they are going, write the
+// prune deletes the events before a segment's first, and perhaps their leaf hashes. The order is: check them, record and seal that they are going, write the
 // record, delete.
-func (j *retaining) prune(index int64) error {
+func (j *retaining) prune(index int64, hashes bool) error {
 	l := j.log
 	own, err := verifierList([]string{l.key}, j.signer.Name())
 	if err != nil {
@@ -21,12 +21,16 @@ func (j *retaining) prune(index int64) error {
 	if err := r.run(j.ctx); err != nil {
 		return fmt.Errorf("nothing is deleted: %w", err)
 	}
-	body, err := r.record().body()
+	record, kept := r.record(), "of the events before index %d the leaf hashes are kept"
+	if hashes {
+		record.hashed, kept = record.tree.clone(), "nothing is kept of the events before index %d but the checkpoints"
+	}
+	body, err := record.body()
 	if err != nil {
 		return err
 	}
 	var file []byte
-	if unasked := l.do(j.ctx, func(w *writer) { file, err = w.announce(index, body) }); unasked != nil || err != nil {
+	if unasked := l.do(j.ctx, func(w *writer) { file, err = w.announce(index, fmt.Sprintf("by retention; "+kept, index), body) }); unasked != nil || err != nil {
 		return errors.Join(unasked, err)
 	}
 	if err := writeAtomic(l.opts.fs, filepath.Join(l.dir, prunedName), file); err != nil {
@@ -39,11 +43,11 @@ func (j *retaining) prune(index int64) error {
 		return err
 	}
 	j.done.Deleted, j.done.First = index-j.segments[0], index
-	return j.clear(index)
+	return j.clear(index, record.firstHash())
 }
 
 // announce records and seals that the events before an index are going, and returns the record of it, signed.
-func (w *writer) announce(index int64, body []byte) ([]byte, error) {
+func (w *writer) announce(index int64, reason string, body []byte) ([]byte, error) {
 	file, err := signBody(w.signer, prunedText, body)
 	if err != nil {
 		return nil, fmt.Errorf("audit: nothing is deleted: signing the record of it: %w", err)
@@ -51,7 +55,7 @@ func (w *writer) announce(index int64, body []byte) ([]byte, error) {
 	sum := sha256.Sum256(body)
 	e := &Event{
 		Code: CodeLogPruned, Status: Success, own: own{pruned: prunedClaim{index, base64.StdEncoding.EncodeToString(sum[:])}},
-		Reason: fmt.Sprintf("by retention; of the events before index %d the leaf hashes are kept", index),
+		Reason: reason,
 	}
 	w.batch.reset()
 	if err = w.own(e); err == nil {
@@ -73,8 +77,9 @@ func (w *writer) forget(index int64) {
 	w.disk.segments = slices.DeleteFunc(slices.Clone(w.disk.segments), func(first int64) bool { return first < index })
 }
 
-// clear deletes the segments that begin before an index, of which the record says that they are deleted.
-func (j *retaining) clear(index int64) error {
+// clear deletes the segments that begin before an index, and the leaf hashes of those before another, of which the record says
+// that they are deleted.
+func (j *retaining) clear(index, hashes int64) error {
 	fsys, dir := j.log.opts.fs, j.log.dir
 	if err := ignoreMissing(fsys.Remove(filepath.Join(dir, compressing))); err != nil {
 		return fmt.Errorf("audit: removing what was begun: %w", err)
@@ -86,7 +91,7 @@ func (j *retaining) clear(index int64) error {
 	deleted := false
 	for _, e := range entries {
 		first, ext, err := splitName(e.Name())
-		if err != nil || first >= index || ext == "leaves" {
+		if err != nil || first >= index || ext == "leaves" && first >= hashes {
 			continue
 		}
 		name := filepath.Join(dir, segmentsName, e.Name())

@@ -22,7 +22,7 @@ import (
 
 // A log is pruned (C2SP tlog-tiles, "Pruning") by deleting the segments before its minimum index. The tree stays what it was:
 // the leaf hashes of what was deleted are kept, so that every checkpoint, every pin and every proof of growth can still be
-// checked. What went with the lines is how many events of each tenant they were, and what else is to be known of them; the
+// checked; or they are deleted as well, and the file has the edge of the tree from which the others go on. What went with the lines is how many events of each tenant they were, and what else is to be known of them; the
 // file pruned has that, signed by the log's key, and an audit.pruned event, written and sealed before anything was deleted,
 // states the minimum index and the SHA-256 of the file's body. Without both, a segment that is missing is tampering.
 //
@@ -37,6 +37,7 @@ const (
 type pruned struct {
 	prunedHead
 	tree    frontier
+	hashed  frontier // of the events whose leaf hashes were deleted, too
 	tenants map[string]*tenantState
 	sum     string // of the body, base64: what the audit.pruned event states
 	note    []byte // that signs it, where retained has read it
@@ -54,6 +55,8 @@ type prunedHead struct {
 	Gaps       []StreamGap          `json:"gaps,omitempty"`      // the first of them
 	Recovered  []Span               `json:"recovered,omitempty"` // events that nothing authenticates
 	Streams    map[string]streamEnd `json:"streams,omitempty"`
+	Hashes     int64                `json:"hashes,omitempty"`    // so many leaf hashes were deleted
+	HashTree   []byte               `json:"hash_tree,omitempty"` // the frontier of their tree
 }
 
 var errPruned = errors.New("it is no record by this log's key of what was deleted")
@@ -68,9 +71,10 @@ func readPruned(fsys vfs.FS, dir, origin string, verifiers note.Verifiers) (*pru
 		if err != nil || json.Unmarshal(head, &p.prunedHead) != nil {
 			return false
 		}
-		var ok bool
+		var ok, hashed bool
 		p.tree, ok = unpack(p.Events, p.Tree)
-		return ok && p.Events > 0 && readTenants(lines, p.tenants)
+		p.hashed, hashed = unpack(p.Hashes, p.HashTree)
+		return ok && hashed && p.Events > 0 && p.Hashes <= p.Events && readTenants(lines, p.tenants)
 	})
 	switch {
 	case err == nil:
@@ -86,7 +90,7 @@ func readPruned(fsys vfs.FS, dir, origin string, verifiers note.Verifiers) (*pru
 
 // body returns what the file has behind its note.
 func (p *pruned) body() ([]byte, error) {
-	p.Tree = p.tree.pack()
+	p.Tree, p.Hashes, p.HashTree = p.tree.pack(), p.hashed.size, p.hashed.pack()
 	head, err := json.Marshal(p.prunedHead)
 	if err != nil {
 		return nil, err
@@ -112,6 +116,17 @@ func (p *pruned) first() int64 {
 		return 0
 	}
 	return p.Events
+}
+
+// firstHash is the index of the first event whose leaf hash is kept.
+func (p *pruned) firstHash() int64 { return p.edgeOfHashes().size }
+
+// edgeOfHashes is the frontier of the events before that one.
+func (p *pruned) edgeOfHashes() frontier {
+	if p == nil {
+		return frontier{}
+	}
+	return p.hashed.clone()
 }
 
 // edge is the frontier of a tenant's events that were deleted.
@@ -158,9 +173,17 @@ func (r *replay) passOver() error {
 			}
 		}
 	}
+	if r.kept != nil && p.Hashes > 0 {
+		if err := r.passHashes(); err != nil {
+			return err
+		}
+	}
 	for _, first := range r.kept {
 		if first >= p.Events {
 			break
+		}
+		if first < p.Hashes {
+			continue // its deletion was interrupted
 		}
 		if first != r.tree.size {
 			return r.tampered(r.rel(leavesPath(r.dir, first)), r.tree.size, "the leaf hashes of what was deleted begin with event %d: some before are missing", first)
@@ -168,6 +191,9 @@ func (r *replay) passOver() error {
 		leaves, closeLeaves, err := r.openLeaves(first, 0, 1<<62)
 		if err != nil {
 			return err
+		}
+		if leaves.r == nil {
+			return fmt.Errorf("audit: %s was deleted while it was read; read the log again: %w", leaves.name, fs.ErrNotExist)
 		}
 		err = r.passLeaves(leaves)
 		if err = errors.Join(err, closeLeaves()); err != nil {
@@ -190,6 +216,43 @@ func (r *replay) passOver() error {
 	r.heads, r.unnumbered, r.refusals, r.gapped = p.Heads, p.Unnumbered, p.Refusals, p.Missing
 	r.gaps, r.recovered = p.Gaps, p.Recovered
 	return nil
+}
+
+// passHashes goes on from the record where the leaf hashes were deleted, too. Of the checkpoints before, what can be checked is
+// that the log's key signed them, and that each continues the one before: the newest one vouches for all. So a pin of that age is
+// compared with them.
+func (r *replay) passHashes() error {
+	r.tree = r.pruned.edgeOfHashes()
+	for r.next != nil && r.next.tree.N <= r.tree.size {
+		if r.next.tree.N == r.tree.size && r.next.tree.Hash != r.tree.root() {
+			return r.tampered(prunedName, -1, "it is not about the events that checkpoint %d seals", r.next.number)
+		}
+		for len(r.pins) > 0 && r.pins[0].Size <= r.next.tree.N {
+			if r.pins[0].Size < r.next.tree.N {
+				return r.unpinnable()
+			}
+			if r.pins[0].Root != r.next.tree.Hash {
+				return r.tampered(checkpointsName, -1, "checkpoint %d is not the pin: the log was rewritten, and signed again with its key", r.next.number)
+			}
+			r.pins = r.pins[1:]
+		}
+		if r.sealed = *r.next; !r.behind() {
+			r.requiredN = r.sealed.tree.N
+		}
+		if err := r.advance(); err != nil {
+			return err
+		}
+	}
+	if len(r.pins) > 0 && r.pins[0].Size < r.tree.size {
+		return r.unpinnable()
+	}
+	return nil
+}
+
+// unpinnable is the error about a pin that nothing is left to compare with.
+func (r *replay) unpinnable() error {
+	return fmt.Errorf("audit: the pin of %d events cannot be checked: the leaf hashes of the first %d were deleted, and no checkpoint is of that size; "+
+		"use a pin of at least %d events, or find out whose this one is", r.pins[0].Size, r.pruned.Hashes, r.pruned.Hashes)
 }
 
 func (r *replay) passLeaves(leaves *leafReader) error {
@@ -216,7 +279,7 @@ func (r *replay) record() *pruned {
 	return &pruned{
 		prunedHead: prunedHead{Events: r.tree.size, Last: r.lastCode, Chain: r.nonce, Heads: r.heads, Unnumbered: r.unnumbered,
 			Refusals: r.refusals, Missing: r.gapped, Gaps: r.gaps, Recovered: mergeSpans(slices.Clone(r.recovered)), Streams: r.streams},
-		tree: r.tree, tenants: r.tenants,
+		tree: r.tree, hashed: r.pruned.edgeOfHashes(), tenants: r.tenants,
 	}
 }
 

@@ -30,7 +30,7 @@ func fileTarget(t *testing.T, durability audit.Durability, timeout time.Duration
 	fsys := faultfs.New()
 	fsys.Before = disk.before
 	dir := filepath.Join(t.TempDir(), "log")
-	l, err := audit.OpenLog(dir, audit.OnFS(audit.Options{Durability: durability, Timeout: timeout, ReserveBytes: 1 << 16}, fsys))
+	l, err := audit.OpenLog(dir, audit.OnFS(audit.Options{Durability: durability, Timeout: timeout, ReserveBytes: 1 << 16, AheadBytes: 16 << 10}, fsys))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,8 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 			cancel()
 			select {
 			case err := <-done:
-				if !errors.Is(err, context.Canceled) {
+				// A checkpoint has a length that it may have at most, and Verify may come to that first.
+				if !errors.Is(err, context.Canceled) && !(file == checkpointsName && errors.Is(err, ErrTampered)) {
 					t.Errorf("Verify: %v", err)
 				}
 			case <-time.After(time.Minute):

@@ -108,7 +108,7 @@ type lineReader struct {
 	long []byte
 }
 
-func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 256<<10)} }
+func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 64<<10)} }
 
 // next returns the next line with its newline, or what is left with io.EOF. The line is valid until the next call.
 func (l *lineReader) next() ([]byte, error) {

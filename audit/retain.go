@@ -27,8 +27,13 @@ type Retention struct {
 	Bytes int64
 	// Needed, if set, returns the index of the first event that somebody has still to read, such as a sink's cursor: it and
 	// what follows is kept whatever Age and Bytes say. Where it fails, nothing is deleted. Witnesses and provers need nothing:
-	// leaf hashes are kept.
+	// leaf hashes are kept, unless DropHashes is set: then the size that a witness has cosigned last is needed, too.
 	Needed func(context.Context) (int64, error)
+	// DropHashes deletes with the events their leaf hashes (32 bytes an event, which otherwise grow for ever). What remains
+	// verifies as before, for the log's record holds the edge of the tree there. What is lost: a tree head of fewer events than
+	// were deleted cannot be shown to have grown into the log's. [Verify] compares a pin of that age with the checkpoints alone,
+	// and a witness that has cosigned none since then needs to begin anew. Earlier releases take such a log for tampered with.
+	DropHashes bool
 }
 
 func (r *Retention) check() error {
@@ -51,8 +56,9 @@ type RetentionResult struct {
 //
 // Before a segment is deleted its events are read and checked once more, as [Verify] checks them; where one is not what was
 // recorded, the error wraps [ErrTampered] and nothing is deleted. Then an audit.pruned event is recorded and sealed that states how
-// many events are going, and by which record. Leaf hashes (32 bytes an event) and checkpoints are kept: every pin and
-// every proof holds as before, and [Verify] says from which event on there is more than hashes ([Report.Deleted]).
+// many events are going, and by which record. Leaf hashes (32 bytes an event) and checkpoints are kept, but for what
+// [Retention].DropHashes says: every pin and every proof holds as before, and [Verify] says from which event on there is more than
+// hashes ([Report.Deleted]). Checkpoints are always kept.
 //
 // An error that wraps [ErrUnavailable] is one of recording the event; the log then records nothing more.
 func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error) {
@@ -74,7 +80,11 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error
 	}
 	done := &j.done
 	done.First = j.segments[0]
-	if err := j.clear(j.segments[0]); err != nil { // what an interrupted call left
+	before, err := j.recorded()
+	if err != nil {
+		return done, err
+	}
+	if err := j.clear(j.segments[0], min(before.firstHash(), j.segments[0])); err != nil { // what an interrupted call left
 		return done, err
 	}
 	tooOld, err := j.tooOld(r.Age)
@@ -90,7 +100,24 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error
 	if err != nil || index <= j.segments[0] {
 		return done, err
 	}
-	return done, j.prune(index)
+	return done, j.prune(index, r.DropHashes)
+}
+
+// recorded returns the record of what was deleted before, nil where nothing was.
+func (j *retaining) recorded() (*pruned, error) {
+	c, err := readConfig(j.log.opts.fs, j.log.dir)
+	if err != nil {
+		return nil, err
+	}
+	verifiers, err := verifierList(c.Verifiers, c.Origin) // as opening the log does
+	if err != nil {
+		return nil, err
+	}
+	p, err := readPruned(j.log.opts.fs, j.log.dir, c.Origin, verifiers)
+	if errors.Is(err, errPruned) {
+		return nil, &TamperError{prunedName, -1, err.Error()}
+	}
+	return p, err
 }
 
 // retaining is one call of Retain.

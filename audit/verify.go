@@ -35,6 +35,7 @@ type Report struct {
 	Segments    int
 	Events      int64 // whole events, Sealed + Unsealed, and Deleted among them
 	Deleted     int64 // the first ones, of which retention left the leaf hashes ([Log.Retain]); events from this index on are there
+	Unhashed    int64 // the first ones of those, of which there are no leaf hashes either ([Retention].DropHashes)
 	Sealed      int64 // under a signed checkpoint
 	Unsealed    int64 // behind the newest checkpoint; normally the last second of a log that was not closed
 	Torn        int64 // bytes of an unfinished event, leaf or checkpoint at the end; opening the log cuts them off
@@ -82,7 +83,9 @@ func ParseCheckpoint(msg []byte, verifiers []string) (TreeHead, error) {
 // nothing; opts may be nil. All processors hash, in a few MiB of memory and some hundred bytes for each tenant. It may read a copy, or a log that is being written.
 //
 // Of a log whose oldest events retention deleted ([Log.Retain]) it checks the leaf hashes that are left of them against every
-// checkpoint and pin, and that an event of the log says how many they are; of what they held it can say nothing any more.
+// checkpoint and pin, and that an event of the log says how many they are; of what they held it can say nothing any more. Where
+// leaf hashes were deleted, too ([Retention].DropHashes, [Report.Unhashed]), pins of fewer events are compared with the checkpoints
+// alone; one that is none of them cannot be checked, which is an error that does not wrap [ErrTampered].
 //
 // An error that wraps [ErrTampered] is a [TamperError] about the first thing found wrong; the report then says how far
 // all was well. Any other error means that the log could not be read.
@@ -135,7 +138,8 @@ func cmpErr(err, otherwise error) error {
 func (r *replay) report() *Report {
 	p := &Report{
 		Dir: r.dir, Origin: r.origin, Segments: len(r.segments),
-		Events: r.tree.size, Deleted: min(r.pruned.first(), r.tree.size), Sealed: r.sealed.tree.N, Unsealed: r.tree.size - r.sealed.tree.N,
+		Events: r.tree.size, Deleted: min(r.pruned.first(), r.tree.size), Unhashed: min(r.pruned.firstHash(), r.tree.size),
+		Sealed: r.sealed.tree.N, Unsealed: r.tree.size - r.sealed.tree.N,
 		Torn: r.tail.torn + r.tail.stray + r.cpTorn, Checkpoints: r.sealed.number, Heads: r.heads,
 		Closed: r.lastCode == CodeLogStopping && r.tail.torn == 0, Unnumbered: r.unnumbered,
 		Head: TreeHead{r.tree.size, r.tree.root()}, Checkpoint: r.sealed.note,
@@ -183,6 +187,9 @@ func (p *Report) String() string {
 	row("events", "%d in %d segments", p.Events, p.Segments)
 	if p.Deleted > 0 {
 		row("deleted", "%d by retention, as the log itself says: there is more than hashes from index %d on", p.Deleted, p.Deleted)
+	}
+	if p.Unhashed > 0 {
+		row("hashes", "from index %d on; pins of fewer events were compared with the checkpoints alone", p.Unhashed)
 	}
 	row("sealed", "%d under %d checkpoints", p.Sealed, p.Checkpoints)
 	row("unsealed", "%d", p.Unsealed)

@@ -198,10 +198,10 @@ func TestVerifyUnsealedAndTorn(t *testing.T) {
 // TestVerifyLive verifies a log again and again while it is written, rolled and sealed: nothing looks like tampering.
 func TestVerifyLive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
-	l := mustOpen(t, dir, &Options{Durability: Written, SegmentBytes: 64 << 10, CheckpointEvery: time.Millisecond, HeadEvery: 10, ReserveBytes: -1, Timeout: time.Minute})
+	l := mustOpen(t, dir, &Options{Durability: Written, SegmentBytes: 16 << 10, CheckpointEvery: time.Millisecond, HeadEvery: 10, ReserveBytes: -1, Timeout: time.Minute})
 	// Each round lets in as many events as fill a segment or two, so that the log's length does not depend on how fast
 	// this machine verifies.
-	const rounds, perRound = 40, 100
+	const rounds, perRound = 40, 25
 	events := make(chan struct{}, perRound)
 	var wg sync.WaitGroup
 	for range 4 {

@@ -63,6 +63,11 @@ func watch(ctx context.Context, dirs []string, opts *WatchOptions, yield func(En
 	if err != nil {
 		return err
 	}
+	defer func() {
+		for _, l := range logs {
+			l.release()
+		}
+	}()
 	ticker := time.NewTicker(o.Every)
 	defer ticker.Stop()
 	for {
@@ -139,6 +144,25 @@ type watcher struct {
 	lines  []readLine // before it
 	from   int64      // what comes before this index is passed over
 	before *watcher   // the same when the segment before this one ended
+	kept   *unpacked  // the segment, where it is compressed; nil for none
+	bytes  int64      // that were read of segments
+}
+
+// unpacked is a compressed segment that is being read. It is kept from one look to the next: to come to a place in it, everything
+// before has to be decompressed.
+type unpacked struct {
+	first int64
+	file  *segmentReader
+	lines *lineReader
+	ctx   context.Context // of the look under way
+}
+
+// release closes what was kept.
+func (l *watcher) release() {
+	if l.kept != nil {
+		l.kept.file.Close()
+		l.kept = nil
+	}
 }
 
 // readLine is a line that was read.
@@ -190,24 +214,14 @@ func (l *watcher) poll(ctx context.Context, list *[]Entry) (more bool, err error
 // segment reads what is new in the segment while there is room, and tells whether that was all.
 func (l *watcher) segment(ctx context.Context, list *[]Entry, room *int) (end bool, err error) {
 	name := segmentPath(l.dir, l.first)
-	f, err := openSegment(vfs.OS{}, l.dir, l.first, math.MaxInt64, func(raw io.Reader) io.Reader { return ctxReader{ctx, raw} })
+	lines, done, err := l.open(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l.back()
 	}
 	if err != nil {
-		return false, fmt.Errorf("audit: %w", err)
+		return false, err
 	}
-	defer f.Close()
-	if f.compressed { // an old one, which stays as it is
-		err = f.skip(l.offset)
-	} else {
-		err = l.resume(ctx, f.file)
-		f.Reader = ctxReader{ctx, io.NewSectionReader(f.file, l.offset, math.MaxInt64-l.offset)}
-	}
-	if err != nil {
-		return false, fmt.Errorf("audit: reading %s: %w", name, err)
-	}
-	lines := newLineReader(f)
+	defer done()
 	for *room > 0 {
 		line, err := lines.next()
 		if err == io.EOF || slices.Contains(line, 0) {
@@ -227,6 +241,51 @@ func (l *watcher) segment(ctx context.Context, list *[]Entry, room *int) (end bo
 		}
 	}
 	return false, nil
+}
+
+// open returns the segment's lines from the next one on. Done is to be called when they were read. The error wraps
+// [fs.ErrNotExist] where the segment is gone.
+func (l *watcher) open(ctx context.Context) (lines *lineReader, done func(), err error) {
+	if k := l.kept; k != nil && k.first == l.first {
+		k.ctx = ctx
+		return k.lines, func() {}, nil
+	}
+	l.release()
+	k := &unpacked{first: l.first, ctx: ctx}
+	f, err := openSegment(vfs.OS{}, l.dir, l.first, math.MaxInt64, func(raw io.Reader) io.Reader { return watched{l, k, raw} })
+	if err != nil {
+		return nil, nil, fmt.Errorf("audit: %w", err)
+	}
+	if f.compressed { // an old one, which stays as it is
+		err = f.skip(l.offset)
+	} else {
+		err = l.resume(ctx, f.file)
+		f.Reader = ctxReader{ctx, io.NewSectionReader(f.file, l.offset, math.MaxInt64-l.offset)}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("audit: reading %s: %w", f.name, err)
+	}
+	lines = newLineReader(f)
+	if !f.compressed {
+		return lines, func() { f.Close() }, nil
+	}
+	k.file, k.lines = f, lines
+	l.kept = k
+	return lines, func() {}, nil
+}
+
+// watched reads a segment for the look that is under way.
+type watched struct {
+	l *watcher
+	k *unpacked
+	r io.Reader
+}
+
+func (r watched) Read(p []byte) (int, error) {
+	n, err := ctxReader{r.k.ctx, r.r}.Read(p)
+	r.l.bytes += int64(n)
+	return n, err
 }
 
 func (l *watcher) took(line []byte) {

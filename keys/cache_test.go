@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -25,11 +26,14 @@ func timed(t testing.TB, o keys.Options) (*keys.Keyring, *faulty, *keys.Clock) {
 func TestHotTenantCostsNothing(t *testing.T) {
 	r, f, _ := timed(t, keys.Options{})
 	provision(t, r, idA)
-	open(t, r, idA)
+	hot := open(t, r, idA)
 	gets, unwraps := f.gets.Load(), f.unwraps.Load()
 	ctx := t.Context()
 	allocs := testing.AllocsPerRun(1000, func() {
 		if _, err := r.Tenant(ctx, idA); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := tenantkeys.Open(ctx, r, idA); err != nil || k.ID() != idA || k != hot {
 			t.Fatal(err)
 		}
 		if _, err := r.Status(ctx, idA); err != nil {

@@ -88,8 +88,16 @@ func (e *entry) arm(now time.Duration, o *Options) {
 	e.fresh.Store(int64(fresh))
 }
 
-// bare reports whether e could have keys and has none.
-func (e *entry) bare() bool { return e.state == envelope.StateActive && e.keys.Load() == nil }
+// bare reports whether e could have what the KEK provider opens, keys or for a suspended tenant the sealer alone, and has not.
+func (e *entry) bare() bool {
+	switch e.state {
+	case envelope.StateActive:
+		return e.keys.Load() == nil
+	case envelope.StateSuspended:
+		return e.sealer.Load() == nil
+	}
+	return false
+}
 
 // isFresh reports whether e answers n without question. The state depends on the store alone.
 func (e *entry) isFresh(n need, now time.Duration, o *Options) bool {

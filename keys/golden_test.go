@@ -13,6 +13,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/envelope/golden"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -38,7 +39,7 @@ func TestGolden(t *testing.T) {
 }
 
 // checkVectors opens all that was sealed with the tenant's keys.
-func checkVectors(t *testing.T, v *golden.Vectors, k *keys.Tenant) {
+func checkVectors(t *testing.T, v *golden.Vectors, k tenantkeys.Keys) {
 	t.Helper()
 	for _, f := range v.Fields {
 		want, err := golden.Parse(f.Logical, f.Text)
@@ -94,7 +95,7 @@ func same(t *testing.T, l envelope.Logical, a, b any) bool {
 	return err == nil && bytes.Equal(x, y)
 }
 
-func checkObject(t *testing.T, k *keys.Tenant, o *golden.Object) {
+func checkObject(t *testing.T, k tenantkeys.Keys, o *golden.Object) {
 	t.Helper()
 	stored, err := os.ReadFile(filepath.Join("..", filepath.Dir(golden.File), o.File))
 	if err != nil {
@@ -127,7 +128,7 @@ func checkObject(t *testing.T, k *keys.Tenant, o *golden.Object) {
 }
 
 // openGolden opens the vectors' tenant from its KEK file and record.
-func openGolden(t *testing.T, v *golden.Vectors) *keys.Tenant {
+func openGolden(t *testing.T, v *golden.Vectors) tenantkeys.Keys {
 	t.Helper()
 	l := goldenLocal(t, v)
 	return open(t, openRing(t, l.kek, l.store, &keys.Options{Label: v.Keyring}), tenant.MustParse(v.Tenant))
@@ -196,7 +197,7 @@ var goldenValues = []golden.Value{
 }
 
 // sealGolden adds what has to be sealed by a tenant.
-func sealGolden(t *testing.T, v *golden.Vectors, k *keys.Tenant) {
+func sealGolden(t *testing.T, v *golden.Vectors, k tenantkeys.Keys) {
 	t.Helper()
 	for _, val := range goldenValues {
 		value, err := golden.Parse(val.Logical, val.Text)

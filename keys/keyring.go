@@ -9,6 +9,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -95,6 +96,7 @@ const leastStale = 2 * leastTime
 // Keyring opens tenants' keys and manages their life cycle. It is safe for concurrent use, and any number of
 // processes may have keyrings on the same store.
 type Keyring struct {
+	door  // for the library's own packages
 	kek   KEK
 	store Store
 	opts  Options
@@ -130,6 +132,7 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &Keyring{kek: kek, store: store, opts: o, base: base, cancel: cancel,
 		workers: newWorkers(base.Done()), reads: newLimiter(o.MaxStoreReads, o.Timeout), calls: newLimiter(o.MaxKEKCalls, o.Timeout)}
+	r.door = tenantkeys.NewDoor(r.openOwn)
 	var err error
 	if r.book, err = newBook(&r.opts); err != nil {
 		cancel()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -63,10 +64,10 @@ func provision(t testing.TB, r *keys.Keyring, ids ...tenant.ID) {
 	}
 }
 
-func open(t testing.TB, r *keys.Keyring, id tenant.ID) *keys.Tenant {
+func open(t testing.TB, r *keys.Keyring, id tenant.ID) tenantkeys.Keys {
 	t.Helper()
 	for {
-		k, err := r.Tenant(t.Context(), id)
+		k, err := tenantkeys.Open(t.Context(), r, id)
 		switch {
 		case err == nil:
 			return k

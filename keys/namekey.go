@@ -87,34 +87,6 @@ func (p *nameAEAD) DecryptDeterministically(ciphertext, associatedData []byte) (
 	return p.siv.DecryptDeterministically(ciphertext[len(p.prefix):], associatedData)
 }
 
-// NameKey is one key of objects' names.
-type NameKey struct {
-	ID    uint32
-	Seals bool                   // new objects get their names from it
-	AEAD  tink.DeterministicAEAD // AES256-SIV with Tink's output prefix
-}
-
-// NameKeys are the enabled keys of objects' names, the newest first, one or two. An object is where the newest has it, else where
-// the older one has it. The newest seals, but for the time of a rotation in which there may be processes that do not know it
-// yet. The error is that of Names.
-func (t *Tenant) NameKeys() ([]NameKey, error) {
-	if len(t.names) == 0 {
-		return nil, fmt.Errorf("%w: tenant %s has no key for names of objects, which earlier versions did not make; call Keyring.Provision, which adds it", ErrNotProvisioned, t.id)
-	}
-	out := make([]NameKey, len(t.names))
-	for i := range t.names {
-		p, err := t.names[i].primitive()
-		if err != nil {
-			return nil, err
-		}
-		out[i] = NameKey{t.names[i].id, t.names[i].seals, p}
-	}
-	return out, nil
-}
-
-// NameKeyDisabled tells whether a key of names is disabled: what it named belongs to the tenant and is not found.
-func (t *Tenant) NameKeyDisabled(id uint32) bool { return statusIn(t.oldNames, id) == KeyDisabled }
-
 func hasKeyset(rec *envelope.Record, purpose string) bool {
 	return slices.ContainsFunc(rec.Keysets, func(k envelope.Keyset) bool { return k.Purpose == purpose })
 }

@@ -157,6 +157,41 @@ func TestAFailureOutlivesItsPlaceInTheCache(t *testing.T) {
 			open(t, r, id)
 		}
 	})
+	t.Run("of the KEK provider, about the sealers of tenants who were suspended", func(t *testing.T) {
+		r, _, _ := ring(t)
+		for _, id := range ids {
+			must(t, r.Suspend(t.Context(), id, "x"))
+		}
+		defer func(r *keys.Keyring) {
+			for _, id := range ids {
+				must(t, r.Resume(t.Context(), id, ""))
+			}
+		}(r)
+		r, f, clock := ring(t)
+		f.set(errAway, nil)
+		for round := range 3 {
+			before := f.unwraps.Load()
+			for range 5 {
+				for _, id := range ids { // as the gate does for each of their requests
+					wantStatus(t, r, id, keys.StatusSuspended)
+					_, err := r.AuditSealer(t.Context(), id)
+					wantErr(t, err, keys.ErrUnavailable)
+				}
+			}
+			if n := f.unwraps.Load() - before; n != int64(len(ids)) {
+				t.Errorf("round %d: %d KEK calls for %d tenants whose sealers cannot be opened", round, n, len(ids))
+			}
+			clock.Add(time.Second)
+		}
+		f.set(nil, nil)
+		for _, id := range ids {
+			_, err := r.Tenant(t.Context(), id)
+			wantErr(t, err, keys.ErrSuspended)
+			if _, err := r.AuditSealer(t.Context(), id); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("of the store", func(t *testing.T) {
 		r, f, clock := ring(t)
 		open(t, r, ids[0])

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -84,7 +85,13 @@ func TestWhatOneProcessSealsWhileKeysRotateEveryOtherOpens(t *testing.T) {
 	}
 	before, err := tenantAgain(operator)
 	must(t, err)
-	rotate(t, operator, idA, keys.PurposeData, keys.PurposeData, keys.PurposeData)
+	for range 3 {
+		err := keys.ErrConflict // as long as the others, who count their seals in the same record, are always faster
+		for errors.Is(err, keys.ErrConflict) {
+			err = operator.Rotate(t.Context(), idA, keys.PurposeData, "yearly")
+		}
+		must(t, err)
+	}
 	done()
 	wg.Wait()
 	if open(t, openRing(t, l.kek, l.store, nil), idA).DataKeyID() == before.DataKeyID() || opened.Load() == 0 {
@@ -93,9 +100,9 @@ func TestWhatOneProcessSealsWhileKeysRotateEveryOtherOpens(t *testing.T) {
 }
 
 // tenantAgain asks for a tenant's keys until the answer comes in time.
-func tenantAgain(r *keys.Keyring) (*keys.Tenant, error) {
+func tenantAgain(r *keys.Keyring) (tenantkeys.Keys, error) {
 	for {
-		k, err := r.Tenant(context.Background(), idA)
+		k, err := tenantkeys.Open(context.Background(), r, idA)
 		if !errors.Is(err, keys.ErrUnavailable) {
 			return k, err
 		}
@@ -145,7 +152,7 @@ type sealedValues struct {
 	dataID, blobID, indexID uint32
 }
 
-func sealAll(t testing.TB, k *keys.Tenant) sealedValues {
+func sealAll(t testing.TB, k tenantkeys.Keys) sealedValues {
 	t.Helper()
 	v := sealedValues{dataID: k.DataKeyID(), blobID: k.BlobKeyID(), indexID: k.IndexKeyIDs()[0]}
 	var errs [4]error
@@ -157,7 +164,7 @@ func sealAll(t testing.TB, k *keys.Tenant) sealedValues {
 	return v
 }
 
-func (v sealedValues) opens(t testing.TB, k *keys.Tenant) {
+func (v sealedValues) opens(t testing.TB, k tenantkeys.Keys) {
 	t.Helper()
 	if got, err := k.Data().Decrypt(v.data, nil); err != nil || string(got) != "v" {
 		t.Errorf("data: %q, %v", got, err)

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -102,7 +103,7 @@ func testACountOutlivesEverythingButTheKey(t *testing.T) {
 	wantStatus(t, openRing(t, l.kek, l.store, nil), idA, keys.StatusShredded)
 }
 
-func sealOne(t testing.TB, k *keys.Tenant) []byte {
+func sealOne(t testing.TB, k tenantkeys.Keys) []byte {
 	t.Helper()
 	sealed, err := k.Data().Encrypt([]byte("v"), nil)
 	must(t, err)

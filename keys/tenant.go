@@ -2,10 +2,8 @@ package keys
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/tink-crypto/tink-go/v2/prf"
-	"github.com/tink-crypto/tink-go/v2/streamingaead/aesgcmhkdf"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -95,17 +93,8 @@ func (t *Tenant) Data() tink.AEAD { return &t.data }
 // DataKeyID is the id of the key that Data seals with. It stands in bytes 1 to 4 of each ciphertext.
 func (t *Tenant) DataKeyID() uint32 { return t.dataID }
 
-// HasDataKey tells whether the tenant has a data key of that id, also a disabled one.
-func (t *Tenant) HasDataKey(id uint32) bool { return id == t.dataID || statusIn(t.older, id) != "" }
-
-// DataKeyDisabled tells whether a data key is disabled: what it sealed belongs to the tenant and does not open.
-func (t *Tenant) DataKeyDisabled(id uint32) bool { return statusIn(t.older, id) == KeyDisabled }
-
 // Index is the PRF set (AES-CMAC, 16 bytes) of blind indexes; every enabled key is in it. It must not be changed.
 func (t *Tenant) Index() *prf.Set { return t.index }
-
-// IndexKeyIDs are the ids of the keys in Index, the primary first.
-func (t *Tenant) IndexKeyIDs() []uint32 { return slices.Clone(t.indexIDs) }
 
 // Blobs is the streaming AEAD of objects: AES256-GCM-HKDF with segments of [BlobSegmentSize]. It seals with the
 // primary key. Tink's streams do not name their key: what the primary did not seal, BlobsByID opens.
@@ -113,9 +102,6 @@ func (t *Tenant) Blobs() tink.StreamingAEAD { return t.blobs[0] }
 
 // BlobKeyID is the id of the key that Blobs seals with, for the object's header.
 func (t *Tenant) BlobKeyID() uint32 { return t.blobs[0].id }
-
-// BlobKeyDisabled tells whether a streaming key is disabled: what it sealed belongs to the tenant and does not open.
-func (t *Tenant) BlobKeyDisabled(id uint32) bool { return statusIn(t.oldBlobs, id) == KeyDisabled }
 
 // BlobsByID is the streaming AEAD of one key alone, for an object whose header names it.
 func (t *Tenant) BlobsByID(id uint32) (tink.StreamingAEAD, bool) {
@@ -125,31 +111,6 @@ func (t *Tenant) BlobsByID(id uint32) (tink.StreamingAEAD, bool) {
 		}
 	}
 	return nil, false
-}
-
-// BlobKey is the key itself, for reading a range of an object whose header names it: Tink's streams have no seek.
-func (t *Tenant) BlobKey(id uint32) (*aesgcmhkdf.Key, bool) {
-	for _, k := range t.blobs {
-		if k.id == id {
-			return k.key, true
-		}
-	}
-	return nil, false
-}
-
-// Names is the deterministic AEAD that new objects get their names from: that of [Tenant.NameKeys] which seals. The error wraps
-// [ErrNotProvisioned] where the tenant was provisioned by a version that made no key for it: [Keyring.Provision] adds one.
-func (t *Tenant) Names() (tink.DeterministicAEAD, error) {
-	all, err := t.NameKeys()
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range all {
-		if k.Seals {
-			return k.AEAD, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: tenant %s has no enabled key that names objects", ErrIntegrity, t.id)
 }
 
 // Audit seals the personal parts of audit events.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
@@ -88,7 +89,7 @@ func TestRotatedKeysets(t *testing.T) {
 	}
 }
 
-func seal(t *testing.T, k *keys.Tenant, value string) []byte {
+func seal(t *testing.T, k tenantkeys.Keys, value string) []byte {
 	t.Helper()
 	c, err := k.Data().Encrypt([]byte(value), []byte("ad"))
 	if err != nil {
@@ -97,7 +98,7 @@ func seal(t *testing.T, k *keys.Tenant, value string) []byte {
 	return c
 }
 
-func stream(t *testing.T, k *keys.Tenant, content string) []byte {
+func stream(t *testing.T, k tenantkeys.Keys, content string) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := k.Blobs().NewEncryptingWriter(&out, []byte("ad"))

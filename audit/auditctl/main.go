@@ -7,7 +7,7 @@
 //	auditctl report -o FILE [-controls] [-title TEXT] [-key KEY]... [-pin FILE]... [-witness KEY]... [FILTERS] DIR...
 //	auditctl export [-format csv|json] [FILTERS] DIR...
 //	auditctl ship -to RECEIVER -cursor FILE [-key KEY]... [-once] DIR
-//	auditctl retain [-compress] [-age AGE] [-size BYTES] [-needed INDEX] DIR
+//	auditctl retain [-compress] [-age AGE] [-size BYTES] [-drop-hashes] [-needed INDEX] DIR
 //	auditctl bundle -tenant ID -o FILE [-key KEY]... DIR
 //	auditctl verify-bundle -key KEY... FILE
 //	auditctl witness -url URL -witness KEY [-key KEY]... [-every DURATION] DIR
@@ -18,7 +18,7 @@
 //	auditctl seal -stream-key FILE -nats SERVERS [-stream NAME] [-creds FILE] [-ca FILE] [-origin NAME] [-once] [RETENTION] DIR
 //
 // FILTERS are -tenant ID, -code CODE, -status STATUS, -actor PSEUDONYM, -purpose TEXT, -object NAME, -since TIME and -until TIME.
-// RETENTION is -compress, -age AGE, -size BYTES and, for each cursor of auditctl ship, -needed-cursor FILE.
+// RETENTION is -compress, -age AGE, -size BYTES, -drop-hashes and, for each cursor of auditctl ship, -needed-cursor FILE.
 // What takes long shows a bar on a terminal.
 //
 // Exit status: 0 when all is well; 1 when a log was tampered with or is damaged, or when events were missing or not

@@ -32,11 +32,13 @@ type receiver struct {
 	address, host                           string
 	maxMessage                              int
 	ca, cert, certKey                       string
+	bucket                                  bucketFlags
+	stream                                  streamFlags
 }
 
 func receiverFlags(flags *flag.FlagSet) *receiver {
 	r := &receiver{}
-	flags.StringVar(&r.kind, "to", "", "the receiver: stdout, slog, webhook, otlp or syslog")
+	flags.StringVar(&r.kind, "to", "", "the receiver: stdout, slog, webhook, otlp, syslog, s3 or nats")
 	flags.StringVar(&r.url, "url", "", "webhook, otlp: where to send to")
 	flags.StringVar(&r.urlFile, "url-file", "", "webhook, otlp: a file with the URL, where that is a secret")
 	flags.StringVar(&r.headerFile, "header-file", "", `webhook, otlp: a file with further headers, a line each, as "Authorization: Bearer …"`)
@@ -48,9 +50,11 @@ func receiverFlags(flags *flag.FlagSet) *receiver {
 	flags.StringVar(&r.address, "address", "", "syslog: host:port, or host for port 6514")
 	flags.StringVar(&r.host, "hostname", "", "syslog: the HOSTNAME of the messages")
 	flags.IntVar(&r.maxMessage, "max-message", 0, "syslog: how many bytes a message may have; 0: any number")
-	flags.StringVar(&r.ca, "ca", "", "webhook, otlp, syslog: a file with the certificates (PEM) that the server's must come from; default: the system's")
-	flags.StringVar(&r.cert, "cert", "", "webhook, otlp, syslog: a file with this client's certificate (PEM)")
-	flags.StringVar(&r.certKey, "cert-key", "", "webhook, otlp, syslog: the file with its key")
+	flags.StringVar(&r.ca, "ca", "", "webhook, otlp, syslog, s3, nats: a file with the certificates (PEM) that the server's must come from; default: the system's")
+	flags.StringVar(&r.cert, "cert", "", "webhook, otlp, syslog, s3, nats: a file with this client's certificate (PEM)")
+	flags.StringVar(&r.certKey, "cert-key", "", "webhook, otlp, syslog, s3, nats: the file with its key")
+	r.bucket.add(flags)
+	r.stream.add(flags)
 	return r
 }
 
@@ -65,15 +69,19 @@ func flagsOf(kind string) ([]string, bool) {
 		return []string{"url", "url-file", "header-file", "service", "ca", "cert", "cert-key"}, true
 	case "syslog":
 		return []string{"address", "hostname", "max-message", "service", "ca", "cert", "cert-key"}, true
+	case "s3":
+		return []string{"bucket", "region", "endpoint", "path-style", "credentials-file", "keep", "governance", "prefix", "ca", "cert", "cert-key"}, true
+	case "nats":
+		return []string{"servers", "stream", "subject", "creds", "ca", "cert", "cert-key"}, true
 	}
 	return nil, false
 }
 
 // open opens the receiver. A flag that is another one's is refused: it would do nothing, where somebody relies on it.
-func (r *receiver) open(flags *flag.FlagSet, out io.Writer) (sink.Sink, error) {
+func (r *receiver) open(ctx context.Context, flags *flag.FlagSet, out io.Writer) (sink.Sink, error) {
 	own, ok := flagsOf(r.kind)
 	if !ok {
-		return nil, errors.New("auditctl ship: -to is missing or unknown; use stdout, slog, webhook, otlp or syslog")
+		return nil, errors.New("auditctl ship: -to is missing or unknown; use stdout, slog, webhook, otlp, syslog, s3 or nats")
 	}
 	var err error
 	flags.Visit(func(f *flag.Flag) {
@@ -87,15 +95,20 @@ func (r *receiver) open(flags *flag.FlagSet, out io.Writer) (sink.Sink, error) {
 	}
 	switch r.kind {
 	case "stdout":
-		return synced(lineSink{out}, out), nil
+		return synced(lineSink{newLines(out)}, out), nil
 	case "slog":
-		return synced(sink.Slog(slog.NewJSONHandler(out, nil)), out), nil
+		return synced(sink.Slog(slog.NewJSONHandler(newLines(out), nil)), out), nil
 	}
 	config, err := r.tls()
 	if err != nil {
 		return nil, err
 	}
-	if r.kind == "syslog" {
+	switch r.kind {
+	case "s3":
+		return r.bucket.open(ctx, config)
+	case "nats":
+		return r.stream.open(ctx, r.ca, r.cert, r.certKey)
+	case "syslog":
 		if r.address == "" {
 			return nil, errors.New("auditctl ship: -address is missing")
 		}

@@ -71,6 +71,7 @@ func retentionFlags(flags *flag.FlagSet) func(dir string) (*audit.Retention, err
 		policy.Bytes, err = size(s)
 		return err
 	})
+	flags.BoolVar(&policy.DropHashes, "drop-hashes", false, "delete with events their leaf hashes: older pins are compared with the checkpoints alone, and older witnesses begin anew")
 	var cursors []string
 	flags.Func("needed-cursor", "the cursor of an auditctl ship: what its receiver has not is kept (repeatable)", func(s string) error {
 		cursors = append(cursors, s)
@@ -81,6 +82,9 @@ func retentionFlags(flags *flag.FlagSet) func(dir string) (*audit.Retention, err
 			policy.Needed = sink.Needed(dir, cursors...)
 		}
 		if !policy.Compress && policy.Age == 0 && policy.Bytes == 0 {
+			if policy.DropHashes {
+				return nil, errors.New("auditctl: -drop-hashes goes with what is deleted, and nothing is; give -age or -size with it")
+			}
 			if len(cursors) > 0 {
 				return nil, errors.New("auditctl: -needed-cursor bounds what is deleted, and nothing is; give -age or -size with it")
 			}

@@ -28,7 +28,7 @@ func TestRetain(t *testing.T) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, wrong := range [][]string{{}, {"-age", "0d"}, {"-age", "soon"}, {"-size", "many"}, {"-size", "9999999999TiB"}, {"-needed", "-1"}} {
+	for _, wrong := range [][]string{{}, {"-age", "0d"}, {"-age", "soon"}, {"-size", "many"}, {"-size", "9999999999TiB"}, {"-needed", "-1"}, {"-drop-hashes"}} {
 		try(t, 2, append(append([]string{"retain"}, wrong...), dir)...)
 	}
 	missing := filepath.Join(t.TempDir(), "none")
@@ -54,6 +54,13 @@ func TestRetain(t *testing.T) {
 		if out, errs := try(t, 0, command, dir); !strings.Contains(errs, fmt.Sprintf("from index %d on", first)) || !strings.Contains(out, "audit.pruned") {
 			t.Errorf("%s: %s\n%s", command, errs, out)
 		}
+	}
+	try(t, 0, "retain", "-size", "10KiB", "-drop-hashes", dir)
+	if first, err = audit.Retained(dir); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := try(t, 0, "verify", "-key", log.Verifier(), dir); !strings.Contains(out, fmt.Sprintf("from index %d on; pins", first)) || !strings.Contains(out, "intact") {
+		t.Error(out)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle")
 	try(t, 0, "bundle", "-tenant", "acme", "-o", bundle, dir)

@@ -23,12 +23,17 @@ Receivers:
   webhook   CloudEvents over HTTP, signed as Standard Webhooks says; needs -url and -secret-file
   otlp      OpenTelemetry logs over HTTP; needs -url
   syslog    RFC 5424 over TLS; needs -address
+  s3        objects of exact lines in a bucket with Object Lock; needs -bucket, -region, -credentials-file and -keep. Each delivery is an object:
+            use -gather 1m and -batch 5000
+  nats      messages in a stream of NATS JetStream; needs -servers and -stream
 
 Examples:
   auditctl ship -to stdout -cursor stdout.cursor -once /var/lib/app/audit
   auditctl ship -to webhook -url https://siem.example.com/in -secret-file whsec -cursor siem.cursor /var/lib/app/audit
   auditctl ship -to otlp -url https://collector.example.com:4318/v1/logs -header-file token -cursor otlp.cursor /var/lib/app/audit
   auditctl ship -to syslog -address logs.example.com:6514 -ca ca.pem -cursor syslog.cursor /var/lib/app/audit
+  auditctl ship -to s3 -bucket trail -region eu-central-1 -credentials-file aws -keep 400d -gather 1m -batch 5000 -cursor s3.cursor /var/lib/app/audit
+  auditctl ship -to nats -servers tls://nats.example.com -creds siem.creds -stream SIEM -cursor nats.cursor /var/lib/app/audit
 
 Flags:
 `
@@ -58,7 +63,7 @@ func ship(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 	if *cursor == "" {
 		return errors.New("auditctl ship: -cursor is missing; give a file outside of the log's directory")
 	}
-	s, err := to.open(flags, out)
+	s, err := to.open(ctx, flags, out)
 	if err != nil {
 		return err
 	}

@@ -179,6 +179,37 @@ func TestShipSyslog(t *testing.T) {
 	}
 }
 
+// TestShipToClusters: what is missing or wrong is said before anything is sent, and nothing of a file with credentials is repeated. Package
+// s3lock and internal/natstest deliver to real servers.
+func TestShipToClusters(t *testing.T) {
+	dir, _, _ := sample(t)
+	keys := writeSecret(t, "aws", "[default]\naws_access_key_id = AKs3cret\naws_secret_access_key = s3cret\n")
+	open := writeSecret(t, "open", "aws_access_key_id = AKs3cret\naws_secret_access_key = s3cret\n")
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s3 := []string{"s3", "-bucket", "b", "-region", "r", "-endpoint", "http://127.0.0.1:1", "-path-style"}
+	for want, args := range map[string][]string{
+		"needs -bucket":                     {"s3", "-keep", "1d", "-credentials-file", keys, "-region", "r"},
+		"needs -servers":                    {"nats", "-stream", "S"},
+		"is not for -to nats":               {"nats", "-stream", "S", "-servers", "127.0.0.1:1", "-bucket", "b"},
+		"is not for -to s3":                 append(s3, "-stream", "S"),
+		"others can read":                   append(s3, "-keep", "1d", "-credentials-file", open),
+		"others can":                        {"nats", "-stream", "S", "-servers", "127.0.0.1:1", "-creds", open},
+		"several profiles":                  append(s3, "-keep", "1d", "-credentials-file", writeSecret(t, "two", "[a]\n[b]\n")),
+		"in line 2 none of":                 append(s3, "-keep", "1d", "-credentials-file", writeSecret(t, "odd", "\ns3cret\n")),
+		"has no aws_access_key_id":          append(s3, "-keep", "1d", "-credentials-file", writeSecret(t, "half", "aws_secret_access_key=s3cret")),
+		"below an hour":                     append(s3, "-keep", "10m", "-credentials-file", keys),
+		"number of days":                    append(s3, "-keep", "long", "-credentials-file", keys),
+		"events would be sent in plaintext": {"s3", "-bucket", "b", "-region", "r", "-endpoint", "http://192.0.2.1", "-path-style", "-keep", "1d", "-credentials-file", keys},
+	} {
+		_, errs := try(t, 2, append(append([]string{"ship", "-cursor", filepath.Join(t.TempDir(), "cursor"), "-once", "-to"}, args...), dir)...)
+		if !strings.Contains(errs, want) || strings.Contains(errs, "s3cret") {
+			t.Errorf("%v: want %q:\n%s", args, want, errs)
+		}
+	}
+}
+
 // TestShipRefuses: what is asked for and would not be done is refused.
 func TestShipRefuses(t *testing.T) {
 	dir, _, _ := sample(t)

@@ -59,7 +59,7 @@ func (s *Sealer) take(ctx context.Context) error {
 		})
 		if err == nil {
 			s.making, s.asked = before+1, time.Now()
-			s.consumer, s.ordinal, s.next, s.alone, s.others = c, 0, 1, 0, 0
+			s.consumer, s.ordinal, s.next, s.alone, s.others, s.leaps = c, 0, 1, 0, 0, leaps{}
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrConsumerExists) {

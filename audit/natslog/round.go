@@ -36,6 +36,7 @@ type portion struct {
 // message is where a row came from.
 type message struct {
 	sequence uint64
+	subject  string
 	headers  nats.Header
 }
 
@@ -116,31 +117,65 @@ func (s *Sealer) fetch(ctx context.Context, limit int, p *portion) (n int, err e
 		if meta.Sequence.Consumer != s.ordinal+1 {
 			return n, errors.New("messages were lost on their way, or came to another sealer; they are read again")
 		}
-		if err := s.believe(ctx, meta.Sequence.Stream); err != nil {
+		r := s.names.row(m.Subject(), m.Headers(), m.Data())
+		alone := r.MAC != nil && !s.keys[r.Key]
+		if err := s.believe(ctx, meta.Sequence.Stream, m.Subject(), alone); err != nil {
 			return n, err
 		}
 		s.ordinal, s.next, p.after = meta.Sequence.Consumer, meta.Sequence.Stream+1, meta.Sequence.Stream+1
 		n++
-		r := s.names.row(m.Subject(), m.Headers(), m.Data())
-		if r.MAC != nil && !s.keys[r.Key] {
-			if s.others++; s.alone == 0 {
-				s.alone = meta.Sequence.Stream
-			}
+		if alone {
+			s.leave(meta.Sequence.Stream, m.Subject())
 			continue
 		}
 		p.rows, p.size = append(p.rows, r), p.size+len(r.Line)
-		p.msgs = append(p.msgs, message{meta.Sequence.Stream, m.Headers()})
+		p.msgs = append(p.msgs, message{meta.Sequence.Stream, m.Subject(), m.Headers()})
 	}
 	return n, batch.Error()
 }
 
+// leaps are what is known of messages that are not there, behind the first that was left alone: there they are many, for what is
+// between messages that are left alone was sealed and deleted.
+type leaps struct {
+	last uint64            // the sequence number that the newest one led to; 0 for none
+	came map[string]uint64 // the newest message of each subject
+	left map[string]uint64 // the first message of each subject that was left alone
+}
+
+// leave notes a message that is left alone.
+func (s *Sealer) leave(sequence uint64, subject string) {
+	s.others++
+	if s.alone == 0 {
+		s.alone, s.leaps = sequence, leaps{came: map[string]uint64{subject: sequence}, left: map[string]uint64{}}
+	}
+	if s.leaps.left[subject] == 0 {
+		s.leaps.left[subject] = sequence
+	}
+}
+
 // believe returns an error where the consumer's replica has left out a message that the stream's
 // leader has. What was taken for a gap would be one for ever.
-func (s *Sealer) believe(ctx context.Context, sequence uint64) error {
-	if sequence == s.next {
-		return nil
+//
+// Behind a message that was left alone it asks only before an event that is to be sealed, and only of the event's own subject, since in
+// that alone can it bring a gap about: once for each recorder's stream, and not for each message that is missing.
+func (s *Sealer) believe(ctx context.Context, sequence uint64, subject string, alone bool) error {
+	from, of := s.next, s.names.events+"*"
+	if s.alone == 0 {
+		if sequence == s.next {
+			return nil
+		}
+	} else {
+		if sequence != s.next {
+			s.leaps.last = sequence
+		}
+		before := s.leaps.came[subject]
+		s.leaps.came[subject] = sequence
+		if alone || before >= s.leaps.last {
+			return nil
+		}
+		from, of = max(before, s.alone)+1, subject
 	}
-	first, err := s.msgGet(ctx, s.next, s.names.events+"*")
+	first, err := s.msgGet(ctx, from, of)
 	if err != nil {
 		return err
 	}
@@ -220,8 +255,8 @@ func (s *Sealer) msgGet(ctx context.Context, from uint64, subject string) (seque
 	return doc.Message.Sequence, nil
 }
 
-// forget deletes a portion from the stream: all up to its end at once, or one by one behind a
-// message that was left alone.
+// forget deletes a portion from the stream: all up to its end at once; behind a message that was left alone, each recorder's stream at
+// once; and behind one within that stream, one by one.
 func (s *Sealer) forget(ctx context.Context, p *portion) error {
 	i, until := 0, p.after
 	if s.alone != 0 {
@@ -236,10 +271,14 @@ func (s *Sealer) forget(ctx context.Context, p *portion) error {
 			return err
 		}
 		if purged > i {
-			return fmt.Errorf("%d messages were deleted, and the log has %d of them: the stream's leader had some that its replica has not; stop the sealer, and see what became of the cluster's disks", purged, i)
+			return s.tooMany(purged, i)
 		}
 	}
-	for _, m := range p.msgs[i:] {
+	rest, err := s.forgetStreams(ctx, p.msgs[i:])
+	if err != nil {
+		return err
+	}
+	for _, m := range rest {
 		data, err := json.Marshal(map[string]any{"seq": m.sequence, "no_erase": true})
 		if err != nil {
 			return err
@@ -259,4 +298,40 @@ func (s *Sealer) forget(ctx context.Context, p *portion) error {
 		}
 	}
 	return nil
+}
+
+// forgetStreams deletes messages up to the last one of each subject, and returns those that stand behind one of their subject that was
+// left alone.
+func (s *Sealer) forgetStreams(ctx context.Context, msgs []message) (rest []message, err error) {
+	type part struct {
+		until uint64
+		count int
+	}
+	parts := map[string]*part{}
+	for _, m := range msgs {
+		if left := s.leaps.left[m.subject]; left != 0 && left < m.sequence {
+			rest = append(rest, m)
+			continue
+		}
+		p := parts[m.subject]
+		if p == nil {
+			p = &part{}
+			parts[m.subject] = p
+		}
+		p.until, p.count = m.sequence+1, p.count+1
+	}
+	for subject, p := range parts {
+		purged, err := s.purge(ctx, jetstream.StreamPurgeRequest{Subject: subject, Sequence: p.until})
+		if err != nil {
+			return nil, err
+		}
+		if purged > p.count {
+			return nil, s.tooMany(purged, p.count)
+		}
+	}
+	return rest, nil
+}
+
+func (s *Sealer) tooMany(purged, sealed int) error {
+	return fmt.Errorf("%d messages were deleted, and the log has %d of them: the stream's leader had some that its replica has not; stop the sealer, and see what became of the cluster's disks", purged, sealed)
 }

@@ -59,6 +59,7 @@ type Sealer struct {
 	next     uint64             // the first sequence number of the stream that was not read
 	alone    uint64             // the first message that was left alone; 0 for none
 	others   int                // how many were
+	leaps    leaps              // behind the first one that was
 }
 
 // OpenSealer connects as the user who has the sealer's rights of [Permissions], and takes the

@@ -14,6 +14,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -30,7 +31,7 @@ func TestGuard(t *testing.T) {
 	}
 
 	schema := sqldb.Schema{"patients": {Sealed: sqldb.Columns{"name": sqldb.Text()}}}
-	statements, err := schema.DDL(sqldb.PostgreSQL, nil)
+	statements, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/sqlstore/pgxlisten"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/storage/stack"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -90,9 +91,9 @@ func (c *config) database() stack.Database {
 	d := stack.Database{URL: c.postgres, Schema: records.Schema, Options: &sqldb.Options{InsecureAllowPlaintext: c.plaintext}}
 	switch {
 	case c.postgres == "":
-		d.URL, d.Tables = "sqlite:"+filepath.Join(c.dir, "clinic.db"), append([]string{"PRAGMA journal_mode = WAL"}, records.Tables(sqldb.SQLite)...)
+		d.URL, d.Tables = "sqlite:"+filepath.Join(c.dir, "clinic.db"), append([]string{"PRAGMA journal_mode = WAL"}, records.Tables(dialect.SQLite)...)
 	case c.owner != "": // -setup
-		d.Owner, d.Tables = c.owner, records.Tables(sqldb.PostgreSQL)
+		d.Owner, d.Tables = c.owner, records.Tables(dialect.PostgreSQL)
 	}
 	return d
 }
@@ -144,7 +145,7 @@ func openKeys(ctx context.Context, c *config) (keys.Store, error) {
 	if err != nil {
 		return nil, errors.New("-keys is not a connection string that can be read")
 	}
-	store, err := sqlstore.Open(ctx, db, sqlstore.PostgreSQL, &sqlstore.Options{Table: keysTable, Listen: pgxlisten.DB(db)})
+	store, err := sqlstore.Open(ctx, db, dialect.PostgreSQL, &sqlstore.Options{Table: keysTable, Listen: pgxlisten.DB(db)})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the keys' database: %w", err), db.Close())
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit/pglog"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // setUp does once, with more rights than the service has, what operators do with their own tools: secrets, the tables of keys and
@@ -60,7 +61,7 @@ func setUp(ctx context.Context, c *config, log *slog.Logger) (err error) {
 }
 
 func setUpPostgres(ctx context.Context, c *config) error {
-	keys, err := sqlstore.DDL(sqlstore.PostgreSQL, keysTable)
+	keys, err := sqlstore.DDL(dialect.PostgreSQL, keysTable)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	_ "modernc.org/sqlite" // the "sqlite" driver of database/sql, without a guard
 
 	"github.com/strongroom-go/strongroom/examples/internal/story"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // makeTables does what the owner of a database does once, with a migration tool for instance.
@@ -21,7 +21,7 @@ func makeTables(ctx context.Context, dir string) error {
 		return err
 	}
 	// The write-ahead log lets others read while one writes.
-	_, err = db.ExecContext(ctx, "PRAGMA journal_mode = WAL;"+story.Tables(sqldb.SQLite))
+	_, err = db.ExecContext(ctx, "PRAGMA journal_mode = WAL;"+story.Tables(dialect.SQLite))
 	return errors.Join(err, db.Close())
 }
 
@@ -48,7 +48,7 @@ func (r *raw) close() error { return errors.Join(r.bucket.Close(), r.db.Close())
 // world is the place of the story: what is open, around the guard and through it, and all files there are.
 func world(s *service, r *raw, dir string, out io.Writer, bars func(int, string) story.Bar) story.World {
 	return story.World{
-		DB: s.db, Bucket: s.bucket, RawDB: r.db, RawBucket: r.bucket, Dialect: sqldb.SQLite,
+		DB: s.db, Bucket: s.bucket, RawDB: r.db, RawBucket: r.bucket, Dialect: dialect.SQLite,
 		Keys: s.ring, Log: s.log, AuditDir: auditDir(dir), AtRest: []story.Place{story.Files(dir)},
 		Out: out, Progress: bars,
 	}

@@ -114,7 +114,7 @@ func members(s *ast.TypeSpec) []string {
 	names := []string{name}
 	for _, field := range list.List {
 		text := types.ExprString(field.Type)
-		if len(field.Names) == 0 {
+		if len(field.Names) == 0 && ast.IsExported(strings.TrimPrefix(text[strings.LastIndex(text, ".")+1:], "*")) {
 			names = append(names, fmt.Sprintf("%s, %s", name, text))
 		}
 		for _, n := range field.Names {

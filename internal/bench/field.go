@@ -205,7 +205,7 @@ func blindIndex() (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, id := t.Index(), t.IndexKeyIDs()[0]
+	set, id := t.Index(), t.Index().PrimaryID
 	ours := func(n int) error {
 		for range n {
 			if _, err := envelope.BlindIndex(set, id, t.ID(), "patients", "ssn", value); err != nil {

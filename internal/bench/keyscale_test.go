@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // TestKeyScale measures a few tenants on SQLite, and holds the counts, which no busy machine changes, against what is promised.
@@ -26,10 +27,10 @@ func TestKeyScale(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := sqlstore.Create(t.Context(), db, sqlstore.SQLite, ""); err != nil {
+	if err := sqlstore.Create(t.Context(), db, dialect.SQLite, ""); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlstore.Open(t.Context(), db, sqlstore.SQLite, nil)
+	store, err := sqlstore.Open(t.Context(), db, dialect.SQLite, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

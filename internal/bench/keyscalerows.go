@@ -10,6 +10,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 var (
@@ -65,7 +66,7 @@ func onPostgres(run func(*sqlstore.Store) ([]Result, error)) (results []Result, 
 		return nil, err
 	}
 	defer owner.Close()
-	if err := sqlstore.Create(ctx, owner, sqlstore.PostgreSQL, ""); err != nil {
+	if err := sqlstore.Create(ctx, owner, dialect.PostgreSQL, ""); err != nil {
 		return nil, err
 	}
 	db, err := sql.Open("pgx", database.AppURL)
@@ -75,7 +76,7 @@ func onPostgres(run func(*sqlstore.Store) ([]Result, error)) (results []Result, 
 	defer db.Close()
 	db.SetMaxIdleConns(32)
 	db.SetMaxOpenConns(32)
-	store, err := sqlstore.Open(ctx, db, sqlstore.PostgreSQL, nil)
+	store, err := sqlstore.Open(ctx, db, dialect.PostgreSQL, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -133,13 +134,13 @@ func (b *resealBench) fill(database *testenv.Database, n int, schema sqldb.Schem
 	if b.aead, err = aead.New(h); err != nil {
 		return err
 	}
-	b.prf = k.Index().PRFs[k.IndexKeyIDs()[0]]
+	b.prf = k.Index().PRFs[k.Index().PrimaryID]
 	for _, table := range []string{"notes", "notes_by_hand"} {
 		if _, err := owner.Exec(ctx, `CREATE TABLE `+table+` (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, note bytea, note_index bytea, PRIMARY KEY (tenant_id, id))`); err != nil {
 			return err
 		}
 	}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		return err
 	}

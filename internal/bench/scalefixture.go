@@ -8,6 +8,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlcases"
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -52,7 +53,7 @@ func newScale(rows int) (b *scaleBench, err error) {
 			return nil, err
 		}
 	}
-	policies, err := scaleSchema.DDL(sqldb.PostgreSQL, nil)
+	policies, err := scaleSchema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -92,11 +93,11 @@ func (b *sqlBench) open(schema sqldb.Schema, log audit.Recorder, opts *sqldb.Opt
 // fill makes and fills the tables: as their owner, and the sealed one through the guard.
 func (b *sqlBench) fill(owner *sql.DB, tenantType, blob string, opts *sqldb.Options) error {
 	ctx := context.Background()
-	dialect := sqldb.PostgreSQL
+	d := dialect.PostgreSQL
 	if blob == "blob" {
-		dialect = sqldb.SQLite
+		d = dialect.SQLite
 	}
-	types := strings.NewReplacer("TENANT", tenantType, "BLOB", blob, "CHECKS", strings.Join(sealedTable.Checks(dialect), ", "))
+	types := strings.NewReplacer("TENANT", tenantType, "BLOB", blob, "CHECKS", strings.Join(sealedTable.Checks(d), ", "))
 	for _, t := range tables {
 		if _, err := owner.ExecContext(ctx, types.Replace(t)); err != nil {
 			return err
@@ -163,7 +164,7 @@ func newPostgres() (b *sqlBench, err error) {
 	if err := b.fill(owner, `text COLLATE "C"`, "bytea", withoutRLS); err != nil {
 		return nil, err
 	}
-	ddl, err := rlsSchema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := rlsSchema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		return nil, err
 	}

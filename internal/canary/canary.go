@@ -103,6 +103,37 @@ func Fill(e *audit.Event) {
 	}
 }
 
+// Each hands over an event of every code, phase and status that a caller can record, with a canary in every field.
+func Each(sealer audit.Sealer, record func(*audit.Event) error) error {
+	for _, code := range audit.Codes() {
+		if strings.HasPrefix(string(code), "audit.") || strings.HasPrefix(string(code), "stream.") {
+			continue // the log's own
+		}
+		for _, phase := range []audit.Phase{audit.Single, audit.Intent, audit.Outcome} {
+			for _, status := range []audit.Status{audit.Success, audit.Failure, audit.Denied, audit.Unknown} {
+				e := &audit.Event{Tenant: tenant.MustParse("acme"), Sealer: sealer, Rows: 2, Bytes: 3}
+				Fill(e)
+				e.Code, e.Phase, e.Status = code, phase, status
+				if err := record(e); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ClearFields are the fields of an event that stand in the clear, as [Found] returns them.
+func ClearFields() (fields []string) {
+	for name, verdict := range Judged() {
+		if strings.HasPrefix(name, "audit.Event.") && verdict == Clear {
+			fields = append(fields, name)
+		}
+	}
+	slices.Sort(fields)
+	return fields
+}
+
 // Found returns the fields of a verdict whose canaries data holds, as they are or encoded.
 func Found(data []byte, verdict Verdict) (fields []string) {
 	lower := bytes.ToLower(data)

@@ -3,10 +3,13 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -50,6 +53,64 @@ func TestASuspensionWhileTheAuthorizerIsAsked(t *testing.T) {
 		}
 		if len(rec.events) != 1 || rec.events[0].Status != audit.Denied || rec.events[0].Reason != "suspended" {
 			t.Errorf("%s: the trail has %+v", name, rec.events)
+		}
+	}
+}
+
+// TestAnAuthorizerThatPanicsDenies: whoever asked is in the trail, and what the caller sees is the authorizer's own panic.
+func TestAnAuthorizerThatPanicsDenies(t *testing.T) {
+	for _, observed := range []bool{false, true} {
+		g, _, rec := newGate(t, tenant.AuthorizerFunc(func(context.Context, tenant.Access, tenant.Action) error { panic("the directory's") }))
+		if observed {
+			if err := g.Observe(&audit.Telemetry{Logger: slog.New(slog.DiscardHandler)}, telemetry.Store{Namespace: "app"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		deletes := op
+		deletes.AlsoDeletes = true
+		for name, enter := range map[string]func() (*gate.Pass, error){
+			"Enter": func() (*gate.Pass, error) { return g.Enter(request(alpha), &deletes) },
+			"Begin": func() (*gate.Pass, error) { return g.Begin(request(alpha), &op) },
+		} {
+			rec.events = nil
+			func() {
+				defer func() {
+					if p := recover(); p != "the directory's" {
+						t.Errorf("%s: it panics with %v", name, p)
+					}
+				}()
+				pass, err := enter()
+				t.Errorf("%s: %v, %v", name, pass, err)
+			}()
+			if len(rec.events) != 1 || rec.events[0].Status != audit.Denied || rec.events[0].Reason != "unauthorized" {
+				t.Errorf("%s: the trail has %+v", name, rec.events)
+			}
+		}
+	}
+}
+
+// TestAnApplicationsErrorDoesNotWriteIntoTheTrail: hooks, sources of rows and encodings of values are the application's, and so are
+// their errors, wrapped or not.
+func TestAnApplicationsErrorDoesNotWriteIntoTheTrail(t *testing.T) {
+	g, _, rec := newGate(t, nil)
+	for _, err := range []error{telling{}, fmt.Errorf("the hook: %w", telling{})} {
+		pass, entered := g.Enter(request(alpha), &op)
+		if entered != nil {
+			t.Fatal(entered)
+		}
+		if err := errors.Join(pass.Leave(request(alpha), gate.Result{Rows: -1, Bytes: -1, Err: err}), g.RecordAfter(request(alpha), &op, gate.Result{Err: err})); err != nil {
+			t.Fatal(err)
+		}
+		if refused := g.Refuse(request(alpha), &op, err); !errors.Is(refused, err) {
+			t.Error(refused)
+		}
+		if class := gate.Class(err); class != "error" {
+			t.Errorf("its class in telemetry is %q", class)
+		}
+	}
+	for _, e := range rec.events {
+		if e.Phase != audit.Intent && e.Reason != "error" {
+			t.Errorf("the trail has %q", e.Reason)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/reason"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -24,9 +25,9 @@ func (r Result) describe(e *audit.Event) {
 	e.Rows, e.Bytes = r.Rows, r.Bytes
 	switch {
 	case r.Unknown:
-		e.Status, e.Reason = audit.Unknown, reason(r.Err)
+		e.Status, e.Reason = audit.Unknown, classOf(r.Err)
 	case r.Err != nil:
-		e.Status, e.Reason = audit.Failure, reason(r.Err)
+		e.Status, e.Reason = audit.Failure, classOf(r.Err)
 	}
 }
 
@@ -74,16 +75,16 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", audit.ErrUnavailable, err)
 }
 
-// Reasoner is an error that knows the class it has in the audit trail: a few words, and never any data.
-type Reasoner interface{ AuditReason() string }
+// Reasoner is an error that knows the class it has in the audit trail. All are this module's.
+type Reasoner interface{ AuditReason() reason.Text }
 
-// reason classifies an error for the trail. The error's own text stays out of it: drivers and authorizers put
+// classOf classifies an error for the trail. The error's own text stays out of it: drivers and authorizers put
 // values into theirs.
-func reason(err error) string {
+func classOf(err error) string {
 	var r Reasoner
 	switch {
 	case errors.As(err, &r):
-		return r.AuditReason()
+		return string(r.AuditReason())
 	case errors.Is(err, tenant.ErrMissing):
 		return "no tenant in the context"
 	case errors.Is(err, tenant.ErrInvalidAccess):

@@ -12,6 +12,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -59,7 +60,7 @@ type Pass struct {
 	gate        *Gate
 	op          Op
 	access      tenant.Access
-	keys        *keys.Tenant
+	keys        tenantkeys.Keys
 	correlation string
 	queue       audit.Queuer  // set where the operation does not wait for its events, see Begin
 	intent      audit.Pending // nil once it is recorded
@@ -118,7 +119,7 @@ func (g *Gate) open(ctx context.Context, op *Op) (*Pass, *audit.Event, error) {
 		}
 	}
 	// After the authorizer, who may take long: meanwhile the tenant may have been suspended.
-	opened, err := g.ring.Tenant(ctx, access.Tenant)
+	opened, err := tenantkeys.Open(ctx, g.ring, access.Tenant)
 	if err != nil {
 		return nil, nil, g.deny(ctx, access, op, err)
 	}
@@ -164,22 +165,32 @@ func (g *Gate) authorized(ctx context.Context, access tenant.Access, op *Op) err
 	if g.auth == nil {
 		return nil
 	}
-	if err := g.authorize(ctx, access, op.Action); err != nil || !op.AlsoDeletes {
+	if err := g.authorize(ctx, access, op, op.Action); err != nil || !op.AlsoDeletes {
 		return err
 	}
 	deletion := op.Action
 	deletion.Verb = tenant.Delete
-	return g.authorize(ctx, access, deletion)
+	return g.authorize(ctx, access, op, deletion)
 }
 
-func (g *Gate) authorize(ctx context.Context, access tenant.Access, action tenant.Action) error {
+func (g *Gate) authorize(ctx context.Context, access tenant.Access, op *Op, action tenant.Action) error {
 	// The authorizer gets copies: a plan's slices are shared by every request that uses it.
 	action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
-	if err := g.auth.Authorize(ctx, access, action); err != nil {
+	returned := false
+	defer func() {
+		if !returned { // it panics, or ends the goroutine: nobody is admitted, and that is recorded too
+			g.deny(ctx, access, op, errAuthorizer)
+		}
+	}()
+	err := g.auth.Authorize(ctx, access, action)
+	returned = true
+	if err != nil {
 		return &deniedError{err}
 	}
 	return nil
 }
+
+var errAuthorizer = &deniedError{errors.New("the authorizer did not return")}
 
 // Refuse records that op was refused for a reason found outside the gate, such as a statement that the planner does
 // not accept, and returns why, joined with the log's error where recording failed.
@@ -195,7 +206,7 @@ func (g *Gate) deny(ctx context.Context, access tenant.Access, op *Op, why error
 	// A caller that gives up does not make its denial unseen.
 	ctx = context.WithoutCancel(ctx)
 	e := op.event(audit.Single, access, nil)
-	e.Status, e.Reason = audit.Denied, reason(why)
+	e.Status, e.Reason = audit.Denied, classOf(why)
 	if !access.Tenant.IsZero() {
 		if sealer, err := g.ring.AuditSealer(ctx, access.Tenant); err == nil {
 			e.Sealer = sealer

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -16,12 +16,12 @@ func (p *Pass) Access() tenant.Access { return p.access }
 func (p *Pass) Tenant() tenant.ID { return p.access.Tenant }
 
 // Keys returns the tenant's opened keys.
-func (p *Pass) Keys() *keys.Tenant { return p.keys }
+func (p *Pass) Keys() tenantkeys.Keys { return p.keys }
 
 // Current opens the tenant's keys as they are by now, for an operation that was admitted long ago. It fails where they are away,
 // as those of a tenant that was suspended meanwhile.
-func (p *Pass) Current(ctx context.Context) (*keys.Tenant, error) {
-	return p.gate.ring.Tenant(ctx, p.access.Tenant)
+func (p *Pass) Current(ctx context.Context) (tenantkeys.Keys, error) {
+	return tenantkeys.Open(ctx, p.gate.ring, p.access.Tenant)
 }
 
 // Wait returns nil once the intent is recorded. Where ctx ended first, it may be called again; after any other error the

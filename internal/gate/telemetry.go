@@ -44,6 +44,9 @@ func (e entering) end(ctx context.Context, p *Pass, err error) {
 	if e.access == nil {
 		return
 	}
+	if err == nil && p == nil { // the authorizer panics, or ends the goroutine
+		err = errAuthorizer
+	}
 	e.span.End(Class(err))
 	if err == nil {
 		p.reported = e.access
@@ -80,5 +83,5 @@ func Class(err error) string {
 	case errors.Is(err, audit.ErrUnavailable):
 		return "audit trail unavailable"
 	}
-	return reason(err)
+	return classOf(err)
 }

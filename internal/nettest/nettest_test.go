@@ -22,6 +22,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -112,7 +113,7 @@ func newServers(t *testing.T) *servers {
 	owner, err := sql.Open("pgx", s.database.OwnerURL)
 	must(t, err)
 	defer owner.Close()
-	must(t, sqlstore.Create(t.Context(), owner, sqlstore.PostgreSQL, ""))
+	must(t, sqlstore.Create(t.Context(), owner, dialect.PostgreSQL, ""))
 	setup := s.site(t).ring(t, &keys.Options{Timeout: time.Minute, SuspendWithin: time.Hour})
 	for i := range 8 {
 		s.cold = append(s.cold, tenant.MustParse(fmt.Sprint("cold", i)))
@@ -142,7 +143,7 @@ func (s *servers) site(t *testing.T) *site {
 	db, err := sql.Open("pgx", databaseURL.String())
 	must(t, err)
 	t.Cleanup(func() { db.Close() })
-	x.store, err = sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, nil)
+	x.store, err = sqlstore.Open(t.Context(), db, dialect.PostgreSQL, nil)
 	must(t, err)
 	kek, err := vaultkek.Open(t.Context(), "http://"+x.vaultLine.Listen, vaultkek.Token(s.vault.RootToken), &vaultkek.Options{Mount: s.mount, Timeout: time.Second})
 	must(t, err)

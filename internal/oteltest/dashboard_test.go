@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/stack"
 )
 
@@ -26,7 +26,7 @@ func gathered(t *testing.T) map[string][]string {
 	registry := prometheus.NewRegistry()
 	reader, err := exporter.New(exporter.WithRegisterer(registry), exporter.WithoutScopeInfo(), exporter.WithoutTargetInfo())
 	must(t, err)
-	w := newWorld(t, sqldb.SQLite, func(_ *stack.Config, telemetry *audit.Telemetry) {
+	w := newWorld(t, dialect.SQLite, func(_ *stack.Config, telemetry *audit.Telemetry) {
 		telemetry.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
 	})
 	w.use(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/localkek"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/stack"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -41,7 +41,7 @@ func (f *failing) Record(ctx context.Context, e *audit.Event) error {
 // What goes away is told once, and so is that it is back; why is in the errors that callers get, and not in telemetry.
 func TestOutagesAreTold(t *testing.T) {
 	f := &failing{}
-	w := newWorld(t, sqldb.SQLite, func(c *stack.Config, _ *audit.Telemetry) {
+	w := newWorld(t, dialect.SQLite, func(c *stack.Config, _ *audit.Telemetry) {
 		kek, err := localkek.Open(t.TempDir()+"/kek.json", nil)
 		must(t, err)
 		log, err := audit.OpenLog(t.TempDir(), nil)

@@ -14,17 +14,17 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/stack"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-func each(t *testing.T, change func(*stack.Config, *audit.Telemetry), test func(t *testing.T, w *world, dialect sqldb.Dialect)) {
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			w := newWorld(t, dialect, change)
+func each(t *testing.T, change func(*stack.Config, *audit.Telemetry), test func(t *testing.T, w *world, d dialect.Dialect)) {
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			w := newWorld(t, d, change)
 			w.use(t)
-			test(t, w, dialect)
+			test(t, w, d)
 		})
 	}
 }
@@ -32,7 +32,7 @@ func each(t *testing.T, change func(*stack.Config, *audit.Telemetry), test func(
 // Nothing that is anybody's is exported: literals, parameters, comments, actors, purposes, requests, objects' names, reasons, the
 // texts of errors, and tenants' ids.
 func TestNothingIsGivenAway(t *testing.T) {
-	each(t, nil, func(t *testing.T, w *world, _ sqldb.Dialect) {
+	each(t, nil, func(t *testing.T, w *world, _ dialect.Dialect) {
 		all := w.exported(t)
 		for line := range strings.Lines(all) {
 			if strings.Contains(strings.ToLower(line), canary) {
@@ -55,7 +55,7 @@ func TestNothingIsGivenAway(t *testing.T) {
 
 // With TenantIDs they are on spans and in log lines, and in no metric.
 func TestTenantIDs(t *testing.T) {
-	w := newWorld(t, sqldb.SQLite, func(_ *stack.Config, telemetry *audit.Telemetry) { telemetry.TenantIDs = true })
+	w := newWorld(t, dialect.SQLite, func(_ *stack.Config, telemetry *audit.Telemetry) { telemetry.TenantIDs = true })
 	w.use(t)
 	found := false
 	for _, s := range w.spans.GetSpans() {
@@ -80,7 +80,7 @@ func TestTenantIDs(t *testing.T) {
 
 // All that is listed is measured, with the attributes that are listed and no others, and nothing else is.
 func TestMetricsAreThoseListed(t *testing.T) {
-	each(t, nil, func(t *testing.T, w *world, dialect sqldb.Dialect) {
+	each(t, nil, func(t *testing.T, w *world, d dialect.Dialect) {
 		found := w.collect(t)
 		for _, m := range telemetry.Metrics() {
 			got, ok := found[m.Name]
@@ -108,9 +108,9 @@ func TestMetricsAreThoseListed(t *testing.T) {
 
 // What is measured is what happened.
 func TestMetricsCount(t *testing.T) {
-	each(t, nil, func(t *testing.T, w *world, dialect sqldb.Dialect) {
+	each(t, nil, func(t *testing.T, w *world, d dialect.Dialect) {
 		found := w.collect(t)
-		system := "db.system.name=" + string(dialect)
+		system := "db.system.name=" + string(d)
 		statements, plans := found[telemetry.StatementDuration], found[telemetry.PlanRequests]
 		for _, c := range []struct {
 			what  string
@@ -125,7 +125,7 @@ func TestMetricsCount(t *testing.T) {
 			{"refused statements", sum(t, statements, "error.type=refused: syntax error"), 1},
 			{"objects written", sum(t, found[telemetry.ObjectDuration], telemetry.AttrOperation+"=blob.write"), 1},
 			{"absent objects", sum(t, found[telemetry.ObjectDuration], telemetry.AttrOperation+"=blob.read", "error.type=not found"), 1},
-			{"denials of curiosity", sum(t, found[telemetry.Denials], telemetry.AttrReason+"=unauthorized", telemetry.AttrStore+"="+string(dialect)), 1},
+			{"denials of curiosity", sum(t, found[telemetry.Denials], telemetry.AttrReason+"=unauthorized", telemetry.AttrStore+"="+string(d)), 1},
 			{"denials of nobody", sum(t, found[telemetry.Denials], telemetry.AttrReason+"=not provisioned"), 2},
 			{"denials of a suspended tenant", sum(t, found[telemetry.Denials], telemetry.AttrReason+"=suspended"), 1},
 			{"refusals", sum(t, found[telemetry.Denials], telemetry.AttrReason+"=refused: syntax error"), 1},
@@ -184,7 +184,7 @@ func names() []*regexp.Regexp {
 }
 
 func TestSpansAreThoseListed(t *testing.T) {
-	each(t, nil, func(t *testing.T, w *world, dialect sqldb.Dialect) {
+	each(t, nil, func(t *testing.T, w *world, d dialect.Dialect) {
 		seen := map[int]bool{}
 		patterns := names()
 		for _, s := range w.spans.GetSpans() {
@@ -208,7 +208,7 @@ func TestSpansAreThoseListed(t *testing.T) {
 			}
 		}
 		for i, s := range telemetry.Spans() {
-			if !seen[i] && (s.Name != "BATCH" || dialect == sqldb.PostgreSQL) {
+			if !seen[i] && (s.Name != "BATCH" || d == dialect.PostgreSQL) {
 				t.Errorf("there is no span %s", s.Name)
 			}
 		}
@@ -217,9 +217,9 @@ func TestSpansAreThoseListed(t *testing.T) {
 
 // A statement's span holds what became of it, down to the KEK provider, in the trace of its caller.
 func TestAStatementIsOneTrace(t *testing.T) {
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			w := newWorld(t, dialect, nil)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			w := newWorld(t, d, nil)
 			must(t, w.Keys.Provision(t.Context(), tenant.MustParse(ours)))
 			must(t, w.Keys.Provision(t.Context(), tenant.MustParse(theirs))) // takes the cache's only place
 			must(t, func() error {
@@ -238,7 +238,7 @@ func TestAStatementIsOneTrace(t *testing.T) {
 				t.Error("the statement is not its caller's")
 			}
 			want := map[string]string{
-				"db.system.name": string(dialect), "db.operation.name": "INSERT", "db.collection.name": "patients",
+				"db.system.name": string(d), "db.operation.name": "INSERT", "db.collection.name": "patients",
 				"db.query.text": `INSERT INTO patients (id, name) VALUES ($1, $2)`, telemetry.AttrRows: "1",
 			}
 			for key, value := range want {
@@ -268,7 +268,7 @@ func TestAStatementIsOneTrace(t *testing.T) {
 
 // What fails says so, by a class and by the database's code.
 func TestFailuresHaveClasses(t *testing.T) {
-	each(t, nil, func(t *testing.T, w *world, dialect sqldb.Dialect) {
+	each(t, nil, func(t *testing.T, w *world, d dialect.Dialect) {
 		classes := map[string]bool{}
 		states := map[string]bool{}
 		for _, s := range w.spans.GetSpans() {
@@ -284,7 +284,7 @@ func TestFailuresHaveClasses(t *testing.T) {
 				t.Errorf("no span failed with %q", want)
 			}
 		}
-		if dialect == sqldb.PostgreSQL && (!states["23505"] || !states["22012"]) {
+		if d == dialect.PostgreSQL && (!states["23505"] || !states["22012"]) {
 			t.Errorf("the database's codes are %v", states)
 		}
 	})
@@ -292,7 +292,7 @@ func TestFailuresHaveClasses(t *testing.T) {
 
 // What is closed is not observed any more, and nothing is started by who is switched off.
 func TestClosedIsNotObserved(t *testing.T) {
-	w := newWorld(t, sqldb.SQLite, nil)
+	w := newWorld(t, dialect.SQLite, nil)
 	must(t, w.Keys.Provision(t.Context(), tenant.MustParse(ours)))
 	if m := w.collect(t); len(m[telemetry.KeySize].Name) == 0 || len(m[telemetry.TrailUp].Name) == 0 || len(m[telemetry.PlanSize].Name) == 0 {
 		t.Fatal("nothing is observed")

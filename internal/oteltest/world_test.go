@@ -28,6 +28,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/storage/stack"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -53,12 +54,12 @@ var schema = sqldb.Schema{
 	"visits":   {},
 }
 
-var tables = map[sqldb.Dialect][]string{
-	sqldb.SQLite: {
+var tables = map[dialect.Dialect][]string{
+	dialect.SQLite: {
 		`CREATE TABLE IF NOT EXISTS patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, ward TEXT, name BLOB, name_index BLOB, PRIMARY KEY (tenant_id, id))`,
 		`CREATE TABLE IF NOT EXISTS visits (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, patient INTEGER, note TEXT, PRIMARY KEY (tenant_id, id))`,
 	},
-	sqldb.PostgreSQL: {
+	dialect.PostgreSQL: {
 		`CREATE TABLE IF NOT EXISTS patients (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, ward text, name bytea, name_index bytea, PRIMARY KEY (tenant_id, id))`,
 		`CREATE TABLE IF NOT EXISTS visits (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, patient bigint, note text, PRIMARY KEY (tenant_id, id))`,
 	},
@@ -99,7 +100,7 @@ type deny struct{}
 func (deny) Error() string       { return "not for " + canary }
 func (deny) AuditReason() string { return "refused: " + canary }
 
-func newWorld(t *testing.T, dialect sqldb.Dialect, change func(*stack.Config, *audit.Telemetry)) *world {
+func newWorld(t *testing.T, d dialect.Dialect, change func(*stack.Config, *audit.Telemetry)) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{spans: tracetest.NewInMemoryExporter(), reader: sdkmetric.NewManualReader(), lines: &lines{}}
@@ -109,9 +110,9 @@ func newWorld(t *testing.T, dialect sqldb.Dialect, change func(*stack.Config, *a
 		MeterProvider:  sdkmetric.NewMeterProvider(sdkmetric.WithReader(w.reader)),
 		Logger:         slog.New(slog.NewJSONHandler(w.lines, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	db := stack.Database{URL: "sqlite:" + filepath.Join(dir, "app.db"), Schema: schema, Tables: tables[dialect], Options: &sqldb.Options{PlanCacheSize: 2}}
+	db := stack.Database{URL: "sqlite:" + filepath.Join(dir, "app.db"), Schema: schema, Tables: tables[d], Options: &sqldb.Options{PlanCacheSize: 2}}
 	driver, owner := "sqlite", filepath.Join(dir, "app.db")
-	if dialect == sqldb.PostgreSQL {
+	if d == dialect.PostgreSQL {
 		server := testenv.Postgres(t).NewDatabase(t)
 		db.URL, db.Owner, driver, owner = server.AppURL, server.OwnerURL, "pgx", server.OwnerURL
 	}
@@ -140,7 +141,7 @@ func newWorld(t *testing.T, dialect sqldb.Dialect, change func(*stack.Config, *a
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.owner.Close() })
-	if dialect == sqldb.PostgreSQL {
+	if d == dialect.PostgreSQL {
 		if w.pool, err = sqldb.OpenPool(t.Context(), db.URL, schema, w.Guard, nil); err != nil {
 			t.Fatal(err)
 		}

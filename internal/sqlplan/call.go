@@ -6,6 +6,7 @@ import (
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
+	"github.com/strongroom-go/strongroom/internal/closest"
 	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
@@ -185,7 +186,7 @@ func (p *planner) refuseFunction(fields []string, position int32) {
 	case name == "set_config":
 		hint = "make settings in the connection's parameters"
 	}
-	if like := closest(name, builtin.Names(p.engine)); like != "" {
+	if like := closest.To(name, builtin.Names(p.engine)); like != "" {
 		hint = "did you mean " + like + "? otherwise " + hint
 	}
 	refuse("function not in the allowlist", strings.Join(fields, "."), position, hint)

@@ -6,6 +6,7 @@ import (
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
+	"github.com/strongroom-go/strongroom/internal/closest"
 	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
@@ -100,7 +101,7 @@ func (p *planner) typeName(t *pg.TypeName) string {
 		}
 		hint := "declare the type if its input reads no tables, or use one of " + strings.ReplaceAll(types, " ", ", ")
 		if len(fields) > 0 {
-			if like := closest(fields[len(fields)-1], slices.Concat(strings.Fields(types), p.cat.Types)); like != "" {
+			if like := closest.To(fields[len(fields)-1], slices.Concat(strings.Fields(types), p.cat.Types)); like != "" {
 				hint = "did you mean " + like + "? otherwise " + hint
 			}
 		}

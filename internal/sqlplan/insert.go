@@ -35,6 +35,9 @@ func (p *planner) insert(s *pg.InsertStmt, l *level, ctes *cte, kind withQueries
 		}
 	}
 	s.Cols = into.list()
+	if p.rows {
+		p.manyRows(s, t)
+	}
 	if s.OnConflictClause != nil {
 		p.onConflict(s.OnConflictClause, r, l, ctes)
 	}

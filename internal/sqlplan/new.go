@@ -12,7 +12,11 @@ import (
 func New(sql string, cat *Catalog) (*Plan, error) { return NewContext(context.Background(), sql, cat) }
 
 // NewContext is New, and ends with its context's error when that ends first.
-func NewContext(ctx context.Context, sql string, cat *Catalog) (plan *Plan, err error) {
+func NewContext(ctx context.Context, sql string, cat *Catalog) (*Plan, error) {
+	return newPlan(ctx, sql, cat, false)
+}
+
+func newPlan(ctx context.Context, sql string, cat *Catalog, rows bool) (plan *Plan, err error) {
 	if cat.IndexVersions < 1 || cat.IndexVersions > 8 || cat.Dialect != PostgreSQL && cat.Dialect != SQLite {
 		return nil, &RefusedError{Reason: "invalid catalog", Position: -1, Hint: "set the dialect, and IndexVersions from 1 to 8"}
 	}
@@ -44,6 +48,9 @@ func NewContext(ctx context.Context, sql string, cat *Catalog) (plan *Plan, err 
 	plan = &Plan{}
 	plan.describe(tree)
 	p := newPlanner(ctx, cat)
+	if p.rows = rows; rows && stmt.GetInsertStmt() == nil {
+		p.notRows("")
+	}
 	if p.lite {
 		checkLite(stmt)
 	}

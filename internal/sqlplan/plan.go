@@ -111,6 +111,9 @@ type Param struct {
 	// Array tells that the value is an array, of whose elements Use is made, each under every live index key; what is
 	// bound is an array of byte strings. Only with Index, and then IndexVersion has no meaning.
 	Array bool
+	// Element is what pg_catalog calls the type of which the parameter is an array, with an element for each row: in plans of [NewRows], for
+	// what is the caller's. Use is made of each element. Empty for a single value.
+	Element string
 }
 
 // TenantValue is a value that a statement writes into a tenant column: the caller's parameter, or a literal.

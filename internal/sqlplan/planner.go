@@ -49,6 +49,7 @@ type planner struct {
 	writes    bool // something inserts or updates
 	deletes   bool
 	nested    bool // something in WITH writes
+	rows      bool // an INSERT of one row becomes one of many: see NewRows
 }
 
 func newPlanner(ctx context.Context, cat *Catalog) *planner {

@@ -1,6 +1,10 @@
 package sqlplan
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/strongroom-go/strongroom/internal/reason"
+)
 
 // RefusedError says that a statement was not proven safe, and what to write instead. Neither field holds a literal
 // or a parameter value.
@@ -32,4 +36,4 @@ func (e *RefusedError) Error() string {
 }
 
 // AuditReason implements the gate's classification: the reason alone.
-func (e *RefusedError) AuditReason() string { return "refused: " + e.Reason }
+func (e *RefusedError) AuditReason() reason.Text { return reason.Text("refused: " + e.Reason) }

@@ -7,6 +7,7 @@ import (
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
+	"github.com/strongroom-go/strongroom/internal/closest"
 	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
@@ -197,7 +198,7 @@ func (p *planner) lookup(r *relation, name string, position int32) *visible {
 		if r.base != nil {
 			hint += "; a column that was added since the database was opened is known once it is opened again"
 		}
-		if like := closest(name, columnNames(r.columns)); like != "" {
+		if like := closest.To(name, columnNames(r.columns)); like != "" {
 			hint = "did you mean " + like + "? " + hint
 		}
 		refuse("unknown column", r.name+"."+name, position, hint)

@@ -7,6 +7,7 @@ import (
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
+	"github.com/strongroom-go/strongroom/internal/closest"
 	"github.com/strongroom-go/strongroom/internal/sqlplan/builtin"
 )
 
@@ -55,7 +56,7 @@ func (p *planner) likeTable(rv *pg.RangeVar) string {
 			return name
 		}
 	}
-	return closest(rv.Relname, all)
+	return closest.To(rv.Relname, all)
 }
 
 func (p *planner) tableNamed(name string) *Table {

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/closest"
 )
 
 // writeTarget returns the relation that a write changes, and puts its name into the schema.
@@ -36,7 +38,7 @@ func (p *planner) writable(t *Table, name string, position int32, seen map[strin
 	switch {
 	case c == nil || c.Index:
 		hint := "name a declared column; index columns are written by the library"
-		if like := closest(name, columnNames(p.columnsOf(t))); like != "" {
+		if like := closest.To(name, columnNames(p.columnsOf(t))); like != "" {
 			hint = "did you mean " + like + "? " + hint
 		}
 		refuse("unknown column", t.Name+"."+name, position, hint+"; a column that was added since the database was opened is known once it is opened again")

@@ -135,7 +135,7 @@ func (s *PostgresServer) NewDatabase(t testing.TB) *Database {
 	err := execAll(ctx, serverURL,
 		`CREATE ROLE `+id(db.Owner)+login+`'`+ownerPassword+`'`, // rand.Text is letters and digits
 		`CREATE ROLE `+id(db.App)+login+`'`+appPassword+`'`,
-		`CREATE DATABASE `+id(db.Name)+` OWNER `+id(db.Owner)+` TEMPLATE template0`,
+		`CREATE DATABASE `+id(db.Name)+` OWNER `+id(db.Owner)+` TEMPLATE template0 STRATEGY FILE_COPY`, // three times as fast where nothing is synced
 		`REVOKE CONNECT ON DATABASE `+id(db.Name)+` FROM PUBLIC`,
 		`GRANT CONNECT ON DATABASE `+id(db.Name)+` TO `+id(db.App),
 	)

@@ -16,9 +16,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom-go/strongroom/internal/atomicfile"
 	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
-	"github.com/strongroom-go/strongroom/keys/internal/atomicfile"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 

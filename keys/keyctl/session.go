@@ -21,6 +21,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // opening says what a command needs.
@@ -131,12 +132,12 @@ func (c *call) openStore(ctx context.Context, s *session) (err error) {
 }
 
 // storeDB opens the database of the records. Mode is SQLite's: rw, or rwc to make the file.
-func (t *tool) storeDB(c *config, mode string) (*sql.DB, sqlstore.Dialect, string, error) {
+func (t *tool) storeDB(c *config, mode string) (*sql.DB, dialect.Dialect, string, error) {
 	if l := c.Store.SQLite; l != nil {
 		q := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(10000)", "journal_mode(WAL)"}, "_txlock": {"immediate"}}
 		path := (&url.URL{Path: c.in(l.File)}).EscapedPath()
 		db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: path, RawQuery: q.Encode()}).String())
-		return db, sqlstore.SQLite, l.Table, err
+		return db, dialect.SQLite, l.Table, err
 	}
 	p := c.Store.PostgreSQL
 	dsn, err := t.postgresURL(c, "store.postgresql", p.URL, p.Password)
@@ -152,7 +153,7 @@ func (t *tool) storeDB(c *config, mode string) (*sql.DB, sqlstore.Dialect, strin
 			return nil, "", "", err
 		}
 	}
-	return openConfig(cc), sqlstore.PostgreSQL, p.Table, nil
+	return openConfig(cc), dialect.PostgreSQL, p.Table, nil
 }
 
 func openConfig(c *pgx.ConnConfig) *sql.DB { return stdlib.OpenDB(*c) }

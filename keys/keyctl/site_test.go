@@ -26,6 +26,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -92,7 +93,7 @@ func newEmbedded(t *testing.T) *site {
 	s.raw, err = sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
 	must(t, err)
 	t.Cleanup(func() { s.raw.Close() })
-	checks := ", " + strings.Join(schema["patients"].Checks(sqldb.SQLite), ", ")
+	checks := ", " + strings.Join(schema["patients"].Checks(dialect.SQLite), ", ")
 	for _, ddl := range []string{
 		`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, name_index BLOB, PRIMARY KEY (tenant_id, id)` + checks + `)`,
 		`CREATE INDEX patients_name ON patients (tenant_id, name_index)`,
@@ -156,7 +157,7 @@ func newServers(t *testing.T) *site {
 }`, vault.Addr, mount, roleID, secret, method, recordsURL, recordsPassword, dataURL, dataPassword, schemaJSON(t), objects.BucketURL(bucketName)))
 
 	owner := openSQL(t, data.OwnerURL)
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	must(t, err)
 	for _, statement := range []string{
 		`CREATE TABLE patients (tenant_id text NOT NULL, id bigint NOT NULL, name bytea, name_index bytea, PRIMARY KEY (tenant_id, id))`,
@@ -167,13 +168,13 @@ func newServers(t *testing.T) *site {
 		_, err := owner.ExecContext(t.Context(), statement)
 		must(t, err)
 	}
-	must(t, sqlstore.Create(t.Context(), openSQL(t, records.OwnerURL), sqlstore.PostgreSQL, ""))
+	must(t, sqlstore.Create(t.Context(), openSQL(t, records.OwnerURL), dialect.PostgreSQL, ""))
 	s.try(exitOK, "init")
 
 	kek, err := vaultkek.Open(t.Context(), vault.Addr, vaultkek.Token(vault.RootToken), &vaultkek.Options{Mount: mount})
 	must(t, err)
 	t.Cleanup(func() { kek.Close() })
-	store, err := sqlstore.Open(t.Context(), openSQL(t, records.AppURL), sqlstore.PostgreSQL, nil)
+	store, err := sqlstore.Open(t.Context(), openSQL(t, records.AppURL), dialect.PostgreSQL, nil)
 	must(t, err)
 	s.serve(kek, store, 500*time.Millisecond)
 	s.raw = openSQL(t, data.SuperURL)

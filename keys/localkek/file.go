@@ -15,8 +15,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/strongroom-go/strongroom/internal/atomicfile"
 	"github.com/strongroom-go/strongroom/keys"
-	"github.com/strongroom-go/strongroom/keys/internal/atomicfile"
 )
 
 const (

@@ -8,14 +8,15 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // manyOf returns what writes the statement for the records of many tenants. On PostgreSQL the ids are one argument, of a type
 // that every driver has, and the statement is always the same, so that it is prepared once: an id has no spaces. What is
 // known is not sent. In SQLite nothing is, and arrays are an extension.
-func manyOf(d Dialect, q *strings.Replacer) func(ids []tenant.ID, known []int64) (string, []any) {
-	if d == PostgreSQL {
+func manyOf(d dialect.Dialect, q *strings.Replacer) func(ids []tenant.ID, known []int64) (string, []any) {
+	if d == dialect.PostgreSQL {
 		statement := q.Replace("SELECT t.tenant, t.version, CASE WHEN t.version = k.version THEN NULL ELSE t.data END " +
 			"FROM unnest(string_to_array({1}, ' '), string_to_array({2}, ' ')::bigint[]) AS k (tenant, version) JOIN {t} AS t ON t.tenant = k.tenant{c}")
 		return func(ids []tenant.ID, known []int64) (string, []any) {

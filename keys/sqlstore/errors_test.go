@@ -11,6 +11,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -18,12 +19,12 @@ var idA = tenant.MustParse("a")
 
 func TestNames(t *testing.T) {
 	for _, name := range []string{"x; DROP TABLE y", `"q"`, "a.b.c", "a.", ".a", "1a", "A", strings.Repeat("a", 64), "é"} {
-		if ddl, err := sqlstore.DDL(sqlstore.SQLite, name); err == nil {
+		if ddl, err := sqlstore.DDL(dialect.SQLite, name); err == nil {
 			t.Errorf("the table name %q was accepted: %s", name, ddl)
 		}
 	}
 	for _, name := range []string{"", "k", "s.k", "a_1"} {
-		for _, d := range []sqlstore.Dialect{sqlstore.PostgreSQL, sqlstore.SQLite} {
+		for _, d := range []dialect.Dialect{dialect.PostgreSQL, dialect.SQLite} {
 			if _, err := sqlstore.DDL(d, name); err != nil {
 				t.Errorf("the table name %q: %v", name, err)
 			}
@@ -32,21 +33,21 @@ func TestNames(t *testing.T) {
 	if _, err := sqlstore.DDL("", ""); err == nil {
 		t.Error("a dialect that does not exist was accepted")
 	}
-	if _, err := sqlstore.Open(t.Context(), nil, sqlstore.SQLite, nil); err == nil {
+	if _, err := sqlstore.Open(t.Context(), nil, dialect.SQLite, nil); err == nil {
 		t.Error("no database was accepted")
 	}
 }
 
 func TestNoTable(t *testing.T) {
 	db := openDB(t, "sqlite", sqliteDSN(t))
-	_, err := sqlstore.Open(t.Context(), db, sqlstore.SQLite, nil)
+	_, err := sqlstore.Open(t.Context(), db, dialect.SQLite, nil)
 	if err == nil || !strings.Contains(err.Error(), "sqlstore.Create") || errors.Is(err, keys.ErrUnavailable) {
 		t.Errorf("a missing table: %v", err)
 	}
 	if _, err := db.Exec("CREATE TABLE strongroom_keys (tenant TEXT)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlstore.Open(t.Context(), db, sqlstore.SQLite, nil); err == nil {
+	if _, err := sqlstore.Open(t.Context(), db, dialect.SQLite, nil); err == nil {
 		t.Error("a table without the columns was accepted")
 	}
 }
@@ -57,7 +58,7 @@ func TestAFoldingCollation(t *testing.T) {
 	if _, err := db.Exec("CREATE TABLE strongroom_keys (tenant TEXT COLLATE NOCASE PRIMARY KEY, version INTEGER, data BLOB)"); err != nil {
 		t.Fatal(err)
 	}
-	s := newStore(t, db, sqlstore.SQLite)
+	s := newStore(t, db, dialect.SQLite)
 	if _, err := s.Put(t.Context(), idA, []byte("a's"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +73,8 @@ func TestAFoldingCollation(t *testing.T) {
 func TestABusyDatabaseIsUnavailable(t *testing.T) {
 	dsn := strings.Replace(sqliteDSN(t), "busy_timeout(5000)", "busy_timeout(0)", 1)
 	db, other := openDB(t, "sqlite", dsn), openDB(t, "sqlite", dsn)
-	create(t, db, sqlstore.SQLite)
-	s := newStore(t, db, sqlstore.SQLite)
+	create(t, db, dialect.SQLite)
+	s := newStore(t, db, dialect.SQLite)
 	conn, err := other.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -97,8 +98,8 @@ func TestAServerThatWentAwayIsUnavailable(t *testing.T) {
 	server := testenv.Postgres(t)
 	database := server.NewDatabase(t)
 	db := openDB(t, "pgx", database.OwnerURL)
-	create(t, db, sqlstore.PostgreSQL)
-	s := newStore(t, db, sqlstore.PostgreSQL)
+	create(t, db, dialect.PostgreSQL)
+	s := newStore(t, db, dialect.PostgreSQL)
 	super := openDB(t, "pgx", strings.Replace(database.SuperURL, "/"+database.Name, "/postgres", 1))
 	if _, err := super.ExecContext(t.Context(), "ALTER DATABASE "+database.Name+" ALLOW_CONNECTIONS false"); err != nil {
 		t.Fatal(err)
@@ -112,7 +113,7 @@ func TestAServerThatWentAwayIsUnavailable(t *testing.T) {
 		t.Fatalf("a server that went away: %v", err)
 	}
 	dead := openDB(t, "pgx", "postgres://u:hunter2@127.0.0.1:1/x?sslmode=disable")
-	_, err = sqlstore.Open(t.Context(), dead, sqlstore.PostgreSQL, nil)
+	_, err = sqlstore.Open(t.Context(), dead, dialect.PostgreSQL, nil)
 	if !errors.Is(err, keys.ErrUnavailable) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("an unreachable server: %v", err)
 	}
@@ -127,8 +128,8 @@ func TestAServerThatWentAwayIsUnavailable(t *testing.T) {
 func TestRightsOfTheRole(t *testing.T) {
 	database := testenv.Postgres(t).NewDatabase(t)
 	owner, app := openDB(t, "pgx", database.OwnerURL), openDB(t, "pgx", database.AppURL)
-	create(t, owner, sqlstore.PostgreSQL)
-	s := newStore(t, app, sqlstore.PostgreSQL)
+	create(t, owner, dialect.PostgreSQL)
+	s := newStore(t, app, dialect.PostgreSQL)
 	if _, err := owner.ExecContext(t.Context(), "REVOKE INSERT ON strongroom_keys FROM "+database.App); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func TestNoErrorShowsTheConnectionString(t *testing.T) {
 		"postgres://u:hunter2@127.0.0.1:port/x", "postgres://u:hunter2@127.0.0.1:1/x?sslmode=disable"} {
 		db, err := sql.Open("pgx", dsn)
 		if err == nil {
-			_, err = sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, nil)
+			_, err = sqlstore.Open(t.Context(), db, dialect.PostgreSQL, nil)
 			db.Close()
 		}
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -158,7 +159,7 @@ func TestNoErrorShowsTheConnectionString(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	_, err = sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, nil)
+	_, err = sqlstore.Open(t.Context(), db, dialect.PostgreSQL, nil)
 	if err == nil || strings.Contains(err.Error(), "hunter2") || !errors.Is(err, errCareless) {
 		t.Errorf("%v", err)
 	}

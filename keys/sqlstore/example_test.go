@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -19,14 +20,14 @@ func ExampleNew() {
 	defer db.Close()
 	db.SetMaxOpenConns(1) // each connection to :memory: is a database of its own
 
-	if _, err = sqlstore.Open(ctx, db, sqlstore.SQLite, nil); err != nil {
+	if _, err = sqlstore.Open(ctx, db, dialect.SQLite, nil); err != nil {
 		fmt.Println("no table yet")
 	}
-	if err := sqlstore.Create(ctx, db, sqlstore.SQLite, ""); err != nil {
+	if err := sqlstore.Create(ctx, db, dialect.SQLite, ""); err != nil {
 		fmt.Println(err)
 		return
 	}
-	store, err := sqlstore.Open(ctx, db, sqlstore.SQLite, nil)
+	store, err := sqlstore.Open(ctx, db, dialect.SQLite, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -10,19 +10,20 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // A table that is restored from a backup, and written to, before a keyring asks again: a tenant in use that is suspended by then
 // is served no longer than the bound, although as many changes were made as the keyring knows of.
 func TestRestoredWithinTheBound(t *testing.T) {
-	t.Run("SQLite", func(t *testing.T) { testRestored(t, sqlstore.SQLite, "sqlite", sqliteDSN(t)) })
+	t.Run("SQLite", func(t *testing.T) { testRestored(t, dialect.SQLite, "sqlite", sqliteDSN(t)) })
 	t.Run("PostgreSQL", func(t *testing.T) {
-		testRestored(t, sqlstore.PostgreSQL, "pgx", testenv.Postgres(t).NewDatabase(t).OwnerURL)
+		testRestored(t, dialect.PostgreSQL, "pgx", testenv.Postgres(t).NewDatabase(t).OwnerURL)
 	})
 }
 
-func testRestored(t *testing.T, d sqlstore.Dialect, driver, dsn string) {
+func testRestored(t *testing.T, d dialect.Dialect, driver, dsn string) {
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

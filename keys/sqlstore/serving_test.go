@@ -22,6 +22,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/sqlstore/pgxlisten"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // bound is the documented default of keys.Options.SuspendWithin.
@@ -55,9 +56,9 @@ func TestASuspensionIsEverywhereWithinItsBound(t *testing.T) {
 			}
 			t.Parallel()
 			dir, database := t.TempDir(), server.NewDatabase(t)
-			create(t, openDB(t, "pgx", database.OwnerURL), sqlstore.PostgreSQL)
+			create(t, openDB(t, "pgx", database.OwnerURL), dialect.PostgreSQL)
 			// Who suspends has a way of its own.
-			operator := openRing(t, openKEK(t, dir), newStore(t, openDB(t, "pgx", database.AppURL), sqlstore.PostgreSQL), keys.Options{})
+			operator := openRing(t, openKEK(t, dir), newStore(t, openDB(t, "pgx", database.AppURL), dialect.PostgreSQL), keys.Options{})
 			must(t, operator.Provision(t.Context(), idA))
 			l := newLine(t, database.AppURL)
 			var all []*serving
@@ -172,7 +173,7 @@ func TestServingProcess(t *testing.T) {
 	if os.Getenv("STRONGROOM_TEST_LISTEN") == "true" {
 		o.Listen = pgxlisten.DB(db)
 	}
-	store, err := sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, o)
+	store, err := sqlstore.Open(t.Context(), db, dialect.PostgreSQL, o)
 	must(t, err)
 	r := openRing(t, openKEK(t, dir), store, keys.Options{})
 	var asked, ended atomic.Bool

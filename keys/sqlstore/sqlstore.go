@@ -4,6 +4,8 @@
 // case: a process that seals writes to the table now and then (see [keys.Options.RotateAfterSeals]), and within a
 // transaction that holds the file's lock, or the pool's last connection, would wait for itself, and fail.
 //
+// It takes PostgreSQL 15 and newer, and SQLite 3.37 and newer. CockroachDB and YugabyteDB speak PostgreSQL's dialect.
+//
 // On PostgreSQL each change notifies, in its own transaction, and a store with [Options.Listen] hears of it.
 //
 // Records are numbered by [keys.NextVersion], so that after the table was restored from a backup no record gets the number of
@@ -24,15 +26,6 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
-)
-
-// Dialect is the database's kind of SQL.
-type Dialect = dialect.Dialect
-
-// The dialects. CockroachDB and YugabyteDB speak PostgreSQL's.
-const (
-	PostgreSQL = dialect.PostgreSQL // 15 and newer
-	SQLite     = dialect.SQLite     // 3.37 and newer
 )
 
 // DefaultTable is the table's name where [Options.Table] is empty.
@@ -63,31 +56,31 @@ var _ keys.BatchStore = (*Store)(nil)
 
 // DDL returns the statement that creates the table unless it exists; table may be empty. Run it with [Create], or as a
 // migration by a role that owns the schema: the role that the store uses needs SELECT, INSERT, UPDATE and DELETE.
-func DDL(d Dialect, table string) (string, error) {
+func DDL(d dialect.Dialect, table string) (string, error) {
 	table, err := checkTable(table)
 	if err != nil {
 		return "", err
 	}
 	switch d {
-	case PostgreSQL:
+	case dialect.PostgreSQL:
 		// The collation makes comparisons those of the bytes, whatever the database's default.
 		return "CREATE TABLE IF NOT EXISTS " + table + ` (
 	tenant  text COLLATE "C" PRIMARY KEY,
 	version bigint NOT NULL CHECK (version > 0),
 	data    bytea NOT NULL
 )`, nil
-	case SQLite:
+	case dialect.SQLite:
 		return "CREATE TABLE IF NOT EXISTS " + table + ` (
 	tenant  TEXT COLLATE BINARY PRIMARY KEY,
 	version INTEGER NOT NULL CHECK (version > 0),
 	data    BLOB NOT NULL
 ) STRICT, WITHOUT ROWID`, nil
 	}
-	return "", fmt.Errorf("sqlstore: the dialect %q is unknown; use PostgreSQL or SQLite", d)
+	return "", fmt.Errorf("sqlstore: the dialect %q is unknown; use dialect.PostgreSQL or dialect.SQLite", d)
 }
 
 // Create runs [DDL].
-func Create(ctx context.Context, db *sql.DB, d Dialect, table string) error {
+func Create(ctx context.Context, db *sql.DB, d dialect.Dialect, table string) error {
 	ddl, err := DDL(d, table)
 	if err != nil {
 		return err
@@ -99,7 +92,7 @@ func Create(ctx context.Context, db *sql.DB, d Dialect, table string) error {
 }
 
 // Open returns the store in the table, after making sure that it is there and has its columns. opts may be nil.
-func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, error) {
+func Open(ctx context.Context, db *sql.DB, d dialect.Dialect, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("sqlstore: db is nil; pass an opened *sql.DB")
 	}
@@ -111,7 +104,7 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, er
 	if err != nil {
 		return nil, err
 	}
-	if o.Listen != nil && d != PostgreSQL {
+	if o.Listen != nil && d != dialect.PostgreSQL {
 		return nil, errors.New("sqlstore: Options.Listen is for PostgreSQL alone")
 	}
 	s := &Store{db: db, listen: o.Listen}
@@ -126,21 +119,21 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Store, er
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: the table %s cannot be read; create it with sqlstore.Create, and grant SELECT, INSERT, UPDATE and DELETE: %w", table, classify(ctx, err))
 	}
-	if d == PostgreSQL && notifies(ctx, db) {
+	if d == dialect.PostgreSQL && notifies(ctx, db) {
 		s.insert, s.update, s.remove = notifying(s.insert, "version"), notifying(s.update, "version"), notifying(s.remove, "version + 1")
 	}
 	return s, nil
 }
 
 // prepare writes the store's statements. Comparisons name their collation, should the table be another's work.
-func (s *Store) prepare(d Dialect, table string) error {
+func (s *Store) prepare(d dialect.Dialect, table string) error {
 	collate, mark := ` COLLATE "C"`, "$"
 	switch d {
-	case PostgreSQL:
-	case SQLite:
+	case dialect.PostgreSQL:
+	case dialect.SQLite:
 		collate, mark = " COLLATE BINARY", "?"
 	default:
-		return fmt.Errorf("sqlstore: the dialect %q is unknown; use PostgreSQL or SQLite", d)
+		return fmt.Errorf("sqlstore: the dialect %q is unknown; use dialect.PostgreSQL or dialect.SQLite", d)
 	}
 	q := strings.NewReplacer("{t}", table, "{c}", collate, "{1}", mark+"1", "{2}", mark+"2", "{3}", mark+"3", "{4}", mark+"4")
 	s.get = q.Replace("SELECT version, data FROM {t} WHERE tenant = {1}{c}")

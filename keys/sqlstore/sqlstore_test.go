@@ -12,6 +12,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/storetest"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -26,7 +27,7 @@ func openDB(t testing.TB, driver, dsn string) *sql.DB {
 	return db
 }
 
-func create(t testing.TB, db *sql.DB, d sqlstore.Dialect) {
+func create(t testing.TB, db *sql.DB, d dialect.Dialect) {
 	t.Helper()
 	for range 2 {
 		if err := sqlstore.Create(t.Context(), db, d, ""); err != nil {
@@ -35,7 +36,7 @@ func create(t testing.TB, db *sql.DB, d sqlstore.Dialect) {
 	}
 }
 
-func newStore(t testing.TB, db *sql.DB, d sqlstore.Dialect) *sqlstore.Store {
+func newStore(t testing.TB, db *sql.DB, d dialect.Dialect) *sqlstore.Store {
 	t.Helper()
 	s, err := sqlstore.Open(t.Context(), db, d, nil)
 	if err != nil {
@@ -52,8 +53,8 @@ func TestConformanceSQLite(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) (first, second keys.Store) {
 		dsn := sqliteDSN(t)
 		one, two := openDB(t, "sqlite", dsn), openDB(t, "sqlite", dsn)
-		create(t, one, sqlstore.SQLite)
-		return newStore(t, one, sqlstore.SQLite), newStore(t, two, sqlstore.SQLite)
+		create(t, one, dialect.SQLite)
+		return newStore(t, one, dialect.SQLite), newStore(t, two, dialect.SQLite)
 	})
 }
 
@@ -61,8 +62,8 @@ func TestConformancePostgreSQL(t *testing.T) {
 	server := testenv.Postgres(t)
 	storetest.Run(t, func(t testing.TB) (first, second keys.Store) {
 		db := server.NewDatabase(t)
-		create(t, openDB(t, "pgx", db.OwnerURL), sqlstore.PostgreSQL)
+		create(t, openDB(t, "pgx", db.OwnerURL), dialect.PostgreSQL)
 		// The role that owns nothing: what the documentation says suffices does.
-		return newStore(t, openDB(t, "pgx", db.AppURL), sqlstore.PostgreSQL), newStore(t, openDB(t, "pgx", db.AppURL), sqlstore.PostgreSQL)
+		return newStore(t, openDB(t, "pgx", db.AppURL), dialect.PostgreSQL), newStore(t, openDB(t, "pgx", db.AppURL), dialect.PostgreSQL)
 	})
 }

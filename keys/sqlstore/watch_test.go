@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/sqlstore/pgxlisten"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -77,16 +78,16 @@ func cutListeners(t testing.TB, db *sql.DB) {
 // while the database is full of forged news.
 func TestASuspensionIsHeardOf(t *testing.T) {
 	database := testenv.Postgres(t).NewDatabase(t)
-	create(t, openDB(t, "pgx", database.OwnerURL), sqlstore.PostgreSQL)
+	create(t, openDB(t, "pgx", database.OwnerURL), dialect.PostgreSQL)
 	super := openDB(t, "pgx", database.SuperURL)
 	kek := openKEK(t, t.TempDir())
 	// Who changes does not listen.
-	operator := openRing(t, kek, newStore(t, openDB(t, "pgx", database.AppURL), sqlstore.PostgreSQL), keys.Options{})
+	operator := openRing(t, kek, newStore(t, openDB(t, "pgx", database.AppURL), dialect.PostgreSQL), keys.Options{})
 	must(t, operator.Provision(t.Context(), idA))
 	must(t, operator.Provision(t.Context(), idB))
 
 	db := openDB(t, "pgx", database.AppURL)
-	store, err := sqlstore.Open(t.Context(), db, sqlstore.PostgreSQL, &sqlstore.Options{Listen: pgxlisten.DB(db)})
+	store, err := sqlstore.Open(t.Context(), db, dialect.PostgreSQL, &sqlstore.Options{Listen: pgxlisten.DB(db)})
 	must(t, err)
 	r := openRing(t, kek, store, keys.Options{SuspendWithin: time.Hour})
 	serves := func(id tenant.ID) bool { _, err := r.Tenant(t.Context(), id); return err == nil }
@@ -122,9 +123,9 @@ func TestASuspensionIsHeardOf(t *testing.T) {
 // TestWhatIsTold is that a record changed, once it has, and nothing of the record.
 func TestWhatIsTold(t *testing.T) {
 	database := testenv.Postgres(t).NewDatabase(t)
-	create(t, openDB(t, "pgx", database.OwnerURL), sqlstore.PostgreSQL)
+	create(t, openDB(t, "pgx", database.OwnerURL), dialect.PostgreSQL)
 	db := openDB(t, "pgx", database.AppURL)
-	store := newStore(t, db, sqlstore.PostgreSQL)
+	store := newStore(t, db, dialect.PostgreSQL)
 	var mu sync.Mutex
 	var told []string
 	ctx, cancel := context.WithCancel(t.Context())
@@ -173,12 +174,12 @@ func TestWhatIsTold(t *testing.T) {
 func TestWhoCannotListen(t *testing.T) {
 	dsn := sqliteDSN(t)
 	db := openDB(t, "sqlite", dsn)
-	create(t, db, sqlstore.SQLite)
-	store := newStore(t, db, sqlstore.SQLite)
+	create(t, db, dialect.SQLite)
+	store := newStore(t, db, dialect.SQLite)
 	if err := store.Watch(t.Context(), nil); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("no Listen: %v", err)
 	}
-	if _, err := sqlstore.Open(t.Context(), db, sqlstore.SQLite, &sqlstore.Options{Listen: pgxlisten.DB(db)}); err == nil {
+	if _, err := sqlstore.Open(t.Context(), db, dialect.SQLite, &sqlstore.Options{Listen: pgxlisten.DB(db)}); err == nil {
 		t.Error("SQLite listens")
 	}
 	if err := pgxlisten.DB(db)(t.Context(), sqlstore.Channel, nil); !errors.Is(err, errors.ErrUnsupported) {

@@ -23,6 +23,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/alltenants"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -217,7 +218,7 @@ func openNotes(t *testing.T, ring *keys.Keyring, ids []tenant.ID, log audit.Reco
 	raw, err := sql.Open("sqlite", "file:"+path)
 	must(t, err)
 	defer raw.Close()
-	_, err = raw.Exec(`CREATE TABLE notes (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, text BLOB, PRIMARY KEY (tenant_id, id), ` + strings.Join(schema["notes"].Checks(sqldb.SQLite), ", ") + `)`)
+	_, err = raw.Exec(`CREATE TABLE notes (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, text BLOB, PRIMARY KEY (tenant_id, id), ` + strings.Join(schema["notes"].Checks(dialect.SQLite), ", ") + `)`)
 	must(t, err)
 	db, err := sqldb.Open(t.Context(), "sqlite:"+path, schema, storage.Guard{Keys: ring, Audit: log}, nil)
 	must(t, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -26,7 +27,7 @@ func TestOutboxWorkers(t *testing.T) {
 	defer owner.Close()
 	_, err = owner.Exec(`CREATE TABLE outbox (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, message bytea, PRIMARY KEY (tenant_id, id))`)
 	must(t, err)
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	must(t, err)
 	_, err = owner.Exec(ddl)
 	must(t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -50,7 +51,7 @@ type attributes struct {
 }
 
 // seal returns the attributes as the store keeps them.
-func (a *attributes) seal(k *keys.Tenant, label, key string, limit int) (map[string]string, error) {
+func (a *attributes) seal(k tenantkeys.Keys, label, key string, limit int) (map[string]string, error) {
 	var plain bytes.Buffer
 	enc := json.NewEncoder(&plain)
 	enc.SetEscapeHTML(false)
@@ -71,7 +72,7 @@ func (a *attributes) seal(k *keys.Tenant, label, key string, limit int) (map[str
 }
 
 // openAttributes is the inverse of seal.
-func openAttributes(k *keys.Tenant, label, key string, metadata map[string]string) (*attributes, error) {
+func openAttributes(k tenantkeys.Keys, label, key string, metadata map[string]string) (*attributes, error) {
 	text, ok := metadata[attributesName]
 	if !ok {
 		return nil, isolation("the object has no sealed attributes; it was not written through this package, or they were removed")
@@ -94,7 +95,7 @@ func openAttributes(k *keys.Tenant, label, key string, metadata map[string]strin
 }
 
 // unopenedAttributes says why attributes did not open where their key, which stands before them in the clear, explains it.
-func unopenedAttributes(k *keys.Tenant, sealed []byte) error {
+func unopenedAttributes(k tenantkeys.Keys, sealed []byte) error {
 	switch key, named := envelope.FieldKey(sealed); {
 	case named && k.DataKeyDisabled(key):
 		return fmt.Errorf("%w: the object's attributes need data key %d; Keyring.EnableKey lets them be opened, and Reseal moves them to a newer key",
@@ -115,7 +116,7 @@ type stat struct {
 
 // stat looks an object up. Where it may be in two places it looks at the newest, the older, and the newest again: the object may
 // have been moved there meanwhile, and is never moved back.
-func (b *bucket) stat(ctx context.Context, k *keys.Tenant, key string, p place) (*stat, error) {
+func (b *bucket) stat(ctx context.Context, k tenantkeys.Keys, key string, p place) (*stat, error) {
 	names := p.names
 	if len(names) > 1 {
 		names = append(slices.Clone(names), names[0])
@@ -149,7 +150,7 @@ var errMark = &codedError{gcerrors.NotFound, "not found", "blobs: there is no su
 //
 // A store that is no object store may answer with the size of a mark and the attributes of the object that took its place in
 // that moment. So only what stayed as it is without being an object is an isolation error.
-func (b *bucket) statAt(ctx context.Context, k *keys.Tenant, key, name string) (*stat, error) {
+func (b *bucket) statAt(ctx context.Context, k tenantkeys.Keys, key, name string) (*stat, error) {
 	var before *blob.Attributes
 	for range openAttempts {
 		stored, err := b.inner.Attributes(ctx, name)
@@ -183,7 +184,7 @@ func (b *bucket) statAt(ctx context.Context, k *keys.Tenant, key, name string) (
 // lostKey tells whether a data key was disabled or destroyed. A mark that it sealed stays one, by its size, which no object has: it
 // says nothing but that the object is to be looked for at its older name, and who puts one there could as well have deleted
 // what it hides.
-func lostKey(k *keys.Tenant, id uint32) bool {
+func lostKey(k tenantkeys.Keys, id uint32) bool {
 	return id != 0 && (!k.HasDataKey(id) || k.DataKeyDisabled(id))
 }
 
@@ -195,7 +196,7 @@ func (b *bucket) look(ctx context.Context, key string) (*stat, error) {
 	}
 	ctx = pass.Context(ctx)
 	var s *stat
-	err = b.find(ctx, pass, key, p, func(k *keys.Tenant, p place) (err error) {
+	err = b.find(ctx, pass, key, p, func(k tenantkeys.Keys, p place) (err error) {
 		s, err = b.stat(ctx, k, key, p)
 		return err
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -135,7 +135,7 @@ func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 // deletePlace deletes an object wherever it may be, at the newest name last: what is there hides what is elsewhere. It asks for
 // every name, whatever is there: Reseal marks a name before it looks whether the object is there to be moved. A mark goes too,
 // and is no object that was deleted.
-func (b *bucket) deletePlace(ctx context.Context, k *keys.Tenant, key string, p place) (err error) {
+func (b *bucket) deletePlace(ctx context.Context, k tenantkeys.Keys, key string, p place) (err error) {
 	found := false
 	for i := len(p.names) - 1; i >= 0; i-- {
 		marked := false
@@ -164,14 +164,16 @@ func (b *bucket) deletePlace(ctx context.Context, k *keys.Tenant, key string, p 
 
 // deleteStored deletes an object in the store, on files so that it does not come back with the machine.
 func (b *bucket) deleteStored(ctx context.Context, name string) error {
-	lock := b.exclusion.of(name)
-	lock.RLock()
-	defer lock.RUnlock()
+	done, err := b.exclusion.shared(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
 	path := ""
 	if b.onFiles {
-		path, _ = (&files{sole: sole{b}}).path(ctx, name) // none of an object whose attributes are damaged, which goes all the same
+		path, _ = filePath(ctx, b.inner, name) // none of an object whose attributes are damaged, which goes all the same
 	}
-	err := b.inner.Delete(ctx, name)
+	err = b.inner.Delete(ctx, name)
 	if err == nil && path != "" {
 		err = syncDirectory(filepath.Dir(path))
 	}

@@ -14,6 +14,7 @@ import (
 	"gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage/blobs/s3match"
@@ -58,7 +59,7 @@ func (r *resealed) mark(t testing.TB, key string) {
 	t.Helper()
 	run := newResealer(guarded(r.bucket), r.opts)
 	run.replace = sole{run.bucket}
-	k, err := r.ring.Tenant(t.Context(), alice)
+	k, err := tenantkeys.Open(t.Context(), r.ring, alice)
 	must(t, err)
 	s, err := run.marked(t.Context(), k, key, r.nameOf(t, alice, key))
 	if err != nil || !s.sealed.Mark {
@@ -70,7 +71,7 @@ func (r *resealed) mark(t testing.TB, key string) {
 func (r *resealed) putAt(t testing.TB, key string, nth int, content string) {
 	t.Helper()
 	b := guarded(r.bucket)
-	k, err := r.ring.Tenant(t.Context(), alice)
+	k, err := tenantkeys.Open(t.Context(), r.ring, alice)
 	must(t, err)
 	p, err := b.place(k, key)
 	must(t, err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -38,7 +38,7 @@ func (b *bucket) Copy(ctx context.Context, dstKey, srcKey string, opts *driver.C
 
 func (b *bucket) copy(ctx context.Context, from, to *gate.Pass, srcKey string, srcPlace place, dstKey string, dstPlace place) (n int64, unknown bool, err error) {
 	var src *object
-	err = b.find(ctx, from, srcKey, srcPlace, func(k *keys.Tenant, p place) (err error) {
+	err = b.find(ctx, from, srcKey, srcPlace, func(k tenantkeys.Keys, p place) (err error) {
 		src, err = b.open(ctx, k, srcKey, p, 0, -1)
 		return err
 	})

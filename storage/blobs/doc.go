@@ -16,7 +16,9 @@
 //   - Durability. A writer that is not closed, is cancelled, or whose Upload source fails leaves no object. Close returns
 //     when the store has the object and the audit log its outcome. On files a process that is killed leaves the object
 //     that was there, whole; if it is killed between the renames of the two files that an object is, with the attributes
-//     of the one that was to replace it. IfNotExist lets one writer through there among those of one process only.
+//     of the one that was to replace it. Processes that use one directory take turns at an object by locks (flock) in its
+//     directory .strongroom: of two that write at once one's object is there, whole, and IfNotExist lets one through. A
+//     file system that grants a lock twice, as some networks' do, keeps neither.
 //
 // # What is not
 //

@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/reason"
 	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
@@ -18,14 +19,14 @@ import (
 // codedError is a refusal of this package.
 type codedError struct {
 	code   gcerrors.ErrorCode
-	reason string // for the audit trail; no data
+	reason reason.Text // for the audit trail; no data
 	text   string
 }
 
 func (e *codedError) Error() string { return e.text }
 
 // AuditReason implements the gate's classification.
-func (e *codedError) AuditReason() string { return e.reason }
+func (e *codedError) AuditReason() reason.Text { return e.reason }
 
 // isolationError says what did not open; it wraps [storage.ErrIsolation].
 type isolationError struct{ what string }
@@ -34,7 +35,7 @@ func (e *isolationError) Error() string { return storage.ErrIsolation.Error() + 
 
 func (e *isolationError) Unwrap() error { return storage.ErrIsolation }
 
-func (e *isolationError) AuditReason() string { return "isolation" }
+func (e *isolationError) AuditReason() reason.Text { return "isolation" }
 
 func isolation(format string, args ...any) error {
 	return &isolationError{fmt.Sprintf(format, args...)}
@@ -59,7 +60,7 @@ func (e *storeError) Unwrap() error {
 }
 
 // AuditReason implements the gate's classification.
-func (e *storeError) AuditReason() string {
+func (e *storeError) AuditReason() reason.Text {
 	switch e.code {
 	case gcerrors.NotFound:
 		return "not found"

@@ -2,33 +2,41 @@ package blobs
 
 import (
 	"context"
-	"hash/maphash"
+	"encoding/binary"
+	"hash/fnv"
 	"sync"
 	"time"
 )
 
-// exclusion keeps an object as it is while [Reseal] replaces it in a store that has no conditional writes: whatever completes
-// or deletes an object holds the lock of its name shared, and Reseal holds it alone between its last look and the
-// replacement. It is of one bucket in one process, which is what [ResealOptions.SoleProcess] says there is. Names share
-// locks: nobody holds two.
+// exclusion keeps an object as it is while it is looked at and replaced in a store that has no conditional writes. In memory
+// whatever completes or deletes an object holds the lock of its name shared, and [Reseal] holds it alone between its last look and
+// the replacement, in one process, which is what [ResealOptions.SoleProcess] says there is. On files, where an object is two, whoever
+// changes one holds the lock alone, among all processes that use the directory. Names share locks: nobody holds two.
 type exclusion struct {
-	seed  maphash.Seed
-	locks [64]sync.RWMutex
+	seed  uint64 // the same in all processes
+	locks [exclusionLocks]sync.RWMutex
+	files *fileLocks // nil where the objects are no files
 }
 
-func newExclusion() *exclusion { return &exclusion{seed: maphash.MakeSeed()} }
+const exclusionLocks = 64
 
-func (e *exclusion) of(name string) *sync.RWMutex {
-	return &e.locks[maphash.String(e.seed, name)%uint64(len(e.locks))]
+func (e *exclusion) of(name string) int {
+	h := fnv.New64a() // also the same in all processes
+	h.Write(binary.BigEndian.AppendUint64(nil, e.seed))
+	h.Write([]byte(name))
+	return int(h.Sum64() % exclusionLocks)
 }
 
 // exclusionPause is how long alone waits before it tries again.
 const exclusionPause = time.Millisecond
 
-// alone returns once nobody else completes or deletes the object, and what ends that. It tries again and again rather than wait
-// in the lock's queue, where it would hold up writers behind one that hangs.
+// alone returns once nobody else completes or deletes the object, and what ends that. In memory it tries again and again rather than
+// wait in the lock's queue, where it would hold up writers behind one that hangs.
 func (e *exclusion) alone(ctx context.Context, name string) (done func(), err error) {
-	lock := e.of(name)
+	if e.files != nil {
+		return e.files.lock(ctx, e.of(name))
+	}
+	lock := &e.locks[e.of(name)]
 	for !lock.TryLock() {
 		select {
 		case <-time.After(exclusionPause):
@@ -37,4 +45,14 @@ func (e *exclusion) alone(ctx context.Context, name string) (done func(), err er
 		}
 	}
 	return lock.Unlock, nil
+}
+
+// shared returns once nobody has the object alone, and what lets somebody. On files it is alone.
+func (e *exclusion) shared(ctx context.Context, name string) (done func(), err error) {
+	if e.files != nil {
+		return e.alone(ctx, name)
+	}
+	lock := &e.locks[e.of(name)]
+	lock.RLock()
+	return lock.RUnlock, nil
 }

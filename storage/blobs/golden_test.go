@@ -23,6 +23,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/envelope/golden"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -103,7 +104,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%q is of %q, %v; want %q", x.Name, key, ok, x.Key)
 		}
 	}
-	k, err := w.ring.Tenant(w.a, tenant.MustParse(v.Tenant))
+	k, err := tenantkeys.Open(w.a, w.ring, tenant.MustParse(v.Tenant))
 	must(t, err)
 	for _, x := range g.Pages {
 		token, err := openPageToken(k, pageAD(k, x.Label, false), &driver.ListOptions{Prefix: x.Prefix, Delimiter: x.Delimiter, PageToken: x.Sealed})
@@ -149,7 +150,7 @@ func TestGoldenNames(t *testing.T) {
 	w, v := goldenWorldOf(t, n.Record)
 	w.sealNames = true
 	id := tenant.MustParse(v.Tenant)
-	k, err := w.ring.Tenant(t.Context(), id)
+	k, err := tenantkeys.Open(t.Context(), w.ring, id)
 	must(t, err)
 	var want []string
 	b, inner := w.mem(t, "scans")
@@ -226,7 +227,7 @@ func checkGoldenGrants(t *testing.T, w *world, g *golden.Blobs) {
 func makeGolden(t *testing.T) {
 	w, v := goldenWorld(t)
 	id := tenant.MustParse(v.Tenant)
-	k, err := w.ring.Tenant(w.a, id)
+	k, err := tenantkeys.Open(w.a, w.ring, id)
 	must(t, err)
 	g := &golden.Blobs{Comment: "Test vectors for FORMAT.md. The keys here are in the clear and protect nothing."}
 	for i, o := range v.Objects {

@@ -17,6 +17,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -96,7 +97,7 @@ func (w *world) nameOf(t testing.TB, id tenant.ID, key string) string {
 
 func (w *world) nameIn(t testing.TB, label string, id tenant.ID, key string) string {
 	t.Helper()
-	k, err := w.ring.Tenant(t.Context(), id)
+	k, err := tenantkeys.Open(t.Context(), w.ring, id)
 	must(t, err)
 	name, err := (&bucket{label: label, sealNames: w.sealNames}).name(k, key)
 	must(t, err)

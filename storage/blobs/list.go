@@ -13,7 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -124,14 +124,14 @@ func firstSegment(name string) string {
 // length as a big-endian uint32, and the store's token.
 
 // pageAD is the associated data of page tokens. Those of sealed listings hold a key where others hold the store's token.
-func pageAD(k *keys.Tenant, label string, sealedNames bool) []byte {
+func pageAD(k tenantkeys.Keys, label string, sealedNames bool) []byte {
 	if sealedNames {
 		return envelope.NamesPageAD(nil, k.ID(), label)
 	}
 	return envelope.BlobPageAD(nil, k.ID(), label)
 }
 
-func sealPageToken(k *keys.Tenant, ad []byte, opts *driver.ListOptions, token []byte) ([]byte, error) {
+func sealPageToken(k tenantkeys.Keys, ad []byte, opts *driver.ListOptions, token []byte) ([]byte, error) {
 	var plain []byte
 	for _, part := range []string{opts.Prefix, opts.Delimiter} {
 		plain = append(binary.BigEndian.AppendUint32(plain, uint32(len(part))), part...)
@@ -143,7 +143,7 @@ func sealPageToken(k *keys.Tenant, ad []byte, opts *driver.ListOptions, token []
 	return sealed, nil
 }
 
-func openPageToken(k *keys.Tenant, ad []byte, opts *driver.ListOptions) ([]byte, error) {
+func openPageToken(k tenantkeys.Keys, ad []byte, opts *driver.ListOptions) ([]byte, error) {
 	plain, err := k.Data().Decrypt(opts.PageToken, ad)
 	for _, part := range []string{opts.Prefix, opts.Delimiter} {
 		rest, ok := cutComponent(plain, part)

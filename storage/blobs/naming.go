@@ -9,12 +9,12 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // name returns an object's name in the store.
-func (b *bucket) name(k *keys.Tenant, key string) (string, error) {
+func (b *bucket) name(k tenantkeys.Keys, key string) (string, error) {
 	if !b.sealNames {
 		return scopeOf(k.ID()).name(key)
 	}
@@ -25,7 +25,7 @@ func (b *bucket) name(k *keys.Tenant, key string) (string, error) {
 	return s.name(key)
 }
 
-// place is where an object is in the store, or may be: see [keys.Tenant.NameKeys]. While a tenant has two keys of names, an
+// place is where an object is in the store, or may be: see [tenantkeys.Keys]. While a tenant has two keys of names, an
 // object is at its newest name if there is one there that is no mark, else at the older one.
 type place struct {
 	names []string // the newest first, one or two
@@ -39,7 +39,7 @@ func (p place) name() string { return p.names[p.own] }
 func at(name string) place { return place{names: []string{name}} }
 
 // place returns an object's place.
-func (b *bucket) place(k *keys.Tenant, key string) (p place, err error) {
+func (b *bucket) place(k tenantkeys.Keys, key string) (p place, err error) {
 	if !b.sealNames {
 		name, err := scopeOf(k.ID()).name(key)
 		return at(name), err
@@ -77,7 +77,7 @@ func (b *bucket) nameable(id tenant.ID, key string) error {
 // that is not found; an object that is found needs no question. What was found with one names key says nothing of
 // another, which a running process gets when an older record was put back and completed anew. Configuration is what it guards against, not attack: who can write
 // to the store can have every process refuse, which is no more than what deleting all does.
-func (b *bucket) oneNaming(ctx context.Context, k *keys.Tenant) error {
+func (b *bucket) oneNaming(ctx context.Context, k tenantkeys.Keys) error {
 	naming, err := b.naming(k)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (b *bucket) oneNaming(ctx context.Context, k *keys.Tenant) error {
 
 // naming is one text for each way that a tenant's objects are named: the sealed name that the empty key would have, which
 // no other names key makes, of each key of names, or "" for plain names.
-func (b *bucket) naming(k *keys.Tenant) (string, error) {
+func (b *bucket) naming(k tenantkeys.Keys) (string, error) {
 	if !b.sealNames {
 		return "", nil
 	}
@@ -120,7 +120,7 @@ func (b *bucket) naming(k *keys.Tenant) (string, error) {
 // maxChecked bounds the tenants that are remembered as checked.
 const maxChecked = 1 << 14
 
-func (b *bucket) noSealedNames(ctx context.Context, k *keys.Tenant) error {
+func (b *bucket) noSealedNames(ctx context.Context, k tenantkeys.Keys) error {
 	prefix := sealedPrefix(k.ID())
 	return b.each(ctx, prefix, func(name string) error {
 		if envelope.IsSealedName(firstSegment(name[len(prefix):])) {
@@ -133,7 +133,7 @@ func (b *bucket) noSealedNames(ctx context.Context, k *keys.Tenant) error {
 var errSealedNames = &codedError{gcerrors.FailedPrecondition, "refused: the tenant's objects have sealed names",
 	"blobs: the tenant's objects in this bucket have sealed names; open it with Options.SealNames"}
 
-func (b *bucket) onlySealedNames(ctx context.Context, k *keys.Tenant) error {
+func (b *bucket) onlySealedNames(ctx context.Context, k tenantkeys.Keys) error {
 	scopes, _, err := newSealedScopes(k, b.label)
 	if err != nil {
 		return err
@@ -201,7 +201,7 @@ func (b *bucket) storePage(ctx context.Context, token []byte, size int, opts *bl
 }
 
 // absent returns err, or where it says that there is no object and that may be for the other naming, why.
-func (b *bucket) absent(ctx context.Context, k *keys.Tenant, err error) error {
+func (b *bucket) absent(ctx context.Context, k tenantkeys.Keys, err error) error {
 	if err == nil || gcerrors.Code(err) != gcerrors.NotFound {
 		return fromStore(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
 )
@@ -43,7 +44,7 @@ const openAttempts = 4
 // store (a file with its attributes in another file) may after a crash hold the attributes of a version that never
 // came to be. Neither is an attack. So what does not open is tried again without trust in the attributes' hint, and
 // only an object that stayed as it was while it did not open is an isolation error.
-func (b *bucket) open(ctx context.Context, k *keys.Tenant, key string, p place, offset, length int64) (*object, error) {
+func (b *bucket) open(ctx context.Context, k tenantkeys.Keys, key string, p place, offset, length int64) (*object, error) {
 	var before *stat
 	for attempt := 1; ; attempt++ {
 		s, err := b.stat(ctx, k, key, p)
@@ -76,7 +77,7 @@ func same(a, b *blob.Attributes) bool {
 	return a.Size == b.Size && a.ETag == b.ETag && a.ModTime.Equal(b.ModTime) && a.Metadata[attributesName] == b.Metadata[attributesName]
 }
 
-func (b *bucket) openVersion(ctx context.Context, k *keys.Tenant, key string, s *stat, hint bool, offset, length int64) (*object, error) {
+func (b *bucket) openVersion(ctx context.Context, k tenantkeys.Keys, key string, s *stat, hint bool, offset, length int64) (*object, error) {
 	o, name := &object{stat: s, headers: s.sealed.Headers}, s.name
 	if length == 0 {
 		return o, nil

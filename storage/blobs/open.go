@@ -66,8 +66,9 @@ type Options struct {
 // it as [Wrap] does. opts may be nil.
 //
 // A URL that has a "key" parameter (a bucket of one object), a user name, or asks for plaintext connections off
-// loopback is refused. What an opener takes from elsewhere, such as an endpoint in the environment or in a
-// configuration file, Open does not see.
+// loopback is refused. So are plaintext connections that gocloud.dev's openers would make because of the environment
+// (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_STS, AZURE_STORAGE_*, STORAGE_EMULATOR_HOST) or of endpoint_url in
+// AWS's configuration files. What other openers take from elsewhere, Open does not see.
 func Open(ctx context.Context, rawURL string, guard storage.Guard, opts *Options) (*blob.Bucket, error) {
 	var o Options
 	if opts != nil {
@@ -80,6 +81,11 @@ func Open(ctx context.Context, rawURL string, guard storage.Guard, opts *Options
 	}
 	if err := checkURL(u, o.InsecureAllowPlaintext); err != nil {
 		return nil, err
+	}
+	if !o.InsecureAllowPlaintext {
+		if err := checkEnvironment(u); err != nil {
+			return nil, err
+		}
 	}
 	if o.Label == "" {
 		o.Label = labelOf(u)
@@ -140,8 +146,12 @@ func wrap(inner *blob.Bucket, guard storage.Guard, opts *Options) (*bucket, erro
 		limit = DefaultAttributesLimit
 	}
 	var info os.FileInfo
-	return &bucket{inner: inner, onFiles: inner.As(&info), gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked,
-		exclusion: newExclusion(), durable: durable, ifMatch: o.IfMatch, soleProcess: o.SoleProcess}, nil
+	locks := &exclusion{}
+	if inner.As(&info) {
+		locks.files = &fileLocks{inner: inner}
+	}
+	return &bucket{inner: inner, onFiles: locks.files != nil, gate: g, label: o.Label, limit: limit, signer: o.Signer, buffers: new(buffers), sealNames: o.SealNames, checked: checked,
+		exclusion: locks, durable: durable, ifMatch: o.IfMatch, soleProcess: o.SoleProcess}, nil
 }
 
 // checkGuard tells what is wrong with the guard before anything is opened.

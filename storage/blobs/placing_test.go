@@ -30,7 +30,7 @@ func TestFilesAreReplacedWhole(t *testing.T) {
 			must(t, b.WriteAll(w.a, key, pattern(100_000), rich(i)))
 			was := map[*os.File][]byte{}
 			must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-				if err != nil || e.IsDir() {
+				if err != nil || e.IsDir() || isLock(path) {
 					return err
 				}
 				f, err := os.Open(path)
@@ -133,27 +133,50 @@ func TestFilesOfAttributesAreNotOverwritten(t *testing.T) {
 	}
 }
 
-// Of several who write an object on files at once one is there in the end, with its own attributes; of those that write it only if
-// it does not exist, one succeeds.
+// isLock tells whether a file of the store's directory is no object's.
+func isLock(path string) bool {
+	return filepath.Base(filepath.Dir(path))+"/" == locksPrefix && strings.HasPrefix(filepath.Base(path), "lock")
+}
+
+// Of several who write an object on files at once, in one process or in several, one is there in the end, with its own attributes; of
+// those that write it only if it does not exist, one succeeds. Whoever deletes it meanwhile leaves all of it or nothing.
 func TestFilesWrittenAtOnce(t *testing.T) {
 	eachNaming(t, func(t *testing.T) {
-		w := newWorld(t)
-		b := w.wrap(t, fileBucket(t, t.TempDir()), "records")
+		w, dir := newWorld(t), t.TempDir()
+		var processes [2]*blob.Bucket // which share nothing but the directory
+		for i := range processes {
+			processes[i] = w.wrap(t, fileBucket(t, dir), "records")
+		}
 		for round := range 20 {
-			key := fmt.Sprint("new/", round)
+			b := processes[round%2]
+			key, deleted := fmt.Sprint("new/", round), fmt.Sprint("deleted/", round)
+			must(t, b.WriteAll(w.a, deleted, []byte("before"), nil))
 			var writers sync.WaitGroup
-			made := make([]error, 4)
+			made := make([]error, 6)
 			for i := range made {
+				b := processes[i%2]
 				writers.Go(func() { must(t, b.WriteAll(w.a, "x", []byte(fmt.Sprint(i)), rich(i))) })
 				writers.Go(func() {
 					made[i] = b.WriteAll(w.a, key, []byte(fmt.Sprint(i)), &blob.WriterOptions{IfNotExist: true})
 				})
+				writers.Go(func() {
+					if i < 3 {
+						must(t, b.WriteAll(w.a, deleted, []byte(fmt.Sprint(i)), rich(i)))
+					} else if err := b.Delete(w.a, deleted); gcerrors.Code(err) != gcerrors.NotFound {
+						must(t, err)
+					}
+				})
 			}
 			writers.Wait()
-			got, err := b.ReadAll(w.a, "x")
-			must(t, err)
-			if a, err := b.Attributes(w.a, "x"); err != nil || a.Metadata["number"] != string(got) {
-				t.Errorf("the content of %s has the attributes of %+v, %v", got, a, err)
+			for _, key := range []string{"x", deleted} {
+				got, err := b.ReadAll(w.a, key)
+				if key == deleted && gcerrors.Code(err) == gcerrors.NotFound {
+					continue
+				}
+				must(t, err)
+				if a, err := b.Attributes(w.a, key); err != nil || a.Metadata["number"] != string(got) {
+					t.Errorf("the content of %s, %s, has the attributes of %+v, %v", key, got, a, err)
+				}
 			}
 			maker, err := b.ReadAll(w.a, key)
 			must(t, err)

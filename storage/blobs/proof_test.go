@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 )
 
 // What does not open as what was read does not get by, whatever is wrong with it, and however it is cut into writes.
 func TestProof(t *testing.T) {
 	w := newWorld(t)
-	k, err := w.ring.Tenant(t.Context(), alice)
+	k, err := tenantkeys.Open(t.Context(), w.ring, alice)
 	must(t, err)
 	for _, n := range []int{0, 1, plainSegmentSize - streamHeaderSize, 3*plainSegmentSize + 17} {
 		content, ad := pattern(n), envelope.BlobAD(nil, alice, "records", "x")

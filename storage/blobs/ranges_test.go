@@ -15,6 +15,7 @@ import (
 	"gocloud.dev/blob/driver"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 )
 
 // edges are the offsets of plaintext around which segments meet, in an object of the given size.
@@ -70,7 +71,7 @@ func TestTinkReadsAndWrites(t *testing.T) { eachNaming(t, testTinkReadsAndWrites
 func testTinkReadsAndWrites(t *testing.T) {
 	w := newWorld(t)
 	b, inner := w.mem(t, "records")
-	k, err := w.ring.Tenant(w.a, alice)
+	k, err := tenantkeys.Open(w.a, w.ring, alice)
 	must(t, err)
 	ad := envelope.BlobAD(nil, alice, "records", "k")
 	random := rand.New(rand.NewPCG(1, 2))

@@ -10,7 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -23,7 +23,7 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 	}
 	ctx = pass.Context(ctx)
 	var o *object
-	err = b.find(ctx, pass, key, p, func(k *keys.Tenant, p place) (err error) {
+	err = b.find(ctx, pass, key, p, func(k tenantkeys.Keys, p place) (err error) {
 		o, err = b.open(ctx, k, key, p, offset, length)
 		return err
 	})

@@ -7,7 +7,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 )
 
 // An operation holds the keys that it was admitted with. One that takes longer than keys.Options.SuspendWithin, since the
@@ -16,7 +16,7 @@ import (
 // either, nothing was moved yet: keys.Keyring.Rotate lets a key seal only after all have known it for longer than that.
 
 // renamed returns the tenant's keys by now, and whether they have names that others have not.
-func (b *bucket) renamed(ctx context.Context, pass *gate.Pass, was *keys.Tenant) (now *keys.Tenant, renamed bool, err error) {
+func (b *bucket) renamed(ctx context.Context, pass *gate.Pass, was tenantkeys.Keys) (now tenantkeys.Keys, renamed bool, err error) {
 	if !b.sealNames {
 		return was, false, nil
 	}
@@ -31,14 +31,14 @@ func (b *bucket) renamed(ctx context.Context, pass *gate.Pass, was *keys.Tenant)
 		return nil, false, err
 	}
 	all, err := now.NameKeys()
-	renamed = slices.ContainsFunc(all, func(n keys.NameKey) bool {
-		return !slices.ContainsFunc(old, func(o keys.NameKey) bool { return o.ID == n.ID })
+	renamed = slices.ContainsFunc(all, func(n tenantkeys.NameKey) bool {
+		return !slices.ContainsFunc(old, func(o tenantkeys.NameKey) bool { return o.ID == n.ID })
 	})
 	return now, renamed, err
 }
 
 // find looks for an object, and once more where it failed and the object may have another name by now.
-func (b *bucket) find(ctx context.Context, pass *gate.Pass, key string, p place, look func(*keys.Tenant, place) error) error {
+func (b *bucket) find(ctx context.Context, pass *gate.Pass, key string, p place, look func(tenantkeys.Keys, place) error) error {
 	for k := pass.Keys(); ; {
 		err := look(k, p)
 		if err == nil {

@@ -91,9 +91,13 @@ func (f *files) readBack(ctx context.Context, n *renewal, name string) error {
 	return nil
 }
 
-// path returns where the store keeps an object.
-func (f *files) path(ctx context.Context, name string) (path string, err error) {
-	r, err := f.inner.NewRangeReader(ctx, name, 0, 0, &blob.ReaderOptions{BeforeRead: func(as func(any) bool) error {
+func (f *files) path(ctx context.Context, name string) (string, error) {
+	return filePath(ctx, f.inner, name)
+}
+
+// filePath returns where the store keeps an object.
+func filePath(ctx context.Context, store *blob.Bucket, name string) (path string, err error) {
+	r, err := store.NewRangeReader(ctx, name, 0, 0, &blob.ReaderOptions{BeforeRead: func(as func(any) bool) error {
 		var file *os.File
 		if !as(&file) {
 			return errNoFiles

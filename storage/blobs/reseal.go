@@ -104,7 +104,7 @@ func (r *ResealReport) Remaining(p keys.Purpose) (n int64, err error) {
 // imported from; its ETag and modification time become new ones. Who is reading it goes on reading the version that it was.
 //
 // An object is replaced only if it still is the version that was read, so that what somebody else writes meanwhile stands, and
-// what is deleted stays so: on S3 by the store's own conditional writes, on files and memory by a lock in this process: see
+// what is deleted stays so: on S3 by the store's own conditional writes, on files by locks among all processes, in memory by one in this: see
 // [ResealOptions]. Neither holds up readers, nor writers longer than the last look and the replacement take. On files the new
 // version is written beside the object and renamed into its place. An object that gets another name is at one of the two for
 // readers at all times, and in listings once.

@@ -9,7 +9,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 )
 
 // markSize is the size of a mark in the store, in bytes, which no object has. They are random, so that no two marks have one ETag.
@@ -25,7 +25,7 @@ const markSize = 16
 //
 // Who writes or deletes the object meanwhile writes or deletes at the newest name too, and so takes the mark away, or finds out
 // that there is one: see deletePlace and settling. A crash leaves a mark, or an object that is hidden, and the next run goes on there.
-func (r *resealer) rename(ctx context.Context, k *keys.Tenant, o resealObject) (moved int64, unknown bool, err error) {
+func (r *resealer) rename(ctx context.Context, k tenantkeys.Keys, o resealObject) (moved int64, unknown bool, err error) {
 	p, err := r.place(k, o.key)
 	if err != nil {
 		return 0, false, err
@@ -52,7 +52,7 @@ func (r *resealer) rename(ctx context.Context, k *keys.Tenant, o resealObject) (
 }
 
 // marked returns what is at a name, once there is a mark, or an object.
-func (r *resealer) marked(ctx context.Context, k *keys.Tenant, key, name string) (*stat, error) {
+func (r *resealer) marked(ctx context.Context, k tenantkeys.Keys, key, name string) (*stat, error) {
 	s, err := r.statUndisturbed(ctx, k, key, name)
 	if gcerrors.Code(err) != gcerrors.NotFound {
 		return s, err
@@ -75,7 +75,7 @@ func (r *resealer) marked(ctx context.Context, k *keys.Tenant, key, name string)
 }
 
 // putMark makes a mark where there is nothing.
-func (r *resealer) putMark(ctx context.Context, k *keys.Tenant, name string, body []byte, opts *blob.WriterOptions) error {
+func (r *resealer) putMark(ctx context.Context, k tenantkeys.Keys, name string, body []byte, opts *blob.WriterOptions) error {
 	if !r.onFiles {
 		done, err := r.replace.alone(ctx, name)
 		if err != nil {
@@ -100,7 +100,7 @@ func (r *resealer) putMark(ctx context.Context, k *keys.Tenant, name string, bod
 	return p.complete(ctx, w)
 }
 
-func (r *resealer) statUndisturbed(ctx context.Context, k *keys.Tenant, key, name string) (*stat, error) {
+func (r *resealer) statUndisturbed(ctx context.Context, k tenantkeys.Keys, key, name string) (*stat, error) {
 	done, err := r.undisturbed(ctx, name)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (r *resealer) deleteOlder(ctx context.Context, name string, read *blob.Attr
 
 // deleteHidden deletes what is at an older name, and hidden by what is at the newest: a version that was there before that was
 // looked at.
-func (r *resealer) deleteHidden(ctx context.Context, k *keys.Tenant, o resealObject, newest string) error {
+func (r *resealer) deleteHidden(ctx context.Context, k tenantkeys.Keys, o resealObject, newest string) error {
 	read, err := r.inner.Attributes(ctx, o.name)
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return nil
@@ -149,7 +149,7 @@ func (r *resealer) deleteHidden(ctx context.Context, k *keys.Tenant, o resealObj
 
 // sweep deletes a mark that a run left which was killed, and whose object is not at its older name. At an older name a mark is
 // nobody's: nothing is moved there.
-func (r *resealer) sweep(ctx context.Context, k *keys.Tenant, o resealObject, mark *stat) error {
+func (r *resealer) sweep(ctx context.Context, k tenantkeys.Keys, o resealObject, mark *stat) error {
 	p, err := r.place(k, o.key)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
 )
@@ -97,7 +98,7 @@ func TestNamesAfterACrash(t *testing.T) {
 		was := r.nameOf(t, alice, "both")
 		r.rotate(t, keys.PurposeNames)
 		run := newResealer(guarded(r.bucket), r.opts)
-		k, err := r.ring.Tenant(t.Context(), alice)
+		k, err := tenantkeys.Open(t.Context(), r.ring, alice)
 		must(t, err)
 		run.replace = sole{run.bucket}
 		for _, key := range []string{"marked", "gone"} {

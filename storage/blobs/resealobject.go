@@ -15,6 +15,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -42,7 +43,7 @@ func contentKey(header []byte) uint32 {
 }
 
 // behind returns which of the keys that an object names are not the newest ones, of the purposes that are to be moved.
-func (r *resealer) behind(k *keys.Tenant, named, data, content uint32) (left []ResealLeft) {
+func (r *resealer) behind(k tenantkeys.Keys, named, data, content uint32) (left []ResealLeft) {
 	for _, p := range r.opts.Purposes {
 		switch {
 		case p == keys.PurposeNames && isOlderName(k, named):
@@ -57,7 +58,7 @@ func (r *resealer) behind(k *keys.Tenant, named, data, content uint32) (left []R
 }
 
 // isOlderName tells whether a name's key is neither the one that names new objects nor a newer one; 0 is a plain name's.
-func isOlderName(k *keys.Tenant, named uint32) bool {
+func isOlderName(k tenantkeys.Keys, named uint32) bool {
 	all, err := k.NameKeys()
 	for _, n := range all {
 		if n.ID == named {
@@ -71,7 +72,7 @@ func isOlderName(k *keys.Tenant, named uint32) bool {
 }
 
 // look asks the store which keys an object names. The attributes' copy of the header is not asked: it may be of another version.
-func (r *resealer) look(ctx context.Context, k *keys.Tenant, o resealObject) ([]ResealLeft, error) {
+func (r *resealer) look(ctx context.Context, k tenantkeys.Keys, o resealObject) ([]ResealLeft, error) {
 	name := o.name
 	done, err := r.undisturbed(ctx, name)
 	if err != nil {
@@ -121,8 +122,7 @@ func (r *resealer) look(ctx context.Context, k *keys.Tenant, o resealObject) ([]
 	return r.behind(k, o.named, data, content), nil
 }
 
-// undisturbed keeps this process's writers from completing an object on files, while it is looked at: fileblob truncates the
-// attributes before it writes them. Where another process does so, the look may fail.
+// undisturbed keeps writers from completing an object on files while it is looked at, between its two files.
 func (r *resealer) undisturbed(ctx context.Context, name string) (done func(), err error) {
 	if !r.onFiles {
 		return func() {}, nil
@@ -177,7 +177,7 @@ func (r *resealer) attempt(ctx context.Context, o resealObject) (again bool, err
 
 // renew seals an object anew and has it replace what is at a name: the object itself, or what was read there. Moved is how many
 // bytes it has, or -1 where there was nothing to do; read is the version that was sealed anew.
-func (r *resealer) renew(ctx context.Context, k *keys.Tenant, o resealObject, target string, replaces *blob.Attributes) (moved int64, read *blob.Attributes, unknown bool, err error) {
+func (r *resealer) renew(ctx context.Context, k tenantkeys.Keys, o resealObject, target string, replaces *blob.Attributes) (moved int64, read *blob.Attributes, unknown bool, err error) {
 	done, err := r.undisturbed(ctx, o.name)
 	if err != nil {
 		return 0, nil, false, err
@@ -208,7 +208,7 @@ func (r *resealer) renew(ctx context.Context, k *keys.Tenant, o resealObject, ta
 // renewal is one object that is sealed anew.
 type renewal struct {
 	*resealer
-	keys     *keys.Tenant
+	keys     tenantkeys.Keys
 	object   resealObject
 	src      *object
 	target   string           // the name in the store that it gets

@@ -6,7 +6,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 )
 
 // sealedWith are the keys that an object is being sealed with, which takes as long as the caller likes: meanwhile they may have
@@ -34,6 +34,6 @@ func (s *sealedWith) inUse(ctx context.Context) error {
 	return nil
 }
 
-func newSealedWith(pass *gate.Pass, k *keys.Tenant) *sealedWith {
+func newSealedWith(pass *gate.Pass, k tenantkeys.Keys) *sealedWith {
 	return &sealedWith{pass, k.DataKeyID(), k.BlobKeyID()}
 }

@@ -9,7 +9,7 @@ import (
 	"gocloud.dev/blob/driver"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 )
 
 // maxSortedPage bounds a page of a listing of sealed names, and with it the memory that a listing takes.
@@ -37,7 +37,7 @@ func (b *bucket) listRenamed(ctx context.Context, pass *gate.Pass, opts *driver.
 //
 // The store is asked for the directory that the prefix ends in. What the prefix has beyond that, and a delimiter that is
 // no slash, are applied to the keys.
-func (b *bucket) listSealed(ctx context.Context, k *keys.Tenant, opts *driver.ListOptions) (*driver.ListPage, error) {
+func (b *bucket) listSealed(ctx context.Context, k tenantkeys.Keys, opts *driver.ListOptions) (*driver.ListPage, error) {
 	if !utf8.ValidString(opts.Prefix) {
 		return nil, errNotUTF8
 	}
@@ -141,4 +141,4 @@ func listObject(key string, o *blob.ListObject, isDir bool) *driver.ListObject {
 }
 
 // pageAD is the associated data of page tokens.
-func (b *bucket) pageAD(k *keys.Tenant) []byte { return pageAD(k, b.label, b.sealNames) }
+func (b *bucket) pageAD(k tenantkeys.Keys) []byte { return pageAD(k, b.label, b.sealNames) }

@@ -13,6 +13,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
 
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/storage"
 )
 
@@ -112,7 +113,7 @@ func TestStoreListsOtherSealedNames(t *testing.T) {
 	dir, err := w.scopeIn(t, "records").dir("b/")
 	must(t, err)
 	b := w.wrap(t, blob.NewBucket(&lyingLister{innerDriver(inner), dir}), "records")
-	k, err := w.ring.Tenant(t.Context(), alice)
+	k, err := tenantkeys.Open(t.Context(), w.ring, alice)
 	must(t, err)
 	naming, err := guarded(b).naming(k)
 	must(t, err)

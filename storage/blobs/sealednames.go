@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -27,12 +28,12 @@ type sealedScope struct {
 	aead   tink.DeterministicAEAD
 	id     tenant.ID
 	label  string
-	key    uint32       // the id of the key that seals the pieces, all of them
-	keys   *keys.Tenant // which has it
+	key    uint32          // the id of the key that seals the pieces, all of them
+	keys   tenantkeys.Keys // which has it
 }
 
 // newSealedScopes returns the scopes of the tenant's names keys, the newest first, and which of them new objects are in.
-func newSealedScopes(k *keys.Tenant, label string) (all []*sealedScope, own int, err error) {
+func newSealedScopes(k tenantkeys.Keys, label string) (all []*sealedScope, own int, err error) {
 	names, err := k.NameKeys()
 	if err != nil {
 		return nil, 0, err
@@ -47,7 +48,7 @@ func newSealedScopes(k *keys.Tenant, label string) (all []*sealedScope, own int,
 }
 
 // newSealedScope returns the scope that new objects are in.
-func newSealedScope(k *keys.Tenant, label string) (*sealedScope, error) {
+func newSealedScope(k tenantkeys.Keys, label string) (*sealedScope, error) {
 	all, own, err := newSealedScopes(k, label)
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ type openedDir struct {
 // other tells whether a key of names is another one of the tenant's.
 func (s *sealedScope) other(id uint32) bool {
 	all, err := s.keys.NameKeys()
-	return err == nil && id != s.key && slices.ContainsFunc(all, func(k keys.NameKey) bool { return k.ID == id })
+	return err == nil && id != s.key && slices.ContainsFunc(all, func(k tenantkeys.NameKey) bool { return k.ID == id })
 }
 
 // openers open a name that may be of any scope.

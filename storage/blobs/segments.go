@@ -12,6 +12,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/streamingaead/aesgcmhkdf"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
@@ -25,7 +26,7 @@ type segments struct {
 }
 
 // newSegments takes the first bytes of an object: its header and Tink's.
-func newSegments(k *keys.Tenant, headers, ad []byte) (*segments, error) {
+func newSegments(k tenantkeys.Keys, headers, ad []byte) (*segments, error) {
 	if len(headers) != headersSize {
 		return nil, isolation("the object's headers are incomplete")
 	}

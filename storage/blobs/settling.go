@@ -10,7 +10,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 )
 
 // settling sees to it that a written object is where it is looked for, in a bucket with sealed names: while it was being
@@ -43,7 +43,7 @@ var errUnconditional = &codedError{gcerrors.FailedPrecondition, "refused: IfNotE
 
 // target returns the name that an object is to be written to, and for IfNotExist the mark that is in its place, which no object
 // is, and which it is to replace.
-func (b *bucket) target(ctx context.Context, k *keys.Tenant, key string, p place, ifNotExist bool) (name string, mark *blob.Attributes, err error) {
+func (b *bucket) target(ctx context.Context, k tenantkeys.Keys, key string, p place, ifNotExist bool) (name string, mark *blob.Attributes, err error) {
 	name = p.name()
 	if len(p.names) > 1 && (p.own != 0 || ifNotExist) {
 		other := p.names[1-p.own]
@@ -76,7 +76,7 @@ func (b *bucket) target(ctx context.Context, k *keys.Tenant, key string, p place
 
 // place returns where the object is looked for by now, and which of the places it is written to.
 func (s *settling) place(ctx context.Context) (p place, mine int, err error) {
-	var k *keys.Tenant
+	var k tenantkeys.Keys
 	if k, err = s.pass.Current(ctx); err != nil {
 		return place{}, 0, err
 	}

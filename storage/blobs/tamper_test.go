@@ -14,6 +14,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/storage"
 )
 
@@ -244,7 +245,7 @@ func testAttributesOfAnotherKind(t *testing.T) {
 	must(t, b.WriteAll(w.a, "k", []byte("x"), nil))
 	name := w.nameOf(t, alice, "k")
 	object := getRaw(t, inner, name)
-	k, err := w.ring.Tenant(w.a, alice)
+	k, err := tenantkeys.Open(w.a, w.ring, alice)
 	must(t, err)
 	forged, err := json.Marshal(&attributes{ContentType: "text/html", Headers: object.body[:headersSize]})
 	must(t, err)

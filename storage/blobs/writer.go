@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
@@ -14,7 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -70,16 +69,16 @@ type draft struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	inner    *blob.Writer
-	sealing  io.WriteCloser // Tink's encrypting writer into inner
-	written  int64          // of plaintext
-	err      error          // sticky
-	unknown  bool           // whether the object came to be
-	lock     *sync.RWMutex  // held shared while the object comes to be; nil for Reseal, which has seen to it
-	settling *settling      // nil for plain names
-	with     *sealedWith    // nil for Reseal, whose object stays what it was until then, and is counted
-	placing  *placing       // nil but on files
-	instead  *replaced      // what it replaces, and nothing else; nil for what IfNotExist or nothing says
-	verify   func() error   // asked once all is sealed, before the object comes to be; nil for no question
+	sealing  io.WriteCloser                  // Tink's encrypting writer into inner
+	written  int64                           // of plaintext
+	err      error                           // sticky
+	unknown  bool                            // whether the object came to be
+	shared   func() (done func(), err error) // keeps Reseal from the name while the object comes to be; nil for Reseal itself
+	settling *settling                       // nil for plain names
+	with     *sealedWith                     // nil for Reseal, whose object stays what it was until then, and is counted
+	placing  *placing                        // nil but on files
+	instead  *replaced                       // what it replaces, and nothing else; nil for what IfNotExist or nothing says
+	verify   func() error                    // asked once all is sealed, before the object comes to be; nil for no question
 }
 
 // create begins an object. The attributes are sealed with the object's headers, which is why Tink's encrypting
@@ -112,7 +111,7 @@ func (b *bucket) create(ctx context.Context, pass *gate.Pass, key string, p plac
 	if mark != nil {
 		d.instead = &replaced{b, name, mark}
 	}
-	d.lock, d.with = b.exclusion.of(name), newSealedWith(pass, pass.Keys())
+	d.shared, d.with = func() (func(), error) { return b.exclusion.shared(d.ctx, name) }, newSealedWith(pass, pass.Keys())
 	if b.sealNames {
 		d.settling = &settling{b, pass, key, name, opts.IfNotExist, a.Headers}
 	}
@@ -120,7 +119,7 @@ func (b *bucket) create(ctx context.Context, pass *gate.Pass, key string, p plac
 }
 
 // createVia begins an object whose segments go through what via returns, if it is not nil, on their way to the store.
-func (b *bucket) createVia(ctx context.Context, k *keys.Tenant, key, name string, a *attributes, opts *blob.WriterOptions, limit int,
+func (b *bucket) createVia(ctx context.Context, k tenantkeys.Keys, key, name string, a *attributes, opts *blob.WriterOptions, limit int,
 	via func(to io.Writer, headers []byte) (io.Writer, error)) (*draft, error) {
 	if err := b.oneNaming(ctx, k); err != nil {
 		return nil, err
@@ -244,9 +243,12 @@ func (d *draft) complete() error {
 	if d.instead != nil {
 		return d.completeInstead()
 	}
-	if d.lock != nil {
-		d.lock.RLock()
-		defer d.lock.RUnlock()
+	if d.shared != nil {
+		done, err := d.shared()
+		if err != nil {
+			return errors.Join(err, d.drop())
+		}
+		defer done()
 	}
 	return d.inner.Close()
 }

@@ -1,6 +1,5 @@
-// Package dialect names the kinds of SQL that are spoken to databases. The packages that open one, storage/sqldb,
-// keys/sqlstore and audit/sink/sqltable, give its type and constants under their own names: a value of one is a value of
-// the others.
+// Package dialect names the kinds of SQL that are spoken to databases, for the packages that open one: storage/sqldb,
+// keys/sqlstore and audit/sink/sqltable. It stands below all of them.
 package dialect
 
 // Dialect is what a database speaks. The zero value is none.

@@ -23,6 +23,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -107,7 +108,7 @@ func (w *world) database(t *testing.T, name string) {
 	raw, err := sql.Open("sqlite", "file:"+path)
 	must(t, err)
 	t.Cleanup(func() { raw.Close() })
-	checks := ", " + strings.Join(schema["patients"].Checks(sqldb.SQLite), ", ")
+	checks := ", " + strings.Join(schema["patients"].Checks(dialect.SQLite), ", ")
 	for _, ddl := range []string{
 		`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, PRIMARY KEY (tenant_id, id)` + checks + `)`,
 		`CREATE TABLE visits (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, patient INTEGER NOT NULL, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, patient) REFERENCES patients (tenant_id, id))`,

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // pqArray stands for pq.Array, which gives an array's text form.
@@ -15,7 +15,7 @@ type pqArray string
 func (a pqArray) Value() (driver.Value, error) { return string(a), nil }
 
 func TestArraysOnSealedColumns(t *testing.T) {
-	db, _ := typed(t, sqldb.PostgreSQL)
+	db, _ := typed(t, dialect.PostgreSQL)
 	ctx := as(tenantA)
 	moment := time.Date(2024, 2, 29, 22, 59, 59, 123456000, time.UTC)
 	day := time.Date(1950, 3, 14, 0, 0, 0, 0, time.UTC)

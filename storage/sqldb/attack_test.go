@@ -13,7 +13,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -36,7 +36,7 @@ func TestSavepointOutsideTransaction(t *testing.T) {
 		e.exec(t, tenantB, `INSERT INTO visits (id, patient_id, note) VALUES (78, 1, 'acknowledged')`)
 		e.db.Close()
 		var n int
-		if err := e.raw.QueryRow(`SELECT count(*) FROM visits WHERE id = 78`).Scan(&n); e.dialect == sqldb.SQLite && (err != nil || n != 1) {
+		if err := e.raw.QueryRow(`SELECT count(*) FROM visits WHERE id = 78`).Scan(&n); e.dialect == dialect.SQLite && (err != nil || n != 1) {
 			t.Errorf("an acknowledged write is gone: %d, %v", n, err)
 		}
 	})
@@ -106,7 +106,7 @@ func TestWritesByQueryRunOnce(t *testing.T) {
 // TestInterruptedTransactionStaysEnded: SQLite rolls a whole transaction back when one of its writes is interrupted. What
 // follows must not become permanent statement by statement.
 func TestInterruptedTransactionStaysEnded(t *testing.T) {
-	e := newEnv(t, sqldb.SQLite, nil)
+	e := newEnv(t, dialect.SQLite, nil)
 	fill(t, e)
 	for i := 10; i < 200; i++ {
 		e.exec(t, tenantA, `INSERT INTO patients (id, ward) VALUES ($1, 'w')`, i)
@@ -185,7 +185,7 @@ func (disguised) Decompose([]byte) (form byte, negative bool, coefficient []byte
 
 // TestRawTakesNoOptions: who calls the connection of (*sql.Conn).Raw passes by database/sql's conversion of arguments.
 func TestRawTakesNoOptions(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	c, err := e.db.Conn(context.Background())
 	if err != nil {
@@ -233,7 +233,7 @@ func TestRawTakesNoOptions(t *testing.T) {
 
 // TestArgumentsAreNoOptions: pgx takes some types of arguments for options, one of which replaces the statement.
 func TestArgumentsAreNoOptions(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	for _, arg := range []any{
 		rewriter{`SELECT set_config('strongroom.tenant', 'Clinic', false)`}, disguised{rewriter{`SELECT 'x'`}}, &disguised{rewriter{`SELECT 'x'`}},
@@ -254,7 +254,7 @@ func TestArgumentsAreNoOptions(t *testing.T) {
 }
 
 func TestArgumentsStayOutOfErrors(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	const secret = "hunter2secret"
 	for _, q := range []struct {
@@ -298,7 +298,7 @@ func TestArgumentsStayOutOfErrors(t *testing.T) {
 // TestConnectionBeingReadFrom: pgx says that it is busy, which database/sql would take for a broken connection and wait for
 // ever to close.
 func TestConnectionBeingReadFrom(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	c, err := e.db.Conn(context.Background())
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -21,7 +22,7 @@ var load = flag.Duration("load", 0, "how long the tests of load go on; a few rou
 // behindRelay opens the environment's database through a network that can fail.
 func behindRelay(t *testing.T) (*env, *testenv.Relay) {
 	t.Helper()
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	e.db.Close()
 	r, dsn := testenv.NewRelay(t, e.dsn)
@@ -239,7 +240,7 @@ func TestBrokenConnections(t *testing.T) {
 
 // TestNoAcknowledgedWriteIsLost has 8 tenants write while the server ends their sessions under them.
 func TestNoAcknowledgedWriteIsLost(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	e.db.SetMaxOpenConns(4)
 	super := openBare(t, e.super)
 	var ids []tenant.ID

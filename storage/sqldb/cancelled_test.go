@@ -8,6 +8,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -28,7 +29,7 @@ func (c *duringRun) Done() <-chan struct{} {
 
 // TestCancelledWhileSQLiteWaits: the driver says of a write that was cut off what it says of one that stands.
 func TestCancelledWhileSQLiteWaits(t *testing.T) {
-	e := newEnv(t, sqldb.SQLite, nil)
+	e := newEnv(t, dialect.SQLite, nil)
 	fill(t, e)
 	e.db.SetMaxOpenConns(1)
 	for _, q := range []string{`INSERT INTO patients (id, ward) VALUES ($1, 'w')`, `INSERT INTO patients (id, ward) VALUES ($1, 'w') RETURNING id`} {
@@ -65,7 +66,7 @@ func TestAWriteWhoseRowsDoNotOpenStands(t *testing.T) {
 	onBoth(t, nil, func(t *testing.T, e *env) {
 		fill(t, e)
 		raw := e.raw
-		if e.dialect == sqldb.PostgreSQL {
+		if e.dialect == dialect.PostgreSQL {
 			raw = openBare(t, e.super)
 		}
 		mustExec(t, raw, `UPDATE patients SET name = (SELECT name FROM patients WHERE tenant_id = 'Clinic' AND id = 1) WHERE tenant_id = 'clinic' AND id = 1`)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -32,7 +33,7 @@ func visitsThat(t *testing.T, e *env, action string, a forbids) {
 	mustExec(t, e.raw, `DROP TABLE visits`)
 	create := strings.Replace(clinicTables[e.dialect][1], "REFERENCES patients (tenant_id, id)", "REFERENCES patients (tenant_id, id) "+action, 1)
 	mustExec(t, e.raw, strings.Replace(create, "patient_id INTEGER NOT NULL", "patient_id INTEGER", 1))
-	if e.dialect == sqldb.PostgreSQL {
+	if e.dialect == dialect.PostgreSQL {
 		ddl, err := clinicSchema.DDL(e.dialect, nil)
 		if err != nil {
 			t.Fatal(err)

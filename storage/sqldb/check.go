@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // tableCheck holds one table against its declaration; what both engines check alike is here.
 type tableCheck struct {
 	decl    Table
 	table   *sqlplan.Table
-	dialect Dialect
+	dialect dialect.Dialect
 	problem func(column, what, fix string)
 }
 
@@ -67,7 +68,7 @@ func (c *tableCheck) columns() {
 // ciphertext returns the column that is to hold ciphertexts or index values, or reports why it cannot.
 func (c *tableCheck) ciphertext(byName map[string]*sqlplan.Column, name, role string) *sqlplan.Column {
 	want := "bytea"
-	if c.dialect == SQLite {
+	if c.dialect == dialect.SQLite {
 		want = "BLOB"
 	}
 	col := byName[name]

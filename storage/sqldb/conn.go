@@ -118,6 +118,11 @@ func (c *conn) run(ctx context.Context, a *access) (driver.Result, error) {
 		return result{}, err
 	}
 	n, err := c.exec(ctx, a)
+	return c.ran(ctx, a, n, err)
+}
+
+// ran records how an executed statement went, and returns its result.
+func (c *conn) ran(ctx context.Context, a *access, n int64, err error) (driver.Result, error) {
 	if err != nil {
 		return nil, c.failed(ctx, a, err)
 	}

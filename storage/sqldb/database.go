@@ -33,10 +33,11 @@ type database struct {
 // maxIndexVersions bounds how many index keys of a tenant may be live at once.
 const maxIndexVersions = 8
 
-// planKey identifies a plan: the caller's text, and how many index keys a search has to try.
+// planKey identifies a plan: the caller's text, how many index keys a search has to try, and whether it is for many rows.
 type planKey struct {
 	text     string
 	versions int
+	rows     bool
 }
 
 // maxCachedText keeps long statements, which are rarely sent twice, from filling the cache's memory.
@@ -70,23 +71,32 @@ func newDatabase(ctx context.Context, e engine, g *gate.Gate, s Schema, o *Optio
 
 // plan returns the plan for a text, from the cache or newly made.
 func (d *database) plan(ctx context.Context, text string, versions int) (*sqlplan.Plan, error) {
+	return d.planOf(ctx, planKey{text: text, versions: versions})
+}
+
+// planRows returns the plan for an INSERT of one row that is sent with many: see [sqlplan.NewRows].
+func (d *database) planRows(ctx context.Context, text string, versions int) (*sqlplan.Plan, error) {
+	return d.planOf(ctx, planKey{text: text, versions: versions, rows: true})
+}
+
+func (d *database) planOf(ctx context.Context, key planKey) (*sqlplan.Plan, error) {
+	versions := key.versions
 	if versions < 1 || versions > maxIndexVersions {
 		return nil, fmt.Errorf("sqldb: the tenant has %d live index keys, and searches can try %d; finish its key rotation", versions, maxIndexVersions)
 	}
-	key := planKey{text, versions}
 	if p, ok := d.plans.Get(key); ok {
 		d.planned.Hit()
 		return p, nil
 	}
 	d.planned.Miss()
 	ctx, span := d.telemetry.Plan(ctx)
-	p, err := newPlan(ctx, text, d.catalogs[versions-1])
+	p, err := newPlan(ctx, key, d.catalogs[versions-1])
 	if err != nil {
 		span.End(gate.Class(err))
 		return nil, err
 	}
 	span.End("")
-	if len(text) <= maxCachedText && d.plans.Add(key, p) {
+	if len(key.text) <= maxCachedText && d.plans.Add(key, p) {
 		d.planned.Evicted()
 	}
 	return p, nil
@@ -94,13 +104,16 @@ func (d *database) plan(ctx context.Context, text string, versions int) (*sqlpla
 
 // newPlan makes a plan. A defect of the planner's, which shows as a panic, refuses the statement: nothing was sent yet, and
 // a text that somebody made up must not take the process or the pool's connection with it.
-func newPlan(ctx context.Context, text string, cat *sqlplan.Catalog) (p *sqlplan.Plan, err error) {
+func newPlan(ctx context.Context, key planKey, cat *sqlplan.Catalog) (p *sqlplan.Plan, err error) {
 	defer func() {
 		if recover() != nil { // what it says may hold literals
 			p, err = nil, &RefusedError{Reason: "statement that the planner failed on", Position: -1, Hint: "write it in another form, and report it"}
 		}
 	}()
-	return sqlplan.NewContext(ctx, text, cat)
+	if key.rows {
+		return sqlplan.NewRows(ctx, key.text, cat)
+	}
+	return sqlplan.NewContext(ctx, key.text, cat)
 }
 
 // Connect implements driver.Connector.

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // TestCancelledWhileWaiting cancels a statement that waits for a lock. The connection's next user is another tenant.
 func TestCancelledWhileWaiting(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	e.db.SetMaxOpenConns(2)
 	tx, err := e.db.BeginTx(as(tenantA), nil)
@@ -55,7 +56,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 
 // TestResultsAreStreamed reads a result much larger than the memory it may take.
 func TestResultsAreStreamed(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	rows, err := e.db.QueryContext(as(tenantA), `SELECT g, repeat('x', 1000) FROM generate_series(1, 200000) g`)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func TestResultsAreStreamed(t *testing.T) {
 
 // TestSchemaChangedUnderneath exchanges the names of two sealed columns, and drops another, while the database is open.
 func TestSchemaChangedUnderneath(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	e.db.SetMaxOpenConns(1)
 	const query = `SELECT name, ward FROM patients WHERE id = 1`
@@ -162,7 +163,7 @@ func TestUnusableStatements(t *testing.T) {
 		}
 		for _, text := range []string{"a\x00b", "a\xff"} {
 			_, err := e.db.ExecContext(as(tenantA), `UPDATE patients SET ward = $1 WHERE id = 1`, text)
-			if e.dialect == sqldb.PostgreSQL && err == nil {
+			if e.dialect == dialect.PostgreSQL && err == nil {
 				t.Errorf("PostgreSQL stored %q", text)
 			}
 		}

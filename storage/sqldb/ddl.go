@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // PolicyName is the row-level security policy that [Schema.DDL] creates on every tenant's table.
@@ -23,10 +25,10 @@ const tenantSetting = "strongroom.tenant"
 // anything is missing, and [Migrate] does all of it while the application runs. On SQLite, which cannot add a column that may
 // be there, a table with a tenant column of its own name is taken to have it, and rows get the empty tenant, which nobody is.
 // opts may be nil; it must be what Open is given.
-func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
+func (s Schema) DDL(d dialect.Dialect, opts *Options) (string, error) {
 	o := opts.withDefaults()
-	if dialect != PostgreSQL && dialect != SQLite {
-		return "", fmt.Errorf("sqldb: unknown dialect %q; use sqldb.PostgreSQL or sqldb.SQLite", dialect)
+	if d != dialect.PostgreSQL && d != dialect.SQLite {
+		return "", fmt.Errorf("sqldb: unknown dialect %q; use dialect.PostgreSQL or dialect.SQLite", d)
 	}
 	if err := s.validate(o); err != nil {
 		return "", err
@@ -34,34 +36,34 @@ func (s Schema) DDL(dialect Dialect, opts *Options) (string, error) {
 	s = s.withDefaults(o)
 	var b strings.Builder
 	for _, name := range sortedKeys(s) {
-		if dialect == SQLite && strings.Contains(name, ".") {
+		if d == dialect.SQLite && strings.Contains(name, ".") {
 			return "", fmt.Errorf("sqldb: the table %s is declared in a schema, which SQLite has not", name)
 		}
 		if table := s[name]; !table.Shared {
 			if !castsTenant(table.TenantType) && table.TenantType != DefaultTenantType {
 				return "", fmt.Errorf("sqldb: a tenant column cannot be of type %q; use text, uuid, bigint or integer", table.TenantType)
 			}
-			table.ddl(&b, name, dialect, o)
+			table.ddl(&b, name, d, o)
 		}
 	}
-	if o.Leakproof && dialect == PostgreSQL {
+	if o.Leakproof && d == dialect.PostgreSQL {
 		leakproofDDL(&b)
 	}
 	return b.String(), nil
 }
 
-func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options) {
+func (t Table) ddl(b *strings.Builder, name string, d dialect.Dialect, o *Options) {
 	schema, relation := o.place(name)
 	table, tenantType, blob, exists := quote(schema)+"."+quote(relation), t.tenantType(), "bytea", "IF NOT EXISTS "
-	if dialect == SQLite {
+	if d == dialect.SQLite {
 		// SQLite has no ADD COLUMN IF NOT EXISTS; a migration tool runs each once.
 		table, tenantType, blob, exists = quote(name), "TEXT", "BLOB", ""
 	}
 	tenant := quote(t.TenantColumn)
 	fmt.Fprintf(b, "-- %s\n", strings.ReplaceAll(name, "\n", " "))
-	if dialect == SQLite && t.TenantColumn != o.TenantColumn {
+	if d == dialect.SQLite && t.TenantColumn != o.TenantColumn {
 		fmt.Fprintf(b, "-- the table's own tenant column, %s, is there already\n", strings.ReplaceAll(tenant, "\n", " "))
-	} else if dialect == SQLite {
+	} else if d == dialect.SQLite {
 		// SQLite adds no NOT NULL column without a default, even to an empty table.
 		fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s %s NOT NULL DEFAULT '';\n", table, tenant, tenantType)
 	} else {
@@ -69,16 +71,16 @@ func (t Table) ddl(b *strings.Builder, name string, dialect Dialect, o *Options)
 		fmt.Fprintf(b, "%s;\n", requireTenants(table, tenant))
 	}
 	for _, c := range t.checks() {
-		if dialect == SQLite {
-			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s %s %s;\n", table, quote(c.column), blob, c.definition(dialect))
+		if d == dialect.SQLite {
+			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s %s %s;\n", table, quote(c.column), blob, c.definition(d))
 		} else {
 			fmt.Fprintf(b, "ALTER TABLE %s ADD COLUMN %s%s %s;\n%s;\n", table, exists, quote(c.column), blob, c.addWhereSealed(table))
 		}
 		if c.logical == 0 {
-			fmt.Fprintf(b, "%s;\n", createIndex(dialect, indexName(relation, c.column), table, t.TenantColumn, c.column))
+			fmt.Fprintf(b, "%s;\n", createIndex(d, indexName(relation, c.column), table, t.TenantColumn, c.column))
 		}
 	}
-	if dialect != PostgreSQL {
+	if d != dialect.PostgreSQL {
 		return
 	}
 	fence := fmt.Sprintf("ALTER TABLE %[1]s ENABLE ROW LEVEL SECURITY; ALTER TABLE %[1]s FORCE ROW LEVEL SECURITY; DROP POLICY IF EXISTS %[2]s ON %[1]s; %[3]s",
@@ -165,9 +167,9 @@ func indexName(table, column string) string {
 }
 
 // createIndex makes the index of a blind index column, unless there is one that serves: by an earlier version's name, or of a key.
-func createIndex(dialect Dialect, name, table, tenant, column string) string {
+func createIndex(d dialect.Dialect, name, table, tenant, column string) string {
 	create := fmt.Sprintf("CREATE INDEX %s ON %s (%s, %s)", quote(name), table, quote(tenant), quote(column))
-	if dialect != PostgreSQL {
+	if d != dialect.PostgreSQL {
 		return create
 	}
 	return doBlock(fmt.Sprintf("IF NOT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname = 'btree' "+

@@ -120,7 +120,7 @@
 // [OpenPool] returns a [Pool] in place of a *sql.DB: the same guard with the methods of a pgxpool.Pool (Query, QueryRow, Exec, Begin,
 // SendBatch, CopyFrom), which the code that sqlc makes for pgx/v5 asks for. What is said here of statements, tenants, transactions and errors
 // holds for it. A batch is one round trip, of which each statement is planned, gated and recorded by itself, and its results are held
-// in memory. CopyFrom stores rows by INSERT: PostgreSQL refuses COPY to roles that row-level security binds.
+// in memory. CopyFrom stores rows by INSERT, in arrays of up to 4,096 rows: PostgreSQL refuses COPY to roles that row-level security binds.
 //
 //	pool, err := sqldb.OpenPool(ctx, appURL, schema, guard, nil)
 //	rows, err := pool.Query(ctx, "SELECT id, name FROM patients WHERE ssn = $1", ssn)

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -12,7 +13,7 @@ import (
 type engine interface {
 	// name is the database's name in the audit trail.
 	name() string
-	dialect() Dialect
+	dialect() dialect.Dialect
 	// introspect reads the declared tables and reports everything about them that would not be safe.
 	introspect(ctx context.Context, s Schema, o *Options) (*sqlplan.Catalog, []Problem, error)
 	connect(ctx context.Context, cat *sqlplan.Catalog) (session, error)

@@ -14,6 +14,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -34,7 +35,7 @@ func ExampleOpen() {
 	}
 	schema := sqldb.Schema{"patients": {Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index").FoldCase()}}}
 	_, err = owner.Exec(`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, name_index BLOB, PRIMARY KEY (tenant_id, id), ` +
-		strings.Join(schema["patients"].Checks(sqldb.SQLite), ", ") + `)`)
+		strings.Join(schema["patients"].Checks(dialect.SQLite), ", ") + `)`)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -93,7 +94,7 @@ func ExampleOpen() {
 
 func ExampleSchema_DDL() {
 	schema := sqldb.Schema{"patients": {Sealed: sqldb.Columns{"ssn": sqldb.Text().Searchable("ssn_index")}}}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
 // A partition, or a child, holds rows of its parent's. Where both are declared, it is scoped as its parent is: as shared reference
 // data, or by another column, it would show other tenants' rows.
 func TestPartitionsAreScopedAsTheirParent(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, raw, `
 		CREATE TABLE wards (clinic text COLLATE "C" NOT NULL, author text COLLATE "C" NOT NULL, id bigint NOT NULL, PRIMARY KEY (clinic, author, id)) PARTITION BY RANGE (id);
 		CREATE TABLE wards_1 PARTITION OF wards FOR VALUES FROM (0) TO (1000)`)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // What is printed as a fix works on a table that has rows, as it stands: it loses none of them and no value, and where it needs
@@ -16,7 +17,7 @@ import (
 func (c *tableCheck) addTenantColumn() string {
 	table, column := c.qualified(), quote(c.decl.TenantColumn)
 	whose := "UPDATE " + comment(table) + " SET " + comment(column) + " = whose each row is"
-	if c.dialect == SQLite {
+	if c.dialect == dialect.SQLite {
 		// SQLite adds no NOT NULL column without a default. No tenant has the empty id.
 		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s TEXT NOT NULL DEFAULT '' /* then: %s */", table, column, whose)
 	}
@@ -28,7 +29,7 @@ func (c *tableCheck) addTenantColumn() string {
 func (c *tableCheck) requireTenantColumn() string {
 	table, column := c.qualified(), quote(c.decl.TenantColumn)
 	whose := fmt.Sprintf("/* first: UPDATE %[1]s SET %[2]s = whose each row is WHERE %[2]s IS NULL; or sqldb.Migrate */", comment(table), comment(column))
-	if c.dialect == SQLite {
+	if c.dialect == dialect.SQLite {
 		return c.rebuild(column+" TEXT NOT NULL") + " " + whose
 	}
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL %s", table, column, whose)
@@ -37,7 +38,7 @@ func (c *tableCheck) requireTenantColumn() string {
 // writeTenantColumn is how a generated tenant column becomes one that is written.
 func (c *tableCheck) writeTenantColumn() string {
 	table, column := c.qualified(), quote(c.decl.TenantColumn)
-	if c.dialect == SQLite {
+	if c.dialect == dialect.SQLite {
 		return c.rebuild(column + " TEXT NOT NULL, not generated")
 	}
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION IF EXISTS, ALTER COLUMN %s DROP IDENTITY IF EXISTS", table, column, column)
@@ -46,7 +47,7 @@ func (c *tableCheck) writeTenantColumn() string {
 // retypeTenantColumn is how a tenant column becomes text that is compared byte by byte.
 func (c *tableCheck) retypeTenantColumn() string {
 	table, column := c.qualified(), quote(c.decl.TenantColumn)
-	if c.dialect == SQLite {
+	if c.dialect == dialect.SQLite {
 		return c.rebuild(column + " TEXT NOT NULL, without COLLATE")
 	}
 	return fmt.Sprintf(`DROP POLICY IF EXISTS %[3]s ON %[1]s; ALTER TABLE %[1]s ALTER COLUMN %[2]s TYPE text COLLATE "C"; %[4]s /* and likewise what foreign keys tie to it */`,
@@ -64,7 +65,7 @@ func (c *tableCheck) replaceColumn(name string) string {
 	nullable := slices.ContainsFunc(c.table.Columns, func(col sqlplan.Column) bool { return col.Name == name && !col.NotNull })
 	switch {
 	case nullable:
-	case c.dialect == SQLite:
+	case c.dialect == dialect.SQLite:
 		fix += "; /* " + comment(quote(plain)) + " is NOT NULL, and nobody writes it any more: rebuild the table without that */"
 	default:
 		fix += fmt.Sprintf("; ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", table, quote(plain))
@@ -78,7 +79,7 @@ func comment(name string) string {
 }
 
 func (c *tableCheck) dropDefault(name string) string {
-	if c.dialect == SQLite {
+	if c.dialect == dialect.SQLite {
 		return c.rebuild(quote(name) + " BLOB without DEFAULT")
 	}
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT", c.qualified(), quote(name))
@@ -102,7 +103,7 @@ func (c *tableCheck) redefineKey(k uniqueKey) string {
 		kind = "PRIMARY KEY"
 	}
 	switch {
-	case c.dialect == SQLite && (k.primary || k.constraint != ""):
+	case c.dialect == dialect.SQLite && (k.primary || k.constraint != ""):
 		return c.rebuild(fmt.Sprintf("%s (%s)", kind, over))
 	case k.constraint != "":
 		return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s, ADD %s (%s) /* foreign keys that refer to it go first */", c.qualified(), quote(k.constraint), kind, over)
@@ -128,7 +129,7 @@ func (c *tableCheck) redefineForeignKey(k foreignKey, parentTenant string) strin
 		}
 	}
 	key := fmt.Sprintf("FOREIGN KEY (%s) REFERENCES %s (%s)", quoteAll(columns), parent, quoteAll(parentColumns))
-	if c.dialect == SQLite {
+	if c.dialect == dialect.SQLite {
 		return c.rebuild(key) + loose
 	}
 	return fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s, ADD %s", c.qualified(), quote(k.constraint), key) + loose

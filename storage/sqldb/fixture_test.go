@@ -20,6 +20,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -87,7 +88,7 @@ func (r *recorder) take() []audit.Event {
 
 // env is one database opened through the guard, and the raw handle of its owner.
 type env struct {
-	dialect sqldb.Dialect
+	dialect dialect.Dialect
 	db      *sql.DB
 	raw     *sql.DB
 	dsn     string
@@ -107,8 +108,8 @@ var clinicSchema = sqldb.Schema{
 	"countries": {Shared: true},
 }
 
-var clinicTables = map[sqldb.Dialect][]string{
-	sqldb.SQLite: allWithChecks(sqldb.SQLite,
+var clinicTables = map[dialect.Dialect][]string{
+	dialect.SQLite: allWithChecks(dialect.SQLite,
 		`CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, name_index BLOB, ssn BLOB, ssn_index BLOB, born BLOB, ward TEXT, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
 		`CREATE TABLE visits (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, patient_id INTEGER NOT NULL, note BLOB, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id))`,
 		`CREATE TABLE countries (code TEXT PRIMARY KEY, name TEXT NOT NULL)`,
@@ -116,7 +117,7 @@ var clinicTables = map[sqldb.Dialect][]string{
 		`INSERT INTO countries VALUES ('is', 'Iceland')`,
 		`INSERT INTO secrets VALUES (1, 'undeclared')`,
 	),
-	sqldb.PostgreSQL: allWithChecks(sqldb.PostgreSQL,
+	dialect.PostgreSQL: allWithChecks(dialect.PostgreSQL,
 		`CREATE TABLE patients (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, name bytea, name_index bytea, ssn bytea, ssn_index bytea, born bytea, ward text, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, ssn_index))`,
 		`CREATE TABLE visits (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, patient_id bigint NOT NULL, note bytea, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, patient_id) REFERENCES patients (tenant_id, id))`,
 		`CREATE TABLE countries (code text PRIMARY KEY, name text NOT NULL)`,
@@ -126,34 +127,34 @@ var clinicTables = map[sqldb.Dialect][]string{
 	),
 }
 
-func allWithChecks(dialect sqldb.Dialect, ddl ...string) []string {
+func allWithChecks(d dialect.Dialect, ddl ...string) []string {
 	for i, create := range ddl {
-		ddl[i] = withChecks(dialect, clinicSchema, create)
+		ddl[i] = withChecks(d, clinicSchema, create)
 	}
 	return ddl
 }
 
 // onBoth runs a test on SQLite, and on PostgreSQL where containers can be had.
 func onBoth(t *testing.T, opts *sqldb.Options, test func(*testing.T, *env)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, newEnv(t, sqldb.SQLite, opts)) })
-	t.Run("postgresql", func(t *testing.T) { test(t, newEnv(t, sqldb.PostgreSQL, opts)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, newEnv(t, dialect.SQLite, opts)) })
+	t.Run("postgresql", func(t *testing.T) { test(t, newEnv(t, dialect.PostgreSQL, opts)) })
 }
 
-func newEnv(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options) *env {
+func newEnv(t *testing.T, d dialect.Dialect, opts *sqldb.Options) *env {
 	t.Helper()
-	return newEnvOn(t, dialect, opts, newRing(t, tenantA, tenantB, tenantC))
+	return newEnvOn(t, d, opts, newRing(t, tenantA, tenantB, tenantC))
 }
 
 // newEnvOn is newEnv with the keys of a ring.
-func newEnvOn(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options, ring *keys.Keyring) *env {
+func newEnvOn(t *testing.T, d dialect.Dialect, opts *sqldb.Options, ring *keys.Keyring) *env {
 	t.Helper()
-	e := &env{dialect: dialect, log: &recorder{}, ring: ring}
-	e.raw, e.dsn, e.super = newRaw(t, dialect)
-	for _, ddl := range clinicTables[dialect] {
+	e := &env{dialect: d, log: &recorder{}, ring: ring}
+	e.raw, e.dsn, e.super = newRaw(t, d)
+	for _, ddl := range clinicTables[d] {
 		mustExec(t, e.raw, ddl)
 	}
-	if dialect == sqldb.PostgreSQL {
-		ddl, err := clinicSchema.DDL(dialect, opts)
+	if d == dialect.PostgreSQL {
+		ddl, err := clinicSchema.DDL(d, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,10 +171,10 @@ func newEnvOn(t *testing.T, dialect sqldb.Dialect, opts *sqldb.Options, ring *ke
 }
 
 // withChecks adds the constraints of the sealed columns to a CREATE TABLE.
-func withChecks(dialect sqldb.Dialect, schema sqldb.Schema, ddl string) string {
+func withChecks(d dialect.Dialect, schema sqldb.Schema, ddl string) string {
 	for name, table := range schema {
 		of := strings.HasPrefix(ddl, "CREATE TABLE "+name+" ") || strings.HasPrefix(ddl, `CREATE TABLE `+quotedName(name)+` `)
-		if checks := table.Checks(dialect); of && len(checks) > 0 {
+		if checks := table.Checks(d); of && len(checks) > 0 {
 			return strings.TrimSuffix(ddl, ")") + ", " + strings.Join(checks, ", ") + ")"
 		}
 	}
@@ -189,12 +190,12 @@ func quotedName(name string) string {
 var ownerURLs sync.Map
 
 // newRaw returns the owner's handle of an empty database, the application's connection string, and the superuser's.
-func newRaw(t *testing.T, dialect sqldb.Dialect) (raw *sql.DB, dsn, super string) {
+func newRaw(t *testing.T, d dialect.Dialect) (raw *sql.DB, dsn, super string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.db")
 	driver, url := "sqlite", "file:"+path+"?_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)"
 	dsn = "sqlite:" + path
-	if dialect == sqldb.PostgreSQL {
+	if d == dialect.PostgreSQL {
 		database := testenv.Postgres(t).NewDatabase(t)
 		driver, url, dsn, super = "pgx", database.OwnerURL, database.AppURL, database.SuperURL
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlgen"
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -49,9 +50,9 @@ type genWorld struct {
 	failed int
 }
 
-func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storage.Guard) *genWorld {
+func newGenWorld(t *testing.T, r *rand.Rand, d dialect.Dialect, guard storage.Guard) *genWorld {
 	t.Helper()
-	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, dialect == sqldb.SQLite), plain: map[tenant.ID]*sql.DB{}, plainURL: map[tenant.ID]string{}}
+	w := &genWorld{Rand: r, schema: sqlgen.NewSchema(r, d == dialect.SQLite), plain: map[tenant.ID]*sql.DB{}, plainURL: map[tenant.ID]string{}}
 	varied := r.IntN(3) > 0
 	if varied {
 		w.schema.Vary(r)
@@ -66,7 +67,7 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 			t.Fatal(err)
 		}
 	}
-	w.schema.Before17 = dialect == sqldb.PostgreSQL && testenv.Postgres(t).Major < 17
+	w.schema.Before17 = d == dialect.PostgreSQL && testenv.Postgres(t).Major < 17
 	declared, opts := sqldb.Schema{}, &sqldb.Options{}
 	for _, table := range w.schema.Tables {
 		sealed := sqldb.Columns{}
@@ -94,16 +95,16 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 		fires.Triggers = map[string]sqldb.Trigger{sqlgen.TriggerName: does}
 		declared[tr.Table.Declared()] = fires
 	}
-	raw, dsn, _ := newRaw(t, dialect)
+	raw, dsn, _ := newRaw(t, d)
 	w.raw = raw
 	for _, create := range w.schema.Shared() {
-		mustExec(t, raw, withChecks(dialect, declared, create))
+		mustExec(t, raw, withChecks(d, declared, create))
 	}
 	for _, create := range w.schema.TriggerDDL(false) {
 		mustExec(t, raw, create)
 	}
-	if dialect == sqldb.PostgreSQL {
-		ddl, err := declared.DDL(dialect, opts)
+	if d == dialect.PostgreSQL {
+		ddl, err := declared.DDL(d, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +121,7 @@ func newGenWorld(t *testing.T, r *rand.Rand, dialect sqldb.Dialect, guard storag
 	t.Cleanup(func() { w.guarded.Close() })
 	for _, id := range w.tenants {
 		var app string
-		w.plain[id], app, _ = newRaw(t, dialect)
+		w.plain[id], app, _ = newRaw(t, d)
 		if url, ok := ownerURLs.Load(app); ok {
 			w.plainURL[id] = url.(string)
 		}
@@ -381,11 +382,11 @@ func (w *genWorld) shared(t *testing.T) {
 	}
 }
 
-func testGenerated(t *testing.T, dialect sqldb.Dialect, native bool) {
+func testGenerated(t *testing.T, d dialect.Dialect, native bool) {
 	guard := storage.Guard{Keys: newRing(t), Audit: &recorder{}}
 	ran, failed := 0, 0
 	for round := uint64(0); ran < *generated && !t.Failed(); round++ {
-		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), dialect, guard)
+		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), d, guard)
 		if native {
 			w.openPools(t)
 		}
@@ -423,7 +424,7 @@ var generatedSeed = flag.Uint64("seed", 23, "the seed of generated statements")
 
 func TestGeneratedPostgreSQL(t *testing.T) {
 	testenv.Postgres(t)
-	testGenerated(t, sqldb.PostgreSQL, false)
+	testGenerated(t, dialect.PostgreSQL, false)
 }
 
 // The test of the test: what a trigger does is scoped by row-level security alone. Without it, the property finds that other
@@ -433,7 +434,7 @@ func TestTriggersWithoutPoliciesAreFound(t *testing.T) {
 	guard := storage.Guard{Keys: newRing(t), Audit: &recorder{}}
 	ran := 0
 	for round := uint64(0); round < 30; round++ {
-		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), sqldb.PostgreSQL, guard)
+		w := newGenWorld(t, rand.New(rand.NewPCG(*generatedSeed, round)), dialect.PostgreSQL, guard)
 		if tr := w.schema.Trigger; tr != nil {
 			mustExec(t, w.raw, "ALTER TABLE "+tr.Other.SQL()+" DISABLE ROW LEVEL SECURITY")
 			for i := range 100 {
@@ -455,4 +456,4 @@ func TestTriggersWithoutPoliciesAreFound(t *testing.T) {
 	t.Errorf("nobody noticed in %d statements", ran)
 }
 
-func TestGeneratedSQLite(t *testing.T) { testGenerated(t, sqldb.SQLite, false) }
+func TestGeneratedSQLite(t *testing.T) { testGenerated(t, dialect.SQLite, false) }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -27,21 +28,21 @@ func namesAlike() (sqldb.Schema, []string) {
 // TestBlindIndexesHaveNamesOfTheirOwn: an index whose name another table's has would be taken for made.
 func TestBlindIndexesHaveNamesOfTheirOwn(t *testing.T) {
 	schema, tables := namesAlike()
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			raw, dsn, _ := newRaw(t, dialect)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			raw, dsn, _ := newRaw(t, d)
 			for _, name := range tables {
 				mustExec(t, raw, fmt.Sprintf(`CREATE TABLE "%s" (id bigint NOT NULL)`, name))
 			}
-			ddl, err := schema.DDL(dialect, nil)
+			ddl, err := schema.DDL(d, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			mustExec(t, raw, ddl)
-			if dialect == sqldb.PostgreSQL {
+			if d == dialect.PostgreSQL {
 				mustExec(t, raw, ddl)
 			}
-			haveBlindIndexes(t, raw, dialect, schema)
+			haveBlindIndexes(t, raw, d, schema)
 			if err := openErr(t, dsn, schema, nil); err != nil {
 				t.Error(err)
 			}
@@ -49,11 +50,11 @@ func TestBlindIndexesHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-func haveBlindIndexes(t *testing.T, raw *sql.DB, dialect sqldb.Dialect, schema sqldb.Schema) {
+func haveBlindIndexes(t *testing.T, raw *sql.DB, d dialect.Dialect, schema sqldb.Schema) {
 	t.Helper()
 	for name, table := range schema {
 		query := `SELECT count(*) FROM pragma_index_list($1)`
-		if dialect == sqldb.PostgreSQL {
+		if d == dialect.PostgreSQL {
 			query = `SELECT count(*) FROM pg_indexes WHERE tablename = $1 AND indexdef LIKE '%(tenant_id, %note%)'`
 		}
 		var n int
@@ -66,7 +67,7 @@ func haveBlindIndexes(t *testing.T, raw *sql.DB, dialect sqldb.Dialect, schema s
 // TestDDLKeepsAnIndexThatIsThere: one that was made under another name, by hand or by an earlier version, is not made again.
 func TestDDLKeepsAnIndexThatIsThere(t *testing.T) {
 	schema := sqldb.Schema{"visits_of": {Sealed: sqldb.Columns{"text": sqldb.Text().Searchable("note")}}}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestDDLKeepsAnIndexThatIsThere(t *testing.T) {
 		"of another table":        {`CREATE TABLE other (tenant_id text, note bytea); CREATE INDEX visits_of_note_blind ON other (tenant_id, note)`, true},
 	} {
 		t.Run(what, func(t *testing.T) {
-			raw, _, _ := newRaw(t, sqldb.PostgreSQL)
+			raw, _, _ := newRaw(t, dialect.PostgreSQL)
 			mustExec(t, raw, `CREATE TABLE visits_of (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, note bytea); `+c.index)
 			var before, after int
 			count := func() (n int) {
@@ -103,7 +104,7 @@ func TestDDLKeepsAnIndexThatIsThere(t *testing.T) {
 // TestMigrationBuildsEachIndex: as above, and an index of the name that is somebody else's is neither taken for made nor dropped.
 func TestMigrationBuildsEachIndex(t *testing.T) {
 	schema, tables := namesAlike()
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	m := &moving{raw: raw, app: openPool(t, dsn), super: openBare(t, super), dsn: dsn, ring: newRing(t, tenantA), log: &recorder{}}
 	for _, name := range tables {
 		mustExec(t, raw, fmt.Sprintf(`CREATE TABLE "%[1]s" (id bigint PRIMARY KEY, tenant_id text COLLATE "C" NOT NULL, text0 text, text1 text); INSERT INTO "%[1]s" VALUES (1, 'clinic', 'kept', 'too')`, name))
@@ -135,7 +136,7 @@ func TestMigrationBuildsEachIndex(t *testing.T) {
 	}
 	mustExec(t, raw, `DROP TABLE other`)
 	m.to(t, sqldb.MigrateDrop)
-	haveBlindIndexes(t, raw, sqldb.PostgreSQL, schema)
+	haveBlindIndexes(t, raw, dialect.PostgreSQL, schema)
 	if err := openErr(t, dsn, schema, nil); err != nil {
 		t.Error(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -215,12 +216,12 @@ func TestMovedValuesDoNotOpen(t *testing.T) {
 	for what, move := range moves {
 		t.Run(what, func(t *testing.T) {
 			onBoth(t, &sqldb.Options{InsecureWithoutRLS: true}, func(t *testing.T, e *env) {
-				if e.dialect == sqldb.PostgreSQL {
+				if e.dialect == dialect.PostgreSQL {
 					// The owner stands for an attacker who can write to the database.
 					mustExec(t, e.raw, `ALTER TABLE patients NO FORCE ROW LEVEL SECURITY; ALTER TABLE patients DISABLE ROW LEVEL SECURITY; ALTER TABLE visits DISABLE ROW LEVEL SECURITY`)
 				}
 				fill(t, e)
-				if e.dialect == sqldb.PostgreSQL {
+				if e.dialect == dialect.PostgreSQL {
 					mustExec(t, e.raw, `ALTER TABLE patients DROP CONSTRAINT strongroom_sealed_name; `+move)
 				} else {
 					mustExec(t, e.raw, `PRAGMA ignore_check_constraints = ON; `+move)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -37,14 +38,14 @@ const leakyTable = `
 // TestLeakproof holds what [sqldb.Schema.DDL] prints, and what Open says, against the plans of PostgreSQL with row-level security.
 func TestLeakproof(t *testing.T) {
 	schema := sqldb.Schema{"things": {}, "open_to_all": {Shared: true}}
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, raw, leakyTable)
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustExec(t, raw, ddl)
-	marks, err := schema.DDL(sqldb.PostgreSQL, &sqldb.Options{Leakproof: true})
+	marks, err := schema.DDL(dialect.PostgreSQL, &sqldb.Options{Leakproof: true})
 	if err != nil || !strings.HasPrefix(marks, ddl) {
 		t.Fatalf("%v: what marks functions does not follow the rest: %s", err, marks)
 	}

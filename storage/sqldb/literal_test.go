@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // A literal for a sealed column means what PostgreSQL takes it for in a column of that type: ORMs that inline values
@@ -50,9 +50,9 @@ func TestLiteralsForSealedColumns(t *testing.T) {
 		{"time", `'2024-02-29 22:59:59'`}, {"time", `'yesterday'`}, {"time", `'2024-02-30 00:00:00+00'`},
 		{"date", `'14.3.1950'`}, {"date", `'1950-03-14 25:00:00+00'`}, {"json", `'{'`}, {"uuid", `'6ba7'`},
 	}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			db, _ := typed(t, dialect)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			db, _ := typed(t, d)
 			ctx := as(tenantA)
 			for i, c := range cases {
 				if _, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO typed (id, "%s") VALUES ($1, %s)`, c.column, c.literal), i); err != nil {

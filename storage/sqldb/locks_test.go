@@ -7,13 +7,13 @@ import (
 	"math"
 	"testing"
 
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // TestAdvisoryLocks are a tenant's own: whoever holds one keeps its own transactions out, and no other tenant's.
 func TestAdvisoryLocks(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	number := func(id tenant.ID, keys ...any) int64 {
 		text := id.String()
 		for _, key := range keys {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // A sealed column bears a mark in the database: a CHECK constraint, of a name that tells what it is, which refuses what is not
@@ -27,23 +28,23 @@ type sealCheck struct {
 // Checks returns the constraints that a table of this declaration has beside those of the application's own, in the form that
 // CREATE TABLE takes: each sealed column holds envelopes of its type, and each index column index values. [Schema.DDL] adds
 // them to a table that exists; on SQLite, which cannot do that for a column that exists, write them into CREATE TABLE.
-func (t Table) Checks(dialect Dialect) []string {
+func (t Table) Checks(d dialect.Dialect) []string {
 	var out []string
 	for _, c := range t.checks() {
-		out = append(out, c.definition(dialect))
+		out = append(out, c.definition(d))
 	}
 	return out
 }
 
 // WithChecks adds the constraints of a declared table's sealed columns ([Table.Checks]) to the CREATE TABLE statement that makes it,
 // which has to end in its closing parenthesis. Every other statement is returned as it is.
-func (s Schema) WithChecks(dialect Dialect, statement string) string {
+func (s Schema) WithChecks(d dialect.Dialect, statement string) string {
 	trimmed := strings.TrimRight(statement, " \t\r\n;")
 	of := createTable.FindStringSubmatch(trimmed)
 	if of == nil {
 		return statement
 	}
-	checks := s[strings.ReplaceAll(of[1], `"`, "")].Checks(dialect)
+	checks := s[strings.ReplaceAll(of[1], `"`, "")].Checks(d)
 	if len(checks) == 0 {
 		return statement
 	}
@@ -80,18 +81,18 @@ func isMark(constraint string) bool {
 }
 
 // definition is the constraint as CREATE TABLE, ADD COLUMN and ADD CONSTRAINT take it.
-func (c sealCheck) definition(dialect Dialect) string {
-	return fmt.Sprintf("CONSTRAINT %s CHECK (%s)", quote(c.name), c.condition(dialect))
+func (c sealCheck) definition(d dialect.Dialect) string {
+	return fmt.Sprintf("CONSTRAINT %s CHECK (%s)", quote(c.name), c.condition(d))
 }
 
 // condition holds for NULL and for what internal/envelope/FORMAT.md describes: version 1 first, then as many bytes as a value
 // of the type makes. The type itself is inside the ciphertext.
-func (c sealCheck) condition(dialect Dialect) string {
+func (c sealCheck) condition(d dialect.Dialect) string {
 	column, compare, size := quote(c.column), "=", envelope.IndexSize
 	if c.logical != 0 {
 		compare, size = fieldSize(c.logical)
 	}
-	if dialect == SQLite {
+	if d == dialect.SQLite {
 		blob := fmt.Sprintf("%[1]s IS NULL OR typeof(%[1]s) = 'blob' AND length(%[1]s) %[2]s %[3]d", column, compare, size)
 		if c.logical == 0 {
 			return blob
@@ -127,7 +128,7 @@ func (c sealCheck) printed() string {
 // from the table while those that exist are read.
 func (c sealCheck) add(table string) string {
 	return fmt.Sprintf("ALTER TABLE %[1]s DROP CONSTRAINT IF EXISTS %[2]s, ADD %[3]s NOT VALID; ALTER TABLE %[1]s VALIDATE CONSTRAINT %[2]s",
-		table, quote(c.name), c.definition(PostgreSQL))
+		table, quote(c.name), c.definition(dialect.PostgreSQL))
 }
 
 // addWhereSealed adds the constraint to a column of ciphertexts, or leaves the column as it is, with a warning, where it holds
@@ -136,7 +137,7 @@ func (c sealCheck) addWhereSealed(table string) string {
 	plain := warn("the column " + quote(c.column) + " of " + table + " holds what is not sealed, and stays as it is: see sqldb.Open, which says how to replace it, or sqldb.Migrate")
 	return doBlock(fmt.Sprintf("IF (SELECT a.atttypid = 'pg_catalog.bytea'::pg_catalog.regtype FROM pg_catalog.pg_attribute a WHERE a.attrelid = %s::pg_catalog.regclass AND a.attname = %s) "+
 		"THEN ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s, ADD %s; ELSE %[6]s; END IF; EXCEPTION WHEN check_violation THEN %[6]s;",
-		literal(table), literal(c.column), table, quote(c.name), c.definition(PostgreSQL), plain))
+		literal(table), literal(c.column), table, quote(c.name), c.definition(dialect.PostgreSQL), plain))
 }
 
 // mark is a constraint that was found under a mark's name.
@@ -153,7 +154,7 @@ func (c *tableCheck) marks(found map[string]mark, add func(sealCheck) string) {
 		wanted[w.name] = true
 		m, ok := found[w.name]
 		switch {
-		case !ok && c.dialect == SQLite && !c.has(w.column): // what adds the column adds the constraint
+		case !ok && c.dialect == dialect.SQLite && !c.has(w.column): // what adds the column adds the constraint
 		case !ok:
 			c.problem(w.column, "nothing in the database keeps out of the column what is not sealed: the constraint "+w.name+" is missing", add(w))
 		case !m.intact(w):
@@ -168,7 +169,7 @@ func (c *tableCheck) marks(found map[string]mark, add func(sealCheck) string) {
 			continue
 		}
 		drop := fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", c.qualified(), quote(name))
-		if c.dialect == SQLite {
+		if c.dialect == dialect.SQLite {
 			drop = c.rebuild("everything but the constraint " + name)
 		}
 		c.problem(found[name].column, "the column bears the mark of a sealed or index column, the constraint "+name+", and is not declared as one",
@@ -187,12 +188,12 @@ func (c *tableCheck) has(column string) bool {
 
 // ciphertextType is the type of a sealed or index column as ADD COLUMN takes it, on SQLite with the constraint.
 func (c *tableCheck) ciphertextType(column string) string {
-	if c.dialect != SQLite {
+	if c.dialect != dialect.SQLite {
 		return "bytea"
 	}
 	for _, w := range c.decl.checks() {
 		if w.column == column {
-			return "BLOB " + w.definition(SQLite)
+			return "BLOB " + w.definition(dialect.SQLite)
 		}
 	}
 	return "BLOB"

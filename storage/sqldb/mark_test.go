@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -13,7 +14,7 @@ func TestTheDatabaseRefusesWhatIsNotSealed(t *testing.T) {
 	onBoth(t, nil, func(t *testing.T, e *env) {
 		fill(t, e)
 		raw := e.raw
-		if e.dialect == sqldb.PostgreSQL {
+		if e.dialect == dialect.PostgreSQL {
 			raw = openBare(t, e.super)
 		}
 		envelope := "\x01\x00\x00\x00\x07" + strings.Repeat("x", 29)
@@ -32,7 +33,7 @@ func TestTheDatabaseRefusesWhatIsNotSealed(t *testing.T) {
 				t.Errorf("%s in %s: %v", what, set[0], err)
 			}
 		}
-		if e.dialect == sqldb.SQLite {
+		if e.dialect == dialect.SQLite {
 			if _, err := raw.Exec(`UPDATE patients SET name = ? WHERE id = 1`, envelope); err == nil {
 				t.Error("text in the place of a blob was stored")
 			}
@@ -72,8 +73,8 @@ func TestMarksThatAreNotWhole(t *testing.T) {
 	const sqliteWhole = `s IS NULL OR typeof(s) = 'blob' AND length(s) >= 34 AND substr(s, 1, 1) = x'01'`
 	const postgresWhole = `octet_length(s) >= 34 AND get_byte(s, 0) = 1`
 	type attempt struct{ constraint, want string }
-	attempts := map[sqldb.Dialect][]attempt{
-		sqldb.SQLite: {
+	attempts := map[dialect.Dialect][]attempt{
+		dialect.SQLite: {
 			{`CONSTRAINT strongroom_sealed_s CHECK (` + sqliteWhole + `)`, ""},
 			{`constraint [STRONGROOM_SEALED_S] check(` + strings.ReplaceAll(sqliteWhole, "s IS", "\"s\"\n/* so */ is") + `)`, ""},
 			{`CONSTRAINT strongroom_sealed_s CHECK (1 OR ` + sqliteWhole + `)`, "not as the guard"},
@@ -82,7 +83,7 @@ func TestMarksThatAreNotWhole(t *testing.T) {
 			{`/* CONSTRAINT strongroom_sealed_s CHECK (` + sqliteWhole + `) */ CHECK (1)`, "is missing"},
 			{`CHECK ('CONSTRAINT strongroom_sealed_s CHECK (` + strings.ReplaceAll(sqliteWhole, "'", "''") + `)' <> '')`, "is missing"},
 		},
-		sqldb.PostgreSQL: {
+		dialect.PostgreSQL: {
 			{`CONSTRAINT strongroom_sealed_s CHECK (` + postgresWhole + `)`, ""},
 			{`CONSTRAINT strongroom_sealed_s CHECK (` + postgresWhole + ` OR true)`, "not as the guard"},
 			{`CONSTRAINT strongroom_sealed_s CHECK (` + postgresWhole + `) NO INHERIT`, "not as the guard"},
@@ -90,14 +91,14 @@ func TestMarksThatAreNotWhole(t *testing.T) {
 			{`CONSTRAINT other CHECK (` + postgresWhole + `)`, "is missing"},
 		},
 	}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		for _, a := range attempts[dialect] {
-			raw, dsn, _ := newRaw(t, dialect)
-			blob := map[sqldb.Dialect]string{sqldb.SQLite: "BLOB", sqldb.PostgreSQL: "bytea"}[dialect]
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		for _, a := range attempts[d] {
+			raw, dsn, _ := newRaw(t, d)
+			blob := map[dialect.Dialect]string{dialect.SQLite: "BLOB", dialect.PostgreSQL: "bytea"}[d]
 			mustExec(t, raw, `CREATE TABLE t (tenant_id text NOT NULL, id bigint NOT NULL, s `+blob+`, PRIMARY KEY (tenant_id, id), `+a.constraint+`)`)
 			err := openErr(t, dsn, schema, &sqldb.Options{InsecureWithoutRLS: true})
 			if a.want == "" && err != nil || a.want != "" && (err == nil || !strings.Contains(err.Error(), a.want)) {
-				t.Errorf("%s: %s: %v; want %q", dialect, a.constraint, err, a.want)
+				t.Errorf("%s: %s: %v; want %q", d, a.constraint, err, a.want)
 			}
 			var se *sqldb.SchemaError
 			if a.want != "is missing" || !errors.As(err, &se) {
@@ -105,7 +106,7 @@ func TestMarksThatAreNotWhole(t *testing.T) {
 			}
 			mustExec(t, raw, se.Problems[0].Fix)
 			if err := openErr(t, dsn, schema, &sqldb.Options{InsecureWithoutRLS: true}); err != nil {
-				t.Errorf("%s: after %s: %v", dialect, se.Problems[0].Fix, err)
+				t.Errorf("%s: after %s: %v", d, se.Problems[0].Fix, err)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -126,7 +127,7 @@ type MigrateReport struct {
 // the table strongroom_migration of [Options].Schema, which nobody but the owner can read or write. Each stage goes on
 // where it ended. Two at once are [ErrMigrating].
 //
-// Up to the switch it takes no lock for longer than an instant: changes of definitions wait for half a second and are
+// Up to the switch it takes no lock for longer than an instant: changes of definitions wait for less than half a second and are
 // tried again, indexes are built CONCURRENTLY, constraints are validated without keeping writers away. A batch locks
 // its rows while it seals them, and passes over rows that others have locked.
 //
@@ -216,7 +217,7 @@ func (m *Migration) complete() error {
 func newMigrationGate(g storage.Guard) (*gate.Gate, error) {
 	opened, err := gate.New(g.Keys, g.Audit, g.Authorizer)
 	if err == nil {
-		err = opened.Observe(g.Telemetry, telemetry.Store{System: string(PostgreSQL)})
+		err = opened.Observe(g.Telemetry, telemetry.Store{System: string(dialect.PostgreSQL)})
 	}
 	return opened, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -70,7 +71,7 @@ type moving struct {
 
 func newMoving(t *testing.T, rows int, ring *keys.Keyring) *moving {
 	t.Helper()
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	m := &moving{raw: raw, app: openPool(t, dsn), super: openBare(t, super), dsn: dsn, ring: ring, log: &recorder{}}
 	mustExec(t, raw, movingTables)
 	mustExec(t, raw, fmt.Sprintf(movingRows, 1, rows))
@@ -199,7 +200,7 @@ func (m *moving) open(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return &env{dialect: sqldb.PostgreSQL, db: db, raw: m.raw, dsn: m.dsn, ring: m.ring, log: m.log, guard: guard}
+	return &env{dialect: dialect.PostgreSQL, db: db, raw: m.raw, dsn: m.dsn, ring: m.ring, log: m.log, guard: guard}
 }
 
 // plaintexts are what each tenant has, read without the guard before the switch.

@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
 // TestRollbackPutsBackEachType: what the guard wrote comes back whole into each type that plaintexts had.
 func TestRollbackPutsBackEachType(t *testing.T) {
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	m := &moving{raw: raw, app: openPool(t, dsn), super: openBare(t, super), dsn: dsn, ring: newRing(t, tenantA), log: &recorder{}}
 	mustExec(t, raw, `CREATE TABLE things (id bigint PRIMARY KEY, clinic text NOT NULL, padded char(5), short varchar(9), doc jsonb, exact json, at timestamp, small real, n int2, amount numeric, whole bigint, u uuid, flag bool, raw bytea);
 		INSERT INTO things (id, clinic, padded) SELECT i, 'clinic', 'a' FROM generate_series(0, 20) i`)

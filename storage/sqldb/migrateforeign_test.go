@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -12,7 +13,7 @@ import (
 // migration may turn into one by the tenant column: it would tie the row to another parent, and an action that deleted one row would
 // delete all of the tenant's.
 func TestForeignKeysThatTieNoTenant(t *testing.T) {
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	m := &moving{raw: raw, app: openPool(t, dsn), super: openBare(t, super), dsn: dsn, ring: newRing(t, tenantA, tenantB), log: &recorder{}}
 	mustExec(t, raw, `
 		CREATE TABLE clinics (id text COLLATE "C" PRIMARY KEY, code text COLLATE "C" UNIQUE);

@@ -2,6 +2,7 @@ package sqldb_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"maps"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -145,6 +147,54 @@ func TestMigrationWaitsForNoRow(t *testing.T) {
 	}
 }
 
+// TestMigrationGivesUpFirst: who wants a table that the migration has locked, or waits for, waits behind it. Where the
+// migration goes on to wait for what that one has, PostgreSQL ends whichever has waited for a second first.
+func TestMigrationGivesUpFirst(t *testing.T) {
+	m := newMoving(t, 10, newRing(t, tenantA, tenantB, tenantC))
+	m.to(t, sqldb.MigrateVerify)
+	begin := func(lock string) *sql.Tx {
+		tx, err := m.app.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { tx.Rollback() })
+		if _, err := tx.Exec(lock); err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	first, last := begin(`LOCK TABLE patients IN ROW EXCLUSIVE MODE`), begin(`LOCK TABLE visits IN ROW EXCLUSIVE MODE`)
+	migrated := make(chan error, 1)
+	go func() {
+		_, err := sqldb.Migrate(t.Context(), m.plan, sqldb.MigrateSwitch)
+		migrated <- err
+	}()
+	// Long enough for each of its tries to be made once.
+	waits := `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'patients'::regclass AND mode = 'AccessExclusiveLock'
+		AND clock_timestamp() - waitstart > interval '550 ms')`
+	for began, long := time.Now(), false; !long && time.Since(began) < 4*time.Second; time.Sleep(10 * time.Millisecond) {
+		if err := m.super.QueryRow(waits).Scan(&long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := last.Exec(`SELECT FROM patients`)
+		read <- err
+	}()
+	time.Sleep(100 * time.Millisecond) // it waits, or has read
+	if err := first.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-read, last.Commit()); err != nil {
+		t.Errorf("the application's transaction failed: %v", err)
+	}
+	if err := <-migrated; err != nil {
+		t.Fatal(err)
+	}
+	m.open(t)
+}
+
 // TestPlaintextsAreNotSeenByTriggers: a trigger sees whole rows, whatever columns its maker may read. Many an application's
 // role was granted everything.
 func TestPlaintextsAreNotSeenByTriggers(t *testing.T) {
@@ -182,13 +232,13 @@ func TestPlaintextsAreNotSeenByTriggers(t *testing.T) {
 
 // TestMigrationSeesAllRows: row-level security that somebody turns on meanwhile must not hide rows that are to be sealed.
 func TestMigrationSeesAllRows(t *testing.T) {
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	m := &moving{raw: raw, app: openPool(t, dsn), super: openBare(t, super), dsn: dsn, ring: newRing(t, tenantA), log: &recorder{}}
 	mustExec(t, raw, `CREATE TABLE things (id bigint PRIMARY KEY, tenant_id text COLLATE "C" NOT NULL, name text); INSERT INTO things VALUES (1, 'clinic', 'kept')`)
 	schema := sqldb.Schema{"things": {Sealed: sqldb.Columns{"name": sqldb.Text()}}}
 	m.plan = sqldb.Migration{DSN: ownerURL(dsn), Schema: schema, Guard: storage.Guard{Keys: m.ring, Audit: m.log}, Actor: "operator", Purpose: "moving in"}
 	m.to(t, sqldb.MigrateExpand)
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

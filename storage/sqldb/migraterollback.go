@@ -99,7 +99,7 @@ func (g *migrator) swapBack(ctx context.Context) error {
 		return err
 	}
 	var locked time.Time
-	err := g.alter(ctx, "", []string{g.locking()}, func() error {
+	err := g.alter(ctx, "", g.locking("ACCESS EXCLUSIVE"), func() error {
 		locked, g.report.Unsealed = time.Now(), 0
 		return g.swapBackLocked(ctx)
 	})

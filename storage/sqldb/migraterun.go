@@ -16,13 +16,14 @@ import (
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // migrateRun is what a run is on either engine.
 type migrateRun struct {
 	Migration
-	dialect Dialect
+	dialect dialect.Dialect
 	name    string // the database's
 	gate    *gate.Gate
 	limiter *rate.Limiter // nil for no bound
@@ -51,12 +52,12 @@ func (m Migration) with(ctx context.Context, do func(moving) error) error {
 	if err != nil {
 		return err
 	}
-	run := migrateRun{Migration: m, dialect: PostgreSQL, gate: g}
+	run := migrateRun{Migration: m, dialect: dialect.PostgreSQL, gate: g}
 	if m.RowsPerSecond > 0 {
 		run.limiter = rate.NewLimiter(rate.Limit(m.RowsPerSecond), m.BatchSize)
 	}
 	if strings.HasPrefix(m.DSN, "sqlite:") {
-		run.dialect = SQLite
+		run.dialect = dialect.SQLite
 		return run.withSQLite(ctx, do)
 	}
 	return run.withPostgres(ctx, do)

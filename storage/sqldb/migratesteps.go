@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // ciphertext columns have their names of before the switch in what prepares it, and those of after it in what it does.
@@ -22,7 +24,7 @@ func (t *migrateTable) constraints(decl Table) (out []adding) {
 	}
 	for _, c := range t.marks(decl) {
 		if t.has(c.column) {
-			out = append(out, adding{t.Table, c.name, fmt.Sprintf("ALTER TABLE %s ADD %s NOT VALID", t.Table, c.definition(PostgreSQL))})
+			out = append(out, adding{t.Table, c.name, fmt.Sprintf("ALTER TABLE %s ADD %s NOT VALID", t.Table, c.definition(dialect.PostgreSQL))})
 		}
 	}
 	return out
@@ -238,7 +240,7 @@ func (t *migrateTable) tenanting() string {
 
 // steps are all statements, for a plan.
 func (g *migrator) steps() (out []MigrationStep) {
-	const instant, none = "ACCESS EXCLUSIVE for an instant, waited for half a second at a time", "SHARE UPDATE EXCLUSIVE: nobody who reads or writes waits"
+	const instant, none = "ACCESS EXCLUSIVE for an instant, waited for less than half a second at a time", "SHARE UPDATE EXCLUSIVE: nobody who reads or writes waits"
 	add := func(stage MigrateStage, t *migrateTable, lock string, rows int64, sql ...string) {
 		name := ""
 		if t != nil {
@@ -254,7 +256,7 @@ func (g *migrator) steps() (out []MigrationStep) {
 		add(MigrateExpand, t, instant, 0, t.expanding()...)
 	}
 	for _, t := range all {
-		add(MigrateExpand, t, "SHARE ROW EXCLUSIVE for an instant, waited for half a second at a time", 0, t.watching()...)
+		add(MigrateExpand, t, "SHARE ROW EXCLUSIVE for an instant, waited for less than half a second at a time", 0, t.watching()...)
 	}
 	for _, t := range all {
 		if t.Tenant.Add {
@@ -287,7 +289,7 @@ func (g *migrator) steps() (out []MigrationStep) {
 			add(MigrateVerify, t, "none", t.Rows, t.verifying())
 		}
 	}
-	add(MigrateSwitch, nil, "ACCESS EXCLUSIVE on all tables until the switch is committed", 0, g.locking())
+	add(MigrateSwitch, nil, "ACCESS EXCLUSIVE on all tables until the switch is committed", 0, g.locking("ACCESS EXCLUSIVE")...)
 	for _, t := range all {
 		add(MigrateSwitch, t, "", 0, t.detaching()...)
 	}
@@ -308,10 +310,13 @@ func (g *migrator) steps() (out []MigrationStep) {
 	return out
 }
 
-func (g *migrator) locking() string {
-	var names []string
-	for _, t := range g.plan.Tables {
-		names = append(names, t.Table)
+// locking are the statements that lock all tables, one by one: see lockWithin. Before there is a plan there are none.
+func (g *migrator) locking(mode string) (out []string) {
+	if g.plan == nil {
+		return nil
 	}
-	return "LOCK TABLE " + strings.Join(names, ", ") + " IN ACCESS EXCLUSIVE MODE"
+	for _, t := range g.plan.Tables {
+		out = append(out, "LOCK TABLE "+t.Table+" IN "+mode+" MODE")
+	}
+	return out
 }

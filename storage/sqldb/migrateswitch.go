@@ -24,7 +24,7 @@ func (g *migrator) swap(ctx context.Context) error {
 		}
 		sealed := g.report.Sealed
 		var locked time.Time
-		err := g.alter(ctx, "", []string{g.locking()}, func() error {
+		err := g.alter(ctx, "", g.locking("ACCESS EXCLUSIVE"), func() error {
 			locked, g.report.Sealed = time.Now(), sealed
 			return g.swapLocked(ctx)
 		})

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -22,7 +23,7 @@ func TestMigrateTenantsOfOtherTypes(t *testing.T) {
 				ids = []string{uuid.NewString(), uuid.NewString()}
 			}
 			a, b := tenant.MustParse(ids[0]), tenant.MustParse(ids[1])
-			raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+			raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 			mustExec(t, raw, strings.ReplaceAll(fmt.Sprintf(`CREATE SCHEMA billing;
 				CREATE TABLE accounts (id TYPE PRIMARY KEY, label text);
 				CREATE TABLE things (id bigserial PRIMARY KEY, tenant_id TYPE REFERENCES accounts (id), name text UNIQUE);

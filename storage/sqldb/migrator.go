@@ -154,14 +154,20 @@ func (g *migrator) reach(ctx context.Context, stage MigrateStage) error {
 	return nil
 }
 
-// lockTries is how often a statement is tried that waits for a lock, for half a second each, with a pause between in
-// which those can go on that wait behind it.
+// lockTries is how often a transaction is tried that waits for locks, with a pause between in which those can go on that wait
+// behind it.
 const (
 	lockTries = 120
 	lockPause = 100 * time.Millisecond
-	// Every so often it waits for its first lock, when it holds none that others could wait for, for longer than
-	// deadlock_timeout (by default a second): only then does PostgreSQL end an autovacuum that is in the way.
+	// lockWithin is how long one may wait for its locks, from when it asks for the first: who wants what it has, or has asked
+	// for, waits behind it, and it must have given up before one of those looks for a deadlock (deadlock_timeout, by default a
+	// second), or that one's statement fails. It is less than half, since one statement may lock two tables: that of a foreign key.
+	lockWithin = 400 * time.Millisecond
+	lockLeast  = 10 * time.Millisecond // what a statement waits at least, however long those before it took
+	// Every so often it waits for longer than deadlock_timeout first, for a lock that lets others read and write: only then
+	// does PostgreSQL end an autovacuum that is in the way.
 	patientTry = 3
+	patience   = 1500 * time.Millisecond
 )
 
 // alter runs statements that change definitions in one transaction, again where it did not get a lock in time. Do is
@@ -198,24 +204,27 @@ func (g *migrator) alterOnce(ctx context.Context, statements []string, do func()
 			g.conn.Exec(context.WithoutCancel(ctx), "ROLLBACK")
 		}
 	}()
-	const short = "SET LOCAL lock_timeout = '500ms'"
-	wait := short
 	if patient {
-		wait = "SET LOCAL lock_timeout = '1500ms'"
+		if err := g.waitAtMost(ctx, patience); err != nil {
+			return err
+		}
+		for _, sql := range g.locking("SHARE UPDATE EXCLUSIVE") {
+			if err := g.exec(ctx, sql); err != nil {
+				return err
+			}
+		}
 	}
-	if err := g.exec(ctx, wait); err != nil {
-		return err
-	}
-	for i, sql := range statements {
+	began := time.Now()
+	for _, sql := range statements {
+		if err := g.waitAtMost(ctx, max(lockWithin-time.Since(began), lockLeast)); err != nil {
+			return err
+		}
 		if err := g.exec(ctx, sql); err != nil {
 			return err
 		}
-		if i > 0 || wait == short {
-			continue
-		}
-		if err := g.exec(ctx, short); err != nil {
-			return err
-		}
+	}
+	if err := g.waitAtMost(ctx, lockWithin); err != nil {
+		return err
 	}
 	if do != nil {
 		if err := do(); err != nil {
@@ -223,6 +232,11 @@ func (g *migrator) alterOnce(ctx context.Context, statements []string, do func()
 		}
 	}
 	return g.exec(ctx, "COMMIT")
+}
+
+// waitAtMost bounds each wait for a lock in the transaction that is open.
+func (g *migrator) waitAtMost(ctx context.Context, d time.Duration) error {
+	return g.exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", d.Milliseconds()))
 }
 
 func isLockTimeout(err error) bool {

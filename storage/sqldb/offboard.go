@@ -10,6 +10,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -38,7 +39,7 @@ type OffboardProgress struct {
 
 // OffboardReport is what was done, or with DryRun would be.
 type OffboardReport struct {
-	Engine   Dialect
+	Engine   dialect.Dialect
 	Database string // its name
 	// Tables are all of the tenant's tables, in the order in which they were worked on, with how many rows were deleted of
 	// each. An offboarding that was interrupted and is run again counts what was left.

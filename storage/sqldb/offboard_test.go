@@ -12,6 +12,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -232,7 +233,7 @@ func (l *leaver) fillLate(t *testing.T) {
 
 // When it is over, no process has keys any more that it got before.
 func TestOffboardOutlastsKeys(t *testing.T) {
-	l := newLeaver(t, sqldb.SQLite)
+	l := newLeaver(t, dialect.SQLite)
 	l.shred(t)
 	if err := l.ring.Close(); err != nil {
 		t.Fatal(err)
@@ -317,7 +318,7 @@ func TestOffboardAndATableThatIsNotDeclared(t *testing.T) {
 		mustExec(t, l.super, `INSERT INTO bills VALUES ('a', 1)`)
 		l.shred(t)
 		r, err := sqldb.Offboard(as(leaving), l.db, leaving, nil)
-		if l.dialect == sqldb.SQLite {
+		if l.dialect == dialect.SQLite {
 			var problems *sqldb.SchemaError
 			if !errors.As(err, &problems) || len(problems.Problems) != 1 || !strings.Contains(err.Error(), "bills") || r.Rows() != 0 {
 				t.Errorf("%+v, %v", r, err)

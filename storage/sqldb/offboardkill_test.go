@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -74,7 +75,7 @@ func TestOffboardKilled(t *testing.T) {
 			}
 			kills++
 			l.others(t, l.counts(t))
-			if l.dialect == sqldb.SQLite {
+			if l.dialect == dialect.SQLite {
 				rows, err := l.raw.Query(`PRAGMA foreign_key_check`)
 				if err != nil {
 					t.Fatal(err)
@@ -153,7 +154,7 @@ func TestARestoredBackupBringsNothingBack(t *testing.T) {
 // backup copies the database, and returns what puts it in the place of the one there is.
 func (l *leaver) backup(t *testing.T) (restore func()) {
 	t.Helper()
-	if l.dialect == sqldb.SQLite {
+	if l.dialect == dialect.SQLite {
 		path := strings.TrimPrefix(l.dsn, "sqlite:")
 		copied := filepath.Join(t.TempDir(), "backup.db")
 		mustExec(t, l.raw, `VACUUM INTO '`+copied+`'`)

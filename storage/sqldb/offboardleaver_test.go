@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -68,18 +69,18 @@ var (
 const offboardRows = 25 // of each tenant in each table but its own
 
 func onBothLeaving(t *testing.T, test func(*testing.T, *leaver)) {
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) { test(t, newLeaver(t, dialect)) })
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) { test(t, newLeaver(t, d)) })
 	}
 }
 
-func newLeaver(t *testing.T, dialect sqldb.Dialect) *leaver {
+func newLeaver(t *testing.T, d dialect.Dialect) *leaver {
 	t.Helper()
-	l := &leaver{env: &env{dialect: dialect, log: &recorder{}}}
-	l.raw, l.dsn, l.env.super = newRaw(t, dialect)
+	l := &leaver{env: &env{dialect: d, log: &recorder{}}}
+	l.raw, l.dsn, l.env.super = newRaw(t, d)
 	for _, ddl := range offboardTables {
 		name := strings.Fields(ddl)[2]
-		if dialect == sqldb.PostgreSQL {
+		if d == dialect.PostgreSQL {
 			ddl = strings.ReplaceAll(strings.ReplaceAll(ddl, "BINARYTYPE", "bytea"), "CIRCLE", "")
 			ddl = strings.ReplaceAll(strings.ReplaceAll(ddl, "tenant_id TEXT", `tenant_id text COLLATE "C"`), "(id TEXT", `(id text COLLATE "C"`)
 		} else {
@@ -92,14 +93,14 @@ func newLeaver(t *testing.T, dialect sqldb.Dialect) *leaver {
 				ddl += " WITHOUT ROWID"
 			}
 		}
-		mustExec(t, l.raw, withChecks(dialect, offboardSchema, ddl))
+		mustExec(t, l.raw, withChecks(d, offboardSchema, ddl))
 	}
 	l.super = l.raw
-	if dialect == sqldb.PostgreSQL {
+	if d == dialect.PostgreSQL {
 		for table, key := range offboardCircles {
 			mustExec(t, l.raw, `ALTER TABLE `+table+` ADD `+key)
 		}
-		ddl, err := offboardSchema.DDL(dialect, nil)
+		ddl, err := offboardSchema.DDL(d, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -103,8 +104,8 @@ func TestOpenChecksTheTables(t *testing.T) {
 		{"parent that sets the tenant", `CREATE TABLE u (` + good + `x text, PRIMARY KEY (tenant_id, id)); CREATE TABLE t (` + good + `secret BLOBTYPE, FOREIGN KEY (tenant_id, id) REFERENCES u (tenant_id, id) ON DELETE SET DEFAULT)`, "moves the row to another tenant"},
 		{"shared with a tenant column", `CREATE TABLE t (` + good + `secret BLOBTYPE); CREATE TABLE u (` + good + `x text); CREATE TABLE s (` + good + `x text)`, "declared shared"},
 	}
-	perEngine := map[sqldb.Dialect][]mistake{
-		sqldb.SQLite: {
+	perEngine := map[dialect.Dialect][]mistake{
+		dialect.SQLite: {
 			{"folding primary key", `CREATE TABLE t (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, secret BLOB, PRIMARY KEY (tenant_id COLLATE NOCASE, id))`, "collation NOCASE"},
 			{"folding unique key", `CREATE TABLE t (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, secret BLOB, UNIQUE (tenant_id COLLATE NOCASE, id))`, "collation NOCASE"},
 			{"implicit parent in another order", `CREATE TABLE u (tenant_id TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (id, tenant_id)); CREATE TABLE t (tenant_id TEXT NOT NULL, up TEXT, secret BLOB, FOREIGN KEY (tenant_id, up) REFERENCES u)`, "parent of the same tenant"},
@@ -113,7 +114,7 @@ func TestOpenChecksTheTables(t *testing.T) {
 			{"trigger", `CREATE TABLE t (` + good + `secret BLOB); CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END`, "trigger"},
 			{"rowid key", `CREATE TABLE t (tenant_id TEXT NOT NULL, id INTEGER PRIMARY KEY, secret BLOB)`, "lacks the tenant column"},
 		},
-		sqldb.PostgreSQL: {
+		dialect.PostgreSQL: {
 			{"folding key", `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (` + good + `secret bytea); CREATE UNIQUE INDEX k ON t (tenant_id COLLATE ci, id)`, "different ids may be equal"},
 			{"partition's key", `CREATE TABLE t (` + good + `secret bytea, PRIMARY KEY (tenant_id, id)) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9); CREATE UNIQUE INDEX ON t1 (id)`, "lacks the tenant column"},
 			{"undeclared trigger", `CREATE TABLE t (` + good + `secret bytea); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'begin return new; end'; CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()`, "the trigger g, which is not declared"},
@@ -132,20 +133,20 @@ func TestOpenChecksTheTables(t *testing.T) {
 		},
 	}
 	schema := sqldb.Schema{"t": {Sealed: sqldb.Columns{"secret": sqldb.Text()}}}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		for _, m := range append(mistakes, perEngine[dialect]...) {
-			t.Run(string(dialect)+"/"+m.what, func(t *testing.T) {
-				raw, dsn, _ := newRaw(t, dialect)
-				blob := map[sqldb.Dialect]string{sqldb.SQLite: "BLOB", sqldb.PostgreSQL: "bytea"}[dialect]
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		for _, m := range append(mistakes, perEngine[d]...) {
+			t.Run(string(d)+"/"+m.what, func(t *testing.T) {
+				raw, dsn, _ := newRaw(t, d)
+				blob := map[dialect.Dialect]string{dialect.SQLite: "BLOB", dialect.PostgreSQL: "bytea"}[d]
 				ddl := strings.ReplaceAll(m.ddl, "BLOBTYPE", blob)
 				if strings.Contains(ddl, "GOODPOLICY") {
-					policy, err := schema.DDL(dialect, nil)
+					policy, err := schema.DDL(d, nil)
 					if err != nil {
 						t.Fatal(err)
 					}
 					ddl = strings.ReplaceAll(ddl, "GOODPOLICY", policy)
 				}
-				if dialect == sqldb.SQLite && ddl == "" {
+				if d == dialect.SQLite && ddl == "" {
 					ddl = `CREATE TABLE other (x)`
 				}
 				mustExec(t, raw, ddl)
@@ -185,16 +186,16 @@ func TestOpenRefusesRolesThatRLSDoesNotBind(t *testing.T) {
 // TestDDLMakesTablesFit: what Schema.DDL prints for a table made by hand is what Open asks for.
 func TestDDLMakesTablesFit(t *testing.T) {
 	schema := sqldb.Schema{`Odd "name"`: {Sealed: sqldb.Columns{"s": sqldb.Text().Searchable("s_index")}}}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			raw, dsn, _ := newRaw(t, dialect)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			raw, dsn, _ := newRaw(t, d)
 			mustExec(t, raw, `CREATE TABLE "Odd ""name""" (id bigint NOT NULL)`)
-			ddl, err := schema.DDL(dialect, nil)
+			ddl, err := schema.DDL(d, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			mustExec(t, raw, ddl)
-			if dialect == sqldb.PostgreSQL {
+			if d == dialect.PostgreSQL {
 				mustExec(t, raw, ddl) // it can be run again
 			}
 			if err := openErr(t, dsn, schema, nil); err != nil {
@@ -206,7 +207,7 @@ func TestDDLMakesTablesFit(t *testing.T) {
 
 // TestRLSAloneLetsNothingThrough opens the database as the application's role without the guard.
 func TestRLSAloneLetsNothingThrough(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	bare := openBare(t, e.dsn)
 	ctx := context.Background()

@@ -3,6 +3,8 @@ package sqldb
 import (
 	"log/slog"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // Defaults of [Options].
@@ -66,8 +68,8 @@ func (o *Options) place(table string) (schema, name string) {
 
 // bound returns the name that the values of a declared table are bound to: that of the table in the database, whatever
 // schema this handle takes for its default. A table of [DefaultSchema], and one of SQLite, has its name alone.
-func (o *Options) bound(dialect Dialect, table string) string {
-	if dialect == SQLite {
+func (o *Options) bound(d dialect.Dialect, table string) string {
+	if d == dialect.SQLite {
 		return table
 	}
 	schema, name := o.place(table)

@@ -70,9 +70,22 @@ func (c *conn) doubt(a *access) {
 // where a caller wants to see them. Done tells that the write took place although its rows could not be read.
 func exhaust(cur cursor, keep bool) (kept *keptRows, n int64, done bool, err error) {
 	if keep {
-		kept = keepColumns(cur)
+		kept = keepColumns(cur, nil)
 	}
-	dest := make([]driver.Value, len(cur.columns()))
+	n, done, err = exhaustInto(cur, kept)
+	return kept, n, done, err
+}
+
+// exhaustInto is exhaust for a result whose columns are kept already, or nil.
+func exhaustInto(cur cursor, kept *keptRows) (n int64, done bool, err error) {
+	keep := kept != nil
+	var dest []driver.Value
+	switch {
+	case !keep:
+		dest = make([]driver.Value, len(cur.columns()))
+	case kept.native == nil: // or there are no values to fill in
+		dest = make([]driver.Value, len(kept.names))
+	}
 	for {
 		if err = cur.next(dest); err != nil {
 			break
@@ -90,7 +103,7 @@ func exhaust(cur cursor, keep bool) (kept *keptRows, n int64, done bool, err err
 		err = nil
 	}
 	cerr := cur.close()
-	return kept, n, err != nil && cerr == nil, errors.Join(err, cerr)
+	return n, err != nil && cerr == nil, errors.Join(err, cerr)
 }
 
 // keptRows is the result of a write outside a transaction: its rows came before the write was permanent, and are handed out
@@ -107,15 +120,22 @@ type keptOrigin struct {
 	known         bool
 }
 
-// keepColumns keeps what an open cursor says of its columns.
-func keepColumns(cur cursor) *keptRows {
-	k := &keptRows{names: cur.columns()}
-	for i := range k.names {
-		var o keptOrigin
-		o.table, o.column, o.known = cur.origin(i)
-		k.origins, k.types = append(k.origins, o), append(k.types, cur.databaseType(i))
+// keepColumns keeps what an open cursor says of its columns. Before may be an earlier result of the same connection, with which a result that is
+// described alike shares what follows from the description, as the statements of a batch often do.
+func keepColumns(cur cursor, before *keptRows) *keptRows {
+	k := &keptRows{names: cur.columns()} // its own: rows call its columns what their plan does
+	wire, native := cur.(wireRows)
+	if native && before != nil && slices.Equal(before.native.described, wire.fields()) {
+		k.origins, k.types, k.native = before.origins, before.types, &keptWire{described: before.native.described}
+		return k
 	}
-	if wire, native := cur.(wireRows); native {
+	k.origins, k.types = make([]keptOrigin, len(k.names)), make([]string, len(k.names))
+	for i := range k.names {
+		o := &k.origins[i]
+		o.table, o.column, o.known = cur.origin(i)
+		k.types[i] = cur.databaseType(i)
+	}
+	if native {
 		k.native = &keptWire{described: slices.Clone(wire.fields())}
 	}
 	return k

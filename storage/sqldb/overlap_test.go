@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -108,7 +109,7 @@ func TestCommitWaitsForAllIntents(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- tx.Commit() }()
 			<-q.waits
-			if e.dialect == sqldb.PostgreSQL && stored() != 0 {
+			if e.dialect == dialect.PostgreSQL && stored() != 0 {
 				t.Error("committed before its intents are in the trail")
 			}
 			select {
@@ -149,7 +150,7 @@ func TestWritesWaitBeforeTheyAreSent(t *testing.T) {
 func overlapped(t *testing.T, e *env) (n int) {
 	t.Helper()
 	db := e.raw
-	if e.dialect == sqldb.PostgreSQL {
+	if e.dialect == dialect.PostgreSQL {
 		db = openBare(t, e.super) // the owner is under row-level security
 	}
 	if err := db.QueryRow(`SELECT count(*) FROM patients WHERE ward = 'overlap'`).Scan(&n); err != nil {

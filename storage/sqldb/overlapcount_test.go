@@ -9,6 +9,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -110,12 +111,12 @@ func TestWithheldAnswersStayWithheld(t *testing.T) {
 // A number that is drawn from a sequence is gone, whatever becomes of the statement, and what a declared function does may be
 // permanent: both are called when the intent is in the trail.
 func TestEffectsWaitBeforeTheyAreSent(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, raw, `CREATE TABLE notes (tenant_id text COLLATE "C" NOT NULL, id bigserial, PRIMARY KEY (tenant_id, id));
 		CREATE FUNCTION effect() RETURNS integer LANGUAGE sql AS 'SELECT 1';
 		GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO PUBLIC`)
 	schema := sqldb.Schema{"notes": {}}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

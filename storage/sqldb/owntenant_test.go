@@ -11,6 +11,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -28,16 +29,16 @@ const hospitalTables = `
 // onHospitals runs a test on every engine and type, with row-level security and without. A and B are two tenants.
 func onHospitals(t *testing.T, test func(t *testing.T, e *env, a, b tenant.ID)) {
 	type variant struct {
-		dialect    sqldb.Dialect
+		dialect    dialect.Dialect
 		typ        string
 		withoutRLS bool
 		a, b       string
 	}
 	const uuidA, uuidB = "6f1c0a52-9a8f-4c0e-9e53-1b3a52f1a001", "6f1c0a52-9a8f-4c0e-9e53-1b3a52f1a002"
-	variants := []variant{{sqldb.SQLite, "text", false, "clinic", "Clinic"}}
+	variants := []variant{{dialect.SQLite, "text", false, "clinic", "Clinic"}}
 	for _, withoutRLS := range []bool{false, true} {
-		variants = append(variants, variant{sqldb.PostgreSQL, "text", withoutRLS, "clinic", "Clinic"},
-			variant{sqldb.PostgreSQL, "uuid", withoutRLS, uuidA, uuidB}, variant{sqldb.PostgreSQL, "bigint", withoutRLS, "17", "18"})
+		variants = append(variants, variant{dialect.PostgreSQL, "text", withoutRLS, "clinic", "Clinic"},
+			variant{dialect.PostgreSQL, "uuid", withoutRLS, uuidA, uuidB}, variant{dialect.PostgreSQL, "bigint", withoutRLS, "17", "18"})
 	}
 	for _, v := range variants {
 		t.Run(fmt.Sprintf("%s/%s/withoutRLS=%v", v.dialect, v.typ, v.withoutRLS), func(t *testing.T) {
@@ -45,7 +46,7 @@ func onHospitals(t *testing.T, test func(t *testing.T, e *env, a, b tenant.ID)) 
 			e.raw, e.dsn, e.super = newRaw(t, v.dialect)
 			mustExec(t, e.raw, fmt.Sprintf(hospitalTables, v.typ))
 			opts := &sqldb.Options{TenantType: v.typ, InsecureWithoutRLS: v.withoutRLS}
-			if v.dialect == sqldb.PostgreSQL && !v.withoutRLS {
+			if v.dialect == dialect.PostgreSQL && !v.withoutRLS {
 				ddl, err := hospitals.DDL(v.dialect, opts)
 				if err != nil {
 					t.Fatal(err)
@@ -113,7 +114,7 @@ func TestTheTenantsOwnTable(t *testing.T) {
 		}
 
 		upserts := []string{`INSERT INTO tenants (id, name) VALUES ($1, 'B2') ON CONFLICT (id) DO UPDATE SET name = excluded.name`}
-		if e.dialect == sqldb.PostgreSQL {
+		if e.dialect == dialect.PostgreSQL {
 			upserts = append(upserts, `INSERT INTO tenants (id, name) VALUES ($1, 'B2') ON CONFLICT ON CONSTRAINT tenants_pkey DO UPDATE SET id = excluded.id, name = excluded.name`)
 		}
 		for _, query := range upserts {
@@ -128,7 +129,7 @@ func TestTheTenantsOwnTable(t *testing.T) {
 			t.Errorf("B reads %v", got)
 		}
 
-		if e.dialect == sqldb.PostgreSQL { // which knows no one name for a ward
+		if e.dialect == dialect.PostgreSQL { // which knows no one name for a ward
 			if _, err := e.tryRows(as(b), `SELECT t.name, count(*) FROM tenants t JOIN wards w ON w.clinic = t.id GROUP BY w.id`); err == nil {
 				t.Error("a column that is not grouped by")
 			}
@@ -158,7 +159,7 @@ func TestTheTenantsOwnTable(t *testing.T) {
 // ownerOf is a handle that reads all rows.
 func ownerOf(t *testing.T, e *env) *sql.DB {
 	t.Helper()
-	if e.dialect == sqldb.SQLite {
+	if e.dialect == dialect.SQLite {
 		return e.raw
 	}
 	return openBare(t, e.super)
@@ -168,9 +169,9 @@ func ownerOf(t *testing.T, e *env) *sql.DB {
 // a foreign key that ties anything but tenant to tenant tells of other tenants' rows.
 func TestOwnTenantColumnsAreChecked(t *testing.T) {
 	schema := sqldb.Schema{"tenants": {TenantColumn: "id"}, "made": {TenantColumn: "owner"}, "crossed": {TenantColumn: "clinic"}, "referring": {}, "loose": {TenantColumn: "org"}}
-	for dialect, text := range map[sqldb.Dialect]string{sqldb.SQLite: "TEXT", sqldb.PostgreSQL: "text"} {
-		t.Run(string(dialect), func(t *testing.T) {
-			raw, dsn, _ := newRaw(t, dialect)
+	for d, text := range map[dialect.Dialect]string{dialect.SQLite: "TEXT", dialect.PostgreSQL: "text"} {
+		t.Run(string(d), func(t *testing.T) {
+			raw, dsn, _ := newRaw(t, d)
 			mustExec(t, raw, strings.ReplaceAll(`
 				CREATE TABLE tenants (id TEXT NOT NULL PRIMARY KEY, email TEXT, UNIQUE (email));
 				CREATE TABLE made (whose TEXT NOT NULL, owner TEXT GENERATED ALWAYS AS (lower(whose)) STORED NOT NULL, id integer NOT NULL, UNIQUE (owner, id));
@@ -199,10 +200,10 @@ func TestOwnTenantColumnsAreChecked(t *testing.T) {
 
 // A table's tenant column can be of a type of its own.
 func TestTenantColumnsOfSeveralTypes(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, raw, `CREATE TABLE tenants (id bigint PRIMARY KEY, name text); CREATE TABLE logs (id bigint NOT NULL, what text)`)
 	schema := sqldb.Schema{"tenants": {TenantColumn: "id", TenantType: "bigint"}, "logs": {}}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,15 +236,15 @@ func TestTenantColumnsOfSeveralTypes(t *testing.T) {
 		{"tenants": {TenantColumn: "a\x00b"}},
 	} {
 		var problems *sqldb.SchemaError
-		if _, err := wrong.DDL(sqldb.PostgreSQL, nil); !errors.As(err, &problems) {
+		if _, err := wrong.DDL(dialect.PostgreSQL, nil); !errors.As(err, &problems) {
 			t.Errorf("%v: %v", wrong, err)
 		}
 	}
-	ddl, err = sqldb.Schema{"tenants": {TenantColumn: "id"}, "notes": {}}.DDL(sqldb.SQLite, nil)
+	ddl, err = sqldb.Schema{"tenants": {TenantColumn: "id"}, "notes": {}}.DDL(dialect.SQLite, nil)
 	if err != nil || strings.Contains(ddl, `ADD COLUMN "id"`) || !strings.Contains(ddl, `ADD COLUMN "tenant_id"`) {
 		t.Errorf("%s %v", ddl, err)
 	}
-	if _, err := (sqldb.Schema{"tenants": {TenantType: "money"}}).DDL(sqldb.PostgreSQL, nil); err == nil {
+	if _, err := (sqldb.Schema{"tenants": {TenantType: "money"}}).DDL(dialect.PostgreSQL, nil); err == nil {
 		t.Error("a tenant column of money")
 	}
 }

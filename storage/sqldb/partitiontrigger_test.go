@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -27,7 +28,7 @@ func TestTriggersOfPartitionsAreTheirParents(t *testing.T) {
 		"one that is turned off":                 {declared + `CREATE TRIGGER keep AFTER INSERT ON u FOR EACH ROW EXECUTE FUNCTION keep(); CREATE TRIGGER keep AFTER INSERT ON u1 FOR EACH ROW EXECUTE FUNCTION other(); ALTER TABLE u1 DISABLE TRIGGER keep`, ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+			raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 			mustExec(t, openBare(t, super), `DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO PUBLIC', current_database()); END $$`)
 			mustExec(t, raw, `CREATE TABLE t (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, PRIMARY KEY (tenant_id, id)) PARTITION BY RANGE (id);
 				CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9); CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (9) TO (20);
@@ -37,7 +38,7 @@ func TestTriggersOfPartitionsAreTheirParents(t *testing.T) {
 				CREATE FUNCTION undeclared() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 				CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM public.history; RETURN NULL; END'; `+c.ddl)
 			schema := sqldb.Schema{"t": {Triggers: map[string]sqldb.Trigger{"keep": {}}}, "u": {Triggers: map[string]sqldb.Trigger{"keep": {}}}, "history": {}}
-			ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+			ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // minPostgres is the oldest major version whose behaviour the guard was tested against.
@@ -81,7 +82,7 @@ func (r *pgReader) problem(table, column, what, fix string) {
 
 func (r *pgReader) check(name string) *tableCheck {
 	return &tableCheck{
-		decl: r.declared[name], table: r.tables[name].plan, dialect: PostgreSQL,
+		decl: r.declared[name], table: r.tables[name].plan, dialect: dialect.PostgreSQL,
 		problem: func(column, what, fix string) { r.problem(name, column, what, fix) },
 	}
 }

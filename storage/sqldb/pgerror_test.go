@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -26,7 +27,7 @@ func showsCanary(err error) bool {
 
 // TestRaisedTextsAreWithheld: a trigger's author can put a row into any word of an error, under any SQLSTATE.
 func TestRaisedTextsAreWithheld(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	mustExec(t, e.raw, `CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`)
 	mustExec(t, e.raw, `CREATE TRIGGER tell BEFORE UPDATE ON patients FOR EACH ROW EXECUTE FUNCTION tell()`)
@@ -80,7 +81,7 @@ func TestRaisedTextsAreWithheld(t *testing.T) {
 
 // TestSQLiteTriggersAreWithheld: the text of RAISE can be an expression.
 func TestSQLiteTriggersAreWithheld(t *testing.T) {
-	e := newEnv(t, sqldb.SQLite, nil)
+	e := newEnv(t, dialect.SQLite, nil)
 	fill(t, e)
 	mustExec(t, e.raw, `CREATE TRIGGER tell BEFORE UPDATE ON patients BEGIN SELECT RAISE(ABORT, 'ward ' || NEW.ward || ' is full'); END`)
 	_, err := e.db.ExecContext(as(tenantA), `UPDATE patients SET ward = $1 WHERE id = 1`, canary)
@@ -94,7 +95,7 @@ func TestSQLiteTriggersAreWithheld(t *testing.T) {
 
 // TestErrorsOfTheDatabaseStayUseful: who writes the application sees what is wrong with the statement.
 func TestErrorsOfTheDatabaseStayUseful(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	for _, c := range []struct {
 		query, says string

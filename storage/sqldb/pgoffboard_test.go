@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // What the role may not delete, and what hides rows from it, is an error before anything is deleted: all at once.
 func TestOffboardNeedsToSeeAndDeleteAll(t *testing.T) {
-	l := newLeaver(t, sqldb.PostgreSQL)
+	l := newLeaver(t, dialect.PostgreSQL)
 	l.shred(t)
 	var role string
 	if err := openBare(t, l.dsn).QueryRow(`SELECT current_user`).Scan(&role); err != nil {
@@ -60,7 +61,7 @@ func TestOffboardNeedsToSeeAndDeleteAll(t *testing.T) {
 
 // A trigger that keeps rows is found out: what DELETE does not take is not called deleted.
 func TestOffboardSaysWhatIsLeft(t *testing.T) {
-	l := newLeaver(t, sqldb.PostgreSQL)
+	l := newLeaver(t, dialect.PostgreSQL)
 	l.shred(t)
 	mustExec(t, l.super, `CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF OLD.id = 7 THEN RETURN NULL; END IF; RETURN OLD; END'`)
 	mustExec(t, l.super, `CREATE TRIGGER keep BEFORE DELETE ON visits FOR EACH ROW EXECUTE FUNCTION keep()`)
@@ -85,7 +86,7 @@ func TestOffboardSaysWhatIsLeft(t *testing.T) {
 
 // Tenant columns of other types, and a tenant whose id is no value of one; partitions, and a table in another schema.
 func TestOffboardOfOtherShapes(t *testing.T) {
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	schema := sqldb.Schema{
 		"texts":         {},
 		"numbers":       {TenantType: "bigint"},
@@ -101,7 +102,7 @@ func TestOffboardOfOtherShapes(t *testing.T) {
 	} {
 		mustExec(t, raw, ddl)
 	}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

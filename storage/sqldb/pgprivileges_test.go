@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -106,7 +107,7 @@ func TestPrivilegesPastRowLevelSecurity(t *testing.T) {
 				CREATE TABLE shared (code text PRIMARY KEY);
 				INSERT INTO t VALUES ('victim', 1), ('victim', 10); INSERT INTO u1 VALUES ('victim', 1); INSERT INTO shared VALUES ('is')`)
 			schema := sqldb.Schema{"t": {}, "u": {}, "shared": {Shared: true}}
-			ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+			ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -181,7 +182,7 @@ func TestFunctionsPastRowLevelSecurity(t *testing.T) {
 	owner, super := openBare(t, database.OwnerURL), openBare(t, database.SuperURL)
 	mustExec(t, owner, `CREATE TABLE t (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, PRIMARY KEY (tenant_id, id)); INSERT INTO t VALUES ('victim', 1)`)
 	schema := sqldb.Schema{"t": {}}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +232,7 @@ func TestFunctionsOfTablesAreNotTheRoles(t *testing.T) {
 			owner, super := openBare(t, database.OwnerURL), openBare(t, database.SuperURL)
 			mustExec(t, owner, `CREATE TABLE t (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, PRIMARY KEY (tenant_id, id)) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9)`)
 			schema := sqldb.Schema{"t": {Triggers: map[string]sqldb.Trigger{"f": {}}}}
-			ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+			ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

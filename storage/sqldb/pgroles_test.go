@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -34,7 +35,7 @@ func TestWhoOwnsTheFenceDoesNotOpen(t *testing.T) {
 			database := testenv.Postgres(t).NewDatabase(t)
 			raw := openBare(t, database.OwnerURL)
 			mustExec(t, raw, `CREATE TABLE t (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, PRIMARY KEY (tenant_id, id)) PARTITION BY RANGE (id)`)
-			ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+			ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

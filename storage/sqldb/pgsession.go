@@ -150,6 +150,29 @@ func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []d
 	return tag.RowsAffected(), nil
 }
 
+// sendRows sends a statement of the open transaction with parameters that are encoded already, and leaves its answer to be read by
+// sentRows: the database works meanwhile.
+func (s *pgSession) sendRows(ctx context.Context, id tenant.ID, sql string, p *rowParams) (*pgconn.ResultReader, error) {
+	switch {
+	case s.reading:
+		return nil, errReading
+	case !s.inTx || s.switching(id):
+		return nil, errTxTenant
+	}
+	s.reading = true
+	return s.conn.PgConn().ExecParams(ctx, sql, p.values, p.oids, p.formats, nil), nil
+}
+
+func (s *pgSession) sentRows(answer *pgconn.ResultReader) (int64, error) {
+	s.reading = false
+	tag, err := answer.Close()
+	if err != nil {
+		return 0, s.badConn(err)
+	}
+	s.tag = tag
+	return tag.RowsAffected(), nil
+}
+
 // update sends all in one go.
 func (s *pgSession) update(ctx context.Context, id tenant.ID, sql string, args [][]driver.Value) ([]bool, error) {
 	switch {

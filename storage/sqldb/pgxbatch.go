@@ -219,13 +219,15 @@ func (s *pgSession) sendAll(ctx context.Context, id tenant.ID, items []*batchIte
 			return 0, s.badConn(err)
 		}
 	}
+	var before *keptRows
 	for i, item := range items {
 		rows, err := results.Query()
 		if err == nil {
 			var cur cursor
 			if cur, err = newPgCursor(s, rows, nil); err == nil {
-				item.kept, _, _, err = exhaust(cur, true)
-				item.tag = s.tag
+				item.kept = keepColumns(cur, before)
+				_, _, err = exhaustInto(cur, item.kept)
+				item.tag, before = s.tag, item.kept
 			}
 		}
 		if err != nil {

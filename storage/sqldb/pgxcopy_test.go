@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -35,7 +36,7 @@ func (r *reusing) Values() ([]any, error) {
 }
 
 func TestPoolCopyFromReusedMemory(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	n, err := pool.CopyFrom(as(tenantA), pgx.Identifier{"patients"}, []string{"id", "name", "ssn", "ward"}, &reusing{rows: 5})
@@ -49,7 +50,7 @@ func TestPoolCopyFromReusedMemory(t *testing.T) {
 
 // In a transaction, too, rows are stored all or none: whoever goes on after a source failed commits nothing of it.
 func TestPoolCopyFromInTransaction(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	before := fmt.Sprint(e.raws(t, tenantA))

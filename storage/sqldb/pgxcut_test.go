@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -20,7 +21,7 @@ import (
 // Batches are cut off at whatever point, by their contexts and by the server: what is acknowledged stands, what failed does not, and the
 // trail has one outcome of each statement, which says the same.
 func TestPoolBatchesCutOff(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	super := openBare(t, e.super)
@@ -111,10 +112,10 @@ func TestPoolBehindTransactionPooler(t *testing.T) {
 	database := testenv.Postgres(t).NewDatabase(t)
 	url := database.PgBouncer(t)
 	owner := openBare(t, database.OwnerURL)
-	for _, ddl := range clinicTables[sqldb.PostgreSQL] {
+	for _, ddl := range clinicTables[dialect.PostgreSQL] {
 		mustExec(t, owner, ddl)
 	}
-	ddl, err := clinicSchema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := clinicSchema.DDL(dialect.PostgreSQL, nil)
 	must(t, err)
 	mustExec(t, owner, ddl)
 	guard := storage.Guard{Keys: newRing(t, tenantA, tenantB), Audit: &recorder{}}

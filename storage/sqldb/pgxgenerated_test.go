@@ -13,6 +13,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlgen"
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -20,7 +21,7 @@ import (
 // The same property through a Pool, beside a pool of pgx's own.
 func TestGeneratedPool(t *testing.T) {
 	testenv.Postgres(t)
-	testGenerated(t, sqldb.PostgreSQL, true)
+	testGenerated(t, dialect.PostgreSQL, true)
 }
 
 func (w *genWorld) openPools(t *testing.T) {

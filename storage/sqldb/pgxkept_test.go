@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -32,7 +33,7 @@ func (k *keepsBytes) ScanBytes(v []byte) error { k.kept = v; return nil }
 
 // What an application keeps of a row, against pgx's rules, never becomes what another tenant reads on the connection.
 func TestPoolKeptBytesStay(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newNarrowPool(t, e, nil)
 	for _, id := range []tenant.ID{tenantA, tenantB} {
@@ -79,7 +80,7 @@ func (v valuer) Value() (driver.Value, error) { return v(), nil }
 
 // What was checked is sent, though the application writes to the same memory meanwhile.
 func TestPoolSendsWhatWasChecked(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	pattern := []byte(`west%`)
@@ -96,7 +97,7 @@ func TestPoolSendsWhatWasChecked(t *testing.T) {
 
 // Neither ciphertexts nor tenants' numbers go through an application's codecs; a decimal library's may take numeric.
 func TestPoolOwnTypesAreNotReplaced(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	for oid, replaced := range map[uint32]bool{pgtype.ByteaOID: true, pgtype.Int8OID: true, pgtype.NumericOID: false} {
 		pool := newPool(t, e, e.guard, &sqldb.PoolOptions{RegisterTypes: func(m *pgtype.Map) {

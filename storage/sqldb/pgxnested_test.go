@@ -12,12 +12,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // A savepoint is rolled back whatever became of the context; one that cannot be leaves nothing to commit.
 func TestPoolNestedRollback(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	before := fmt.Sprint(e.raws(t, tenantA))
@@ -61,7 +61,7 @@ func TestPoolNestedRollback(t *testing.T) {
 
 // However many ways out of a transaction are taken at once, one is: the connection is another tenant's after it.
 func TestPoolTransactionEndsOnce(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newNarrowPool(t, e, nil)
 	for round := range 20 {
@@ -115,7 +115,7 @@ func TestPoolTransactionEndsOnce(t *testing.T) {
 
 // A batch that is open when its transaction ends is closed with it.
 func TestPoolTransactionClosesBatches(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	tx, err := pool.Begin(as(tenantA))

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 type panics struct{}
@@ -19,7 +19,7 @@ func (panics) Value() (driver.Value, error) { panic("of the application's") }
 
 // A panic of the application's code reaches the caller, and takes neither the process nor a connection with it.
 func TestPoolPanics(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newNarrowPool(t, e, nil)
 	caught := func(what string, f func()) {

@@ -260,17 +260,23 @@ func (p *Pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	return results
 }
 
-// CopyFrom stores the rows of a source in a table, with its sealed columns sealed and the tenant's id written: all of them or none. It
-// has no more than some hundred rows in memory. COPY cannot be used behind row-level security: the rows go in INSERT statements of many
-// rows each, and every statement leaves an event. As in pgx a source may use the memory of a row again for the next one; one whose values
-// cannot be copied, such as maps, is sent at once, which is slower.
+// CopyFrom stores the rows of a source in a table, with its sealed columns sealed and the tenant's id written: all of them or none. COPY
+// cannot be used behind row-level security: the rows go in INSERT statements of up to 4,096 rows or 1 MiB each, and every statement leaves an
+// event. Two such statements are in memory at most: rows are read from the source while the database stores those before. As in pgx a source may
+// use the memory of a row again for the next one.
+//
+// Rows go in arrays, a column each, where all columns are sealed or of PostgreSQL's types boolean, smallint, integer, bigint, real, double
+// precision, numeric, text, varchar, char, bytea, uuid, json, jsonb, date, time, timestamp, timestamptz or interval; what is stored is what pgx's COPY
+// stores. Other columns, such as enumerations and arrays, have the rows sent in VALUES, some hundred a statement, and a value that pgx sends as a
+// text to another type than text or JSON, such as a string for a number, has that row and those after it sent so: it takes PostgreSQL and
+// the client about twice as long. Values that cannot be copied, such as maps, are then sent a row at a time.
 func (p *Pool) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, source pgx.CopyFromSource) (n int64, err error) {
 	tx, err := p.Begin(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer tx.Rollback(ctx)
-	if n, err = tx.(*nativeTx).copyFrom(ctx, table, columns, source); err != nil {
+	if n, err = tx.(*nativeTx).copyFrom(ctx, table, columns, source, true); err != nil {
 		return 0, err
 	}
 	if err := tx.Commit(ctx); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -46,7 +47,7 @@ type patient struct {
 const selectPatients = `SELECT id, name, ssn, born FROM patients ORDER BY id`
 
 func TestPoolIsPgx(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	for _, id := range []tenant.ID{tenantA, tenantB} {
@@ -113,7 +114,7 @@ func TestPoolIsPgx(t *testing.T) {
 
 // Whatever goes wrong, it is the guard's error, and the connection goes back.
 func TestPoolRefuses(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	var refused *sqldb.RefusedError
@@ -172,7 +173,7 @@ func (queryRewriter) RewriteQuery(context.Context, *pgx.Conn, string, []any) (st
 
 // Tenants that share connections do not meet, whatever they do on them at once.
 func TestPoolTenantsDoNotMeet(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	dsn := e.dsn
 	e.dsn += "&pool_max_conns=3"
@@ -239,7 +240,7 @@ var errRollback = errors.New("rolled back")
 // A value that was moved is withheld with the row, and raises the alert.
 func TestPoolMovedValuesDoNotOpen(t *testing.T) {
 	opts := &sqldb.Options{InsecureWithoutRLS: true}
-	e := newEnv(t, sqldb.PostgreSQL, opts)
+	e := newEnv(t, dialect.PostgreSQL, opts)
 	mustExec(t, e.raw, `ALTER TABLE patients NO FORCE ROW LEVEL SECURITY; ALTER TABLE patients DISABLE ROW LEVEL SECURITY; ALTER TABLE visits DISABLE ROW LEVEL SECURITY`)
 	fill(t, e)
 	mustExec(t, e.raw, `UPDATE patients SET name = (SELECT o.name FROM patients o WHERE o.tenant_id = 'Clinic' AND o.id = 1) WHERE tenant_id = 'clinic' AND id = 2`)
@@ -271,7 +272,7 @@ func TestPoolMovedValuesDoNotOpen(t *testing.T) {
 
 // Nothing of an answer is released before its intent is in the trail.
 func TestPoolWaitsForIntents(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	q := newQueueing()
 	guard := e.guard
@@ -290,6 +291,13 @@ func TestPoolWaitsForIntents(t *testing.T) {
 				_, err := tx.Exec(as(tenantA), `UPDATE patients SET ward = 'x' WHERE id = 1`)
 				return err
 			})
+		},
+		"copy": func() error {
+			_, err := pool.CopyFrom(as(tenantA), pgx.Identifier{"patients"}, []string{"id"}, pgx.CopyFromRows([][]any{{1}})) // a duplicate
+			if err == nil || strings.Contains(err.Error(), "23505") {
+				t.Errorf("the database's answer to a copy was shown: %v", err)
+			}
+			return err
 		},
 	}
 	for what, way := range ways {
@@ -310,7 +318,7 @@ func TestPoolWaitsForIntents(t *testing.T) {
 
 // A connection whose server is gone is replaced.
 func TestPoolReplacesBrokenConnections(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	super := openBare(t, e.super)

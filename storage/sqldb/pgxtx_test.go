@@ -11,6 +11,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -23,7 +24,7 @@ func batchOf(queries ...string) *pgx.Batch {
 }
 
 func TestPoolTransactions(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	wards := func() string { return fmt.Sprint(e.rows(t, tenantA, `SELECT ward FROM patients ORDER BY id`)) }
@@ -119,7 +120,7 @@ func TestPoolTransactions(t *testing.T) {
 }
 
 func TestPoolBatch(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	b := &pgx.Batch{}
@@ -202,7 +203,7 @@ func TestPoolBatch(t *testing.T) {
 
 // While an index key is rotated, a value that is there once under an older key is not stored again by a batch.
 func TestPoolBatchDuringRotation(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	must(t, e.ring.Rotate(t.Context(), tenantA, keys.PurposeIndex, "test"))
@@ -226,7 +227,7 @@ func TestPoolBatchDuringRotation(t *testing.T) {
 }
 
 func TestPoolCopyFrom(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	pool := newPool(t, e, e.guard, nil)
 	columns := []string{"id", "name", "ssn", "ward"}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -24,15 +25,15 @@ func openWide(t *testing.T, opts *sqldb.PoolOptions, more ...string) *sqldb.Pool
 		"txt": sqldb.Text(), "raw": sqldb.Bytes(), "num": sqldb.Int(), "flt": sqldb.Float(), "yes": sqldb.Bool(), "at": sqldb.Time(), "day": sqldb.Date(),
 		"amount": sqldb.Numeric(), "doc": sqldb.JSON(), "ref": sqldb.UUID().Searchable("ref_index"),
 	}}}
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	for _, ddl := range more {
 		mustExec(t, raw, ddl)
 	}
-	mustExec(t, raw, withChecks(sqldb.PostgreSQL, schema, `CREATE TABLE wide (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, txt bytea, raw bytea, num bytea, flt bytea, yes bytea, at bytea, day bytea, amount bytea, doc bytea, ref bytea, ref_index bytea, plain jsonb, PRIMARY KEY (tenant_id, id))`))
+	mustExec(t, raw, withChecks(dialect.PostgreSQL, schema, `CREATE TABLE wide (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, txt bytea, raw bytea, num bytea, flt bytea, yes bytea, at bytea, day bytea, amount bytea, doc bytea, ref bytea, ref_index bytea, plain jsonb, PRIMARY KEY (tenant_id, id))`))
 	if len(more) > 0 {
 		mustExec(t, raw, `ALTER TABLE wide ADD COLUMN mood mood, ADD COLUMN moods mood[]`)
 	}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, &opts.Options)
+	ddl, err := schema.DDL(dialect.PostgreSQL, &opts.Options)
 	must(t, err)
 	mustExec(t, raw, ddl)
 	pool, err := sqldb.OpenPool(t.Context(), dsn, schema, storage.Guard{Keys: newRing(t, tenantA), Audit: &recorder{}}, opts)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -26,12 +27,12 @@ func TestEveryTypeInEveryPlace(t *testing.T) {
 		"numeric": {"0", "-12345678901234567890.5", "7"}, "json": {[]byte(`{}`), []byte(`[1, null]`), []byte(`"x"`)},
 		"uuid": {"550e8400-e29b-41d4-a716-446655440000", "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"},
 	}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			db, _ := typed(t, dialect)
+	for _, spoken := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(spoken), func(t *testing.T) {
+			db, _ := typed(t, spoken)
 			for column, v := range values {
 				for _, id := range []tenant.ID{tenantB, tenantA} {
-					places(t, db, dialect, id, column, v)
+					places(t, db, spoken, id, column, v)
 				}
 				for _, id := range []tenant.ID{tenantA, tenantB} {
 					if got := must2(query(db, id, `SELECT id FROM typed`)); len(got) != 4 {
@@ -62,7 +63,7 @@ func must2(rows [][]any, err error) [][]any {
 }
 
 // places leaves rows 1 to 4: the last with NULL.
-func places(t *testing.T, db *sql.DB, dialect sqldb.Dialect, id tenant.ID, column string, v [3]any) {
+func places(t *testing.T, db *sql.DB, d dialect.Dialect, id tenant.ID, column string, v [3]any) {
 	a, b, c := v[0], v[1], v[2]
 	third := "(3)"
 	if column == "bool" { // it has two values
@@ -73,7 +74,7 @@ func places(t *testing.T, db *sql.DB, dialect sqldb.Dialect, id tenant.ID, colum
 		args  []any
 		want  string // of ids, or the values in the rows' place
 		rows  []any
-		only  sqldb.Dialect
+		only  dialect.Dialect
 	}{
 		{query: `INSERT INTO typed (id, X) VALUES (1, $1), (2, $2) RETURNING X`, args: []any{a, b}, rows: []any{a, b}},
 		{query: `INSERT INTO typed (id, X) VALUES (3, $1) ON CONFLICT (id) DO NOTHING RETURNING X`, args: []any{a}, rows: []any{a}},
@@ -88,9 +89,9 @@ func places(t *testing.T, db *sql.DB, dialect sqldb.Dialect, id tenant.ID, colum
 		{query: `WITH w AS (SELECT id, X FROM typed) SELECT w.X FROM w ORDER BY id LIMIT 2`, rows: []any{a, b}},
 		{query: `SELECT r.X FROM typed l LEFT JOIN typed r ON r.id = l.id + 2 ORDER BY l.id`, rows: []any{c, nil, nil, nil}},
 		{query: `SELECT l.X FROM typed l WHERE exists (SELECT 1 FROM typed r WHERE r.id = l.id + 1) ORDER BY l.id`, rows: []any{a, b, c}},
-		{query: `SELECT X, id FROM typed GROUP BY id, X ORDER BY id`, rows: []any{a, b, c, nil}, only: sqldb.PostgreSQL},
-		{query: `SELECT x FROM typed, LATERAL (SELECT typed.X AS x) l ORDER BY id`, rows: []any{a, b, c, nil}, only: sqldb.PostgreSQL},
-		{query: `SELECT X FROM typed ORDER BY id FOR UPDATE`, rows: []any{a, b, c, nil}, only: sqldb.PostgreSQL},
+		{query: `SELECT X, id FROM typed GROUP BY id, X ORDER BY id`, rows: []any{a, b, c, nil}, only: dialect.PostgreSQL},
+		{query: `SELECT x FROM typed, LATERAL (SELECT typed.X AS x) l ORDER BY id`, rows: []any{a, b, c, nil}, only: dialect.PostgreSQL},
+		{query: `SELECT X FROM typed ORDER BY id FOR UPDATE`, rows: []any{a, b, c, nil}, only: dialect.PostgreSQL},
 		{query: `SELECT id FROM typed WHERE X = $1 ORDER BY id`, args: []any{c}, want: third},
 		{query: `SELECT id FROM typed WHERE $1 = X ORDER BY id`, args: []any{b}, want: "(2)"},
 		{query: `SELECT id FROM typed WHERE X <> $1 ORDER BY id`, args: []any{b}, want: "(1) (3)"},
@@ -108,7 +109,7 @@ func places(t *testing.T, db *sql.DB, dialect sqldb.Dialect, id tenant.ID, colum
 		{query: `DELETE FROM typed WHERE X = $1 RETURNING X`, args: []any{b}, rows: []any{b}},
 		{query: `INSERT INTO typed (id, X) VALUES (2, $1) RETURNING id`, args: []any{b}, want: "(2)"},
 	} {
-		if p.only != "" && p.only != dialect {
+		if p.only != "" && p.only != d {
 			continue
 		}
 		got, err := query(db, id, regexp.MustCompile(`\bX\b`).ReplaceAllString(p.query, `"`+column+`"`), p.args...)
@@ -178,13 +179,13 @@ func TestOptionalConditions(t *testing.T) {
 // TestUniqueBlindIndex: a unique constraint compares what searches compare, within a tenant.
 func TestUniqueBlindIndex(t *testing.T) {
 	schema := sqldb.Schema{"people": {Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index").FoldCase().TrimSpace().Compatible()}}}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			raw, dsn, _ := newRaw(t, dialect)
-			blob := map[sqldb.Dialect]string{sqldb.SQLite: "BLOB", sqldb.PostgreSQL: "bytea"}[dialect]
-			mustExec(t, raw, withChecks(dialect, schema, fmt.Sprintf(`CREATE TABLE people (tenant_id text NOT NULL, id bigint NOT NULL, name %[1]s, name_index %[1]s, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, name_index))`, blob)))
-			if dialect == sqldb.PostgreSQL {
-				ddl, err := schema.DDL(dialect, nil)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			raw, dsn, _ := newRaw(t, d)
+			blob := map[dialect.Dialect]string{dialect.SQLite: "BLOB", dialect.PostgreSQL: "bytea"}[d]
+			mustExec(t, raw, withChecks(d, schema, fmt.Sprintf(`CREATE TABLE people (tenant_id text NOT NULL, id bigint NOT NULL, name %[1]s, name_index %[1]s, PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, name_index))`, blob)))
+			if d == dialect.PostgreSQL {
+				ddl, err := schema.DDL(d, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

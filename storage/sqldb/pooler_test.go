@@ -9,6 +9,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -19,15 +20,15 @@ func TestTransactionPooler(t *testing.T) {
 	database := testenv.Postgres(t).NewDatabase(t)
 	url := database.PgBouncer(t)
 	owner := openBare(t, database.OwnerURL)
-	for _, ddl := range clinicTables[sqldb.PostgreSQL] {
+	for _, ddl := range clinicTables[dialect.PostgreSQL] {
 		mustExec(t, owner, ddl)
 	}
-	ddl, err := clinicSchema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := clinicSchema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustExec(t, owner, ddl)
-	e := &env{dialect: sqldb.PostgreSQL, log: &recorder{}, ring: newRing(t, tenantA, tenantB, tenantC)}
+	e := &env{dialect: dialect.PostgreSQL, log: &recorder{}, ring: newRing(t, tenantA, tenantB, tenantC)}
 	e.guard = storage.Guard{Keys: e.ring, Audit: e.log}
 	if e.db, err = sqldb.Open(context.Background(), url, clinicSchema, e.guard, &sqldb.Options{TransactionPooler: true}); err != nil {
 		t.Fatal(err)

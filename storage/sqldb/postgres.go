@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/pgtls"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // postgres is the engine for postgres:// connection strings.
@@ -49,8 +50,8 @@ func newPostgres(config *pgx.ConnConfig, o *Options) (*postgres, error) {
 	return &postgres{config: config, rls: !o.InsecureWithoutRLS, pooler: o.TransactionPooler}, nil
 }
 
-func (p *postgres) name() string     { return p.config.Database }
-func (p *postgres) dialect() Dialect { return PostgreSQL }
+func (p *postgres) name() string             { return p.config.Database }
+func (p *postgres) dialect() dialect.Dialect { return dialect.PostgreSQL }
 
 // requireTLS refuses a configuration that would, even as a fallback, speak to another machine in the clear.
 func requireTLS(config *pgx.ConnConfig) error {

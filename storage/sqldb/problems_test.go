@@ -5,26 +5,27 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
 // TestAllProblemsOfATableInOneRound: whoever mends what one opening names has nothing to mend at the next.
 func TestAllProblemsOfATableInOneRound(t *testing.T) {
 	schema := sqldb.Schema{"t": {Sealed: sqldb.Columns{"secret": sqldb.Text().Searchable("secret_index"), "note": sqldb.Text()}}, "u": {}}
-	ddl := map[sqldb.Dialect]string{
-		sqldb.PostgreSQL: `CREATE TABLE u (id bigint PRIMARY KEY, up bigint);
+	ddl := map[dialect.Dialect]string{
+		dialect.PostgreSQL: `CREATE TABLE u (id bigint PRIMARY KEY, up bigint);
 			CREATE TABLE t (id bigint PRIMARY KEY, code text, secret text DEFAULT 'clear', up bigint CONSTRAINT parent REFERENCES u (id), UNIQUE (code));
 			CREATE UNIQUE INDEX plain ON t (up);
 			INSERT INTO u VALUES (1, 1); INSERT INTO t VALUES (1, 'a', 'plain', 1)`,
-		sqldb.SQLite: `CREATE TABLE u (id INTEGER PRIMARY KEY, up INTEGER);
+		dialect.SQLite: `CREATE TABLE u (id INTEGER PRIMARY KEY, up INTEGER);
 			CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT, secret TEXT DEFAULT 'clear', up INTEGER REFERENCES u (id), UNIQUE (code));
 			CREATE UNIQUE INDEX plain ON t (up);
 			INSERT INTO u VALUES (1, 1); INSERT INTO t VALUES (1, 'a', 'plain', 1)`,
 	}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			raw, dsn, _ := newRaw(t, dialect)
-			mustExec(t, raw, ddl[dialect])
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			raw, dsn, _ := newRaw(t, d)
+			mustExec(t, raw, ddl[d])
 			want := []string{
 				"t.tenant_id: the tenant column is missing", "u.tenant_id: the tenant column is missing",
 				"t: unique index t_code_key (code)", "t: unique index plain (up)", "u: unique index u_pkey (id)", "t: unique index t_pkey (id)",
@@ -32,7 +33,7 @@ func TestAllProblemsOfATableInOneRound(t *testing.T) {
 				"t.secret_index: the blind index column is missing", "t.note: the sealed column is missing",
 				"t: row-level security is off", "t: row-level security does not bind", "t: the policy strongroom_tenant is missing", "u: the policy strongroom_tenant is missing",
 			}
-			if dialect == sqldb.SQLite {
+			if d == dialect.SQLite {
 				want = []string{
 					"t.tenant_id: the tenant column is missing", "u.tenant_id: the tenant column is missing",
 					"t: unique index sqlite_autoindex_t_1 (code)", "t: unique index plain (up)", "u: the primary key (id)", "t: the primary key (id)",
@@ -56,7 +57,7 @@ func TestAllProblemsOfATableInOneRound(t *testing.T) {
 // TestFixesWorkOnATableWithRows runs what an opening prints, exactly as it is printed, on tables with rows, in rounds between
 // which the owner does what only the owner can: say whose each row is. No row and no plaintext goes, and it ends in a database that opens.
 func TestFixesWorkOnATableWithRows(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, raw, `CREATE TABLE t (id bigint PRIMARY KEY, code text UNIQUE, secret text NOT NULL DEFAULT 'clear', made bytea GENERATED ALWAYS AS ('x'::bytea) STORED, sealed bytea DEFAULT 'clear');
 		CREATE UNIQUE INDEX plain ON t (code, id); INSERT INTO t VALUES (1, 'a', 'plain', DEFAULT, NULL), (2, 'b', 'plain', DEFAULT, NULL);
 		CREATE TABLE "n */ x" (tenant_id text, id bigint, up bigint); INSERT INTO "n */ x" VALUES (NULL, 1, 1);
@@ -94,7 +95,7 @@ func TestFixesWorkOnATableWithRows(t *testing.T) {
 
 // TestFixesWorkOnASQLiteTableWithRows does the same where SQLite needs no rebuilding, which the owner writes.
 func TestFixesWorkOnASQLiteTableWithRows(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.SQLite)
+	raw, dsn, _ := newRaw(t, dialect.SQLite)
 	mustExec(t, raw, `CREATE TABLE t (id INTEGER NOT NULL, secret TEXT, made BLOB); INSERT INTO t VALUES (1, 'plain', NULL), (2, 'plain', NULL)`)
 	schema := sqldb.Schema{"t": {Sealed: sqldb.Columns{"secret": sqldb.Text().Searchable("secret_index"), "made": sqldb.Bytes(), "more": sqldb.Text()}}}
 	for round := 1; ; round++ {
@@ -123,11 +124,11 @@ func TestFixesWorkOnASQLiteTableWithRows(t *testing.T) {
 func TestDDLOnTablesWithRows(t *testing.T) {
 	schema := sqldb.Schema{"t": {Sealed: sqldb.Columns{"secret": sqldb.Text().Searchable("secret_index"), "raw": sqldb.Bytes(), "more": sqldb.Text()}}, "$strongroom$ O'Neil\\": {}}
 	t.Run("postgresql", func(t *testing.T) {
-		raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+		raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 		const odd = `"$strongroom$ O'Neil\"`
 		mustExec(t, raw, `CREATE TABLE t (id bigint NOT NULL, secret text, raw bytea); INSERT INTO t VALUES (1, 'plain', 'plain'), (2, 'plain', NULL);
 			CREATE TABLE `+odd+` (id bigint NOT NULL); INSERT INTO `+odd+` VALUES (1)`)
-		ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+		ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,9 +151,9 @@ func TestDDLOnTablesWithRows(t *testing.T) {
 		}
 	})
 	t.Run("sqlite", func(t *testing.T) {
-		raw, dsn, _ := newRaw(t, sqldb.SQLite)
+		raw, dsn, _ := newRaw(t, dialect.SQLite)
 		mustExec(t, raw, `CREATE TABLE t (id INTEGER NOT NULL, kept TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b'); CREATE TABLE "$strongroom$ O'Neil\" (id INTEGER NOT NULL); INSERT INTO "$strongroom$ O'Neil\" VALUES (1)`)
-		ddl, err := schema.DDL(sqldb.SQLite, nil)
+		ddl, err := schema.DDL(dialect.SQLite, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -26,9 +27,9 @@ func quick() *keys.Options {
 
 // onBothQuickly is onBoth with such a keyring.
 func onBothQuickly(t *testing.T, test func(*testing.T, *env)) {
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			test(t, newEnvOn(t, dialect, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC)))
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			test(t, newEnvOn(t, d, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC)))
 		})
 	}
 }
@@ -73,7 +74,7 @@ func ssn(i int) string { return fmt.Sprintf("%03d-00-0001", i) }
 func (e *env) raws(t *testing.T, id tenant.ID) [][]any {
 	t.Helper()
 	db := e.raw
-	if e.dialect == sqldb.PostgreSQL { // whose owner is behind row-level security too
+	if e.dialect == dialect.PostgreSQL { // whose owner is behind row-level security too
 		db = openBare(t, e.super)
 	}
 	rows, err := db.Query(`SELECT id, name, name_index, ssn, ssn_index, born, ward FROM patients WHERE tenant_id = $1 ORDER BY id`, id.String())
@@ -91,7 +92,7 @@ func (e *env) raws(t *testing.T, id tenant.ID) [][]any {
 func (e *env) rawExec(t *testing.T, query string) {
 	t.Helper()
 	db := e.raw
-	if e.dialect == sqldb.PostgreSQL {
+	if e.dialect == dialect.PostgreSQL {
 		db = openBare(t, e.super)
 	}
 	mustExec(t, db, query)
@@ -220,7 +221,7 @@ func checkResealTrail(t *testing.T, events []audit.Event) {
 
 // A pool of one connection serves others between batches.
 func TestResealSharesThePool(t *testing.T) {
-	e := newEnvOn(t, sqldb.SQLite, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC))
+	e := newEnvOn(t, dialect.SQLite, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC))
 	e.admit(t, tenantA, 0, 30)
 	e.rotate(t, tenantA, keys.PurposeData)
 	e.db.SetMaxOpenConns(1)
@@ -287,7 +288,7 @@ func TestResealKeepsWhatWasWrittenMeanwhile(t *testing.T) {
 			}})
 			done <- err
 		}()
-		if e.dialect == sqldb.PostgreSQL {
+		if e.dialect == dialect.PostgreSQL {
 			<-passed // over all others, and it waits for none
 		}
 		if err := tx.Commit(); err != nil {
@@ -334,7 +335,7 @@ func TestResealLeavesWhatDoesNotOpen(t *testing.T) {
 }
 
 func TestResealIsRefused(t *testing.T) {
-	e := newEnvOn(t, sqldb.SQLite, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC))
+	e := newEnvOn(t, dialect.SQLite, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC))
 	e.admit(t, tenantA, 0, 5)
 	e.rotate(t, tenantA, keys.PurposeData, keys.PurposeIndex)
 	before := fmt.Sprint(e.raws(t, tenantA))

@@ -11,6 +11,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -102,8 +103,8 @@ func TestOlderKeysGo(t *testing.T) {
 func isAlert(ev *audit.Event) bool { return ev.Code == audit.CodeIsolation }
 
 // literal writes bytes into a statement.
-func literal(dialect sqldb.Dialect, b []byte) string {
-	if dialect == sqldb.SQLite {
+func literal(d dialect.Dialect, b []byte) string {
+	if d == dialect.SQLite {
 		return fmt.Sprintf("x'%x'", b)
 	}
 	return fmt.Sprintf(`'\x%x'::bytea`, b)

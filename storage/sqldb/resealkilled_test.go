@@ -21,6 +21,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -29,10 +30,10 @@ import (
 // that is killed at random points and started again. What was acknowledged is there at every moment, under the keys of its
 // tenant, found by its blind index, and in the end nothing is left under an older key.
 func TestResealWhileOthersWork(t *testing.T) {
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
 			dir := t.TempDir()
-			e := newEnvOn(t, dialect, nil, newRingIn(t, dir, quick(), tenantA, tenantB, tenantC))
+			e := newEnvOn(t, d, nil, newRingIn(t, dir, quick(), tenantA, tenantB, tenantC))
 			const rows, writers = 60, 1
 			e.admit(t, tenantA, 0, rows)
 			e.admit(t, tenantB, 0, rows)

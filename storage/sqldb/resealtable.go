@@ -11,6 +11,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -46,7 +47,7 @@ type resealColumn struct {
 // resealTable returns nil where a table has nothing to move.
 func (d *database) resealTable(ctx context.Context, name string, purposes []keys.Purpose) (*resealTable, error) {
 	t := d.catalogs[0].Tables[name]
-	r := &resealTable{name: name, bound: d.bound[name], lite: d.engine.dialect() == SQLite, data: slices.Contains(purposes, keys.PurposeData)}
+	r := &resealTable{name: name, bound: d.bound[name], lite: d.engine.dialect() == dialect.SQLite, data: slices.Contains(purposes, keys.PurposeData)}
 	r.locks = !r.lite
 	for _, column := range sortedKeys(d.schema[name].Sealed) {
 		c := resealColumn{name: column, decl: d.schema[name].Sealed[column]}

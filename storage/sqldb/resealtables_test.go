@@ -7,17 +7,18 @@ import (
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // resealTables are tables with keys of every kind, by which Reseal pages: what is read of a key must find its row again.
-var resealTables = map[sqldb.Dialect]struct {
+var resealTables = map[dialect.Dialect]struct {
 	schema sqldb.Schema
 	ddl    []string
 	insert map[string]string // by table, with $1 for the sealed value and $2 for the row's number as a text
 }{
-	sqldb.PostgreSQL: {
+	dialect.PostgreSQL: {
 		schema: sqldb.Schema{
 			"owners":           {TenantColumn: "id", Sealed: sqldb.Columns{"v": sqldb.Text().Searchable("v_index")}},
 			"many":             {Sealed: sqldb.Columns{"v": sqldb.Text().Searchable("v_index")}},
@@ -45,7 +46,7 @@ var resealTables = map[sqldb.Dialect]struct {
 			"keyed":            `INSERT INTO keyed (v) VALUES ($1)`,
 		},
 	},
-	sqldb.SQLite: {
+	dialect.SQLite: {
 		schema: sqldb.Schema{
 			"owners": {TenantColumn: "id", Sealed: sqldb.Columns{"v": sqldb.Text().Searchable("v_index")}},
 			"many":   {Sealed: sqldb.Columns{"v": sqldb.Text().Searchable("v_index")}},
@@ -65,11 +66,11 @@ var resealTables = map[sqldb.Dialect]struct {
 }
 
 func TestResealTablesOfAllKinds(t *testing.T) {
-	for dialect, c := range resealTables {
-		t.Run(string(dialect), func(t *testing.T) {
+	for d, c := range resealTables {
+		t.Run(string(d), func(t *testing.T) {
 			mine := tenant.MustParse("550e8400-e29b-41d4-a716-446655440000")
 			other := tenant.MustParse("550e8400-e29b-41d4-a716-446655440001")
-			raw, dsn, super := newRaw(t, dialect)
+			raw, dsn, super := newRaw(t, d)
 			for _, ddl := range c.ddl {
 				for name, table := range c.schema {
 					create := `CREATE TABLE ` + name + ` `
@@ -82,19 +83,19 @@ func TestResealTablesOfAllKinds(t *testing.T) {
 						if strings.HasSuffix(ddl, " WITHOUT ROWID") {
 							ddl, tail = strings.TrimSuffix(ddl, " WITHOUT ROWID"), " WITHOUT ROWID"
 						}
-						ddl = strings.TrimSuffix(ddl, ")") + ", " + strings.Join(table.Checks(dialect), ", ") + ")" + tail
+						ddl = strings.TrimSuffix(ddl, ")") + ", " + strings.Join(table.Checks(d), ", ") + ")" + tail
 					}
 				}
 				mustExec(t, raw, ddl)
 			}
-			if dialect == sqldb.PostgreSQL {
-				ddl, err := c.schema.DDL(dialect, nil)
+			if d == dialect.PostgreSQL {
+				ddl, err := c.schema.DDL(d, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				mustExec(t, raw, ddl)
 			}
-			e := &env{dialect: dialect, log: &recorder{}, raw: raw, dsn: dsn, super: super, ring: newRingIn(t, t.TempDir(), quick(), mine, other)}
+			e := &env{dialect: d, log: &recorder{}, raw: raw, dsn: dsn, super: super, ring: newRingIn(t, t.TempDir(), quick(), mine, other)}
 			db, err := sqldb.Open(t.Context(), dsn, c.schema, storage.Guard{Keys: e.ring, Audit: e.log}, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -107,7 +108,7 @@ func TestResealTablesOfAllKinds(t *testing.T) {
 				for table, insert := range c.insert {
 					for i := 1; i <= rows && table != "owners"; i++ {
 						n := any(fmt.Sprint(i))
-						if dialect == sqldb.SQLite {
+						if d == dialect.SQLite {
 							n = i
 						}
 						if strings.Contains(insert, "$2") {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -114,9 +115,9 @@ func TestQueryRow(t *testing.T) {
 func TestColumnTypes(t *testing.T) {
 	names := map[string]string{"text": "TEXT", "bytes": "BYTEA", "int": "INT8", "float": "FLOAT8", "bool": "BOOL", "time": "TIMESTAMPTZ",
 		"date": "DATE", "numeric": "NUMERIC", "json": "JSON", "uuid": "UUID"}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			db, _ := typed(t, dialect)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			db, _ := typed(t, d)
 			if _, err := db.ExecContext(as(tenantA), `INSERT INTO typed (id, text, bytes, int, float, bool, time, date, numeric, json, uuid)
 				VALUES (1, 'a', '\x00', 1, 1.5, true, '2024-02-29 22:59:59+00', '2024-02-29', 1.5, '{}', '550e8400-e29b-41d4-a716-446655440000')`); err != nil {
 				t.Fatal(err)
@@ -138,7 +139,7 @@ func TestColumnTypes(t *testing.T) {
 					t.Errorf("%s is a %s, scanned into %s, and is a %T", typ.Name(), typ.DatabaseTypeName(), typ.ScanType(), got[0][i])
 				}
 			}
-			if id := types[10]; id.Name() != "id" || id.DatabaseTypeName() != map[sqldb.Dialect]string{sqldb.PostgreSQL: "INT8", sqldb.SQLite: "BIGINT"}[dialect] {
+			if id := types[10]; id.Name() != "id" || id.DatabaseTypeName() != map[dialect.Dialect]string{dialect.PostgreSQL: "INT8", dialect.SQLite: "BIGINT"}[d] {
 				t.Errorf("id is a %s", id.DatabaseTypeName())
 			}
 		})
@@ -172,7 +173,7 @@ func TestTableChangedUnderneath(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			onBoth(t, nil, func(t *testing.T, e *env) {
 				change := c.change
-				if e.dialect == sqldb.SQLite {
+				if e.dialect == dialect.SQLite {
 					if change = c.lite; change == "" {
 						return // SQLite has no such change
 					}
@@ -210,7 +211,7 @@ func TestWhatChangedIsNamed(t *testing.T) {
 		`ALTER TABLE patients DROP COLUMN born; ALTER TABLE patients ADD COLUMN born bytea`:  "should be patients.born and is a column that table patients was given since",
 		`ALTER TABLE patients RENAME TO older; CREATE TABLE patients AS SELECT * FROM older`: "of a table that was made",
 	} {
-		e := newEnv(t, sqldb.PostgreSQL, nil)
+		e := newEnv(t, dialect.PostgreSQL, nil)
 		fill(t, e)
 		e.db.SetMaxOpenConns(1)
 		e.rows(t, tenantA, `SELECT id FROM patients`)
@@ -224,7 +225,7 @@ func TestWhatChangedIsNamed(t *testing.T) {
 // TestParametersWithoutNumber: PostgreSQL's protocol counts parameters in 16 bits, and the guard adds its own. A text that
 // could name so many is over the limit of length.
 func TestParametersWithoutNumber(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	e.db.SetMaxOpenConns(1)
 	for _, n := range []int{30000, 65535} {

@@ -8,17 +8,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/strongroom-go/strongroom/storage/dialect"
-)
-
-// Dialect names an engine.
-type Dialect = dialect.Dialect
-
-// The engines.
-const (
-	PostgreSQL = dialect.PostgreSQL
-	SQLite     = dialect.SQLite
 )
 
 // Schema declares the tables that an application uses, by their names as the database spells them. A

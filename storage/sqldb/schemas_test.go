@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -25,7 +26,7 @@ func twoSchemaTables() string {
 	invoices := `CREATE TABLE billing.invoices (tenant_id text COLLATE "C" NOT NULL, id bigserial, code text, patient bigint, iban bytea, iban_index bytea, PRIMARY KEY (tenant_id, id),
 		CONSTRAINT by_code UNIQUE (tenant_id, code),
 		FOREIGN KEY (tenant_id, patient) REFERENCES public.patients (tenant_id, id) ON DELETE CASCADE,
-		` + strings.Join(twoSchemas["billing.invoices"].Checks(sqldb.PostgreSQL), ", ") + `)`
+		` + strings.Join(twoSchemas["billing.invoices"].Checks(dialect.PostgreSQL), ", ") + `)`
 	return `CREATE SCHEMA billing; CREATE SCHEMA other;
 		CREATE TABLE patients (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, name text, PRIMARY KEY (tenant_id, id));
 		CREATE TABLE billing.patients (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, name text, ward text, PRIMARY KEY (tenant_id, id, ward));
@@ -43,14 +44,14 @@ func twoSchemaTables() string {
 func onTwoSchemas(t *testing.T, test func(t *testing.T, e *env)) {
 	for _, withoutRLS := range []bool{false, true} {
 		t.Run(fmt.Sprintf("withoutRLS=%v", withoutRLS), func(t *testing.T) {
-			e := &env{dialect: sqldb.PostgreSQL, log: &recorder{}}
-			e.raw, e.dsn, e.super = newRaw(t, sqldb.PostgreSQL)
+			e := &env{dialect: dialect.PostgreSQL, log: &recorder{}}
+			e.raw, e.dsn, e.super = newRaw(t, dialect.PostgreSQL)
 			mustExec(t, openBare(t, e.super), `DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO PUBLIC', current_database()); END $$`)
 			mustExec(t, e.raw, twoSchemaTables())
 			mustExec(t, openBare(t, e.super), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = other, billing', current_database()); END $$`)
 			opts := &sqldb.Options{InsecureWithoutRLS: withoutRLS}
 			if !withoutRLS {
-				ddl, err := twoSchemas.DDL(sqldb.PostgreSQL, opts)
+				ddl, err := twoSchemas.DDL(dialect.PostgreSQL, opts)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -147,8 +148,8 @@ func TestSeveralSchemas(t *testing.T) {
 
 // What is wrong in another schema is found and mended there.
 func TestProblemsInAnotherSchema(t *testing.T) {
-	e := &env{dialect: sqldb.PostgreSQL}
-	e.raw, e.dsn, e.super = newRaw(t, sqldb.PostgreSQL)
+	e := &env{dialect: dialect.PostgreSQL}
+	e.raw, e.dsn, e.super = newRaw(t, dialect.PostgreSQL)
 	mustExec(t, openBare(t, e.super), `CREATE SCHEMA billing; CREATE SCHEMA other; GRANT USAGE, CREATE ON SCHEMA billing TO PUBLIC;
 		CREATE TABLE patients (tenant_id text NOT NULL, id bigint, PRIMARY KEY (tenant_id, id));
 		CREATE TABLE other.patients (id bigint PRIMARY KEY);
@@ -179,14 +180,14 @@ func TestProblemsInAnotherSchema(t *testing.T) {
 func TestNamesOfTables(t *testing.T) {
 	for _, name := range []string{"public.patients", "a.b.c", ".patients", "billing.", "pg_catalog.pg_class", "information_schema.tables", "pg_temp.patients"} {
 		var problems *sqldb.SchemaError
-		if _, err := (sqldb.Schema{name: {}}).DDL(sqldb.PostgreSQL, nil); !errors.As(err, &problems) {
+		if _, err := (sqldb.Schema{name: {}}).DDL(dialect.PostgreSQL, nil); !errors.As(err, &problems) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := (sqldb.Schema{"billing.patients": {Shared: true}}).DDL(sqldb.SQLite, nil); err == nil {
+	if _, err := (sqldb.Schema{"billing.patients": {Shared: true}}).DDL(dialect.SQLite, nil); err == nil {
 		t.Error("a schema on SQLite")
 	}
-	raw, dsn, _ := newRaw(t, sqldb.SQLite)
+	raw, dsn, _ := newRaw(t, dialect.SQLite)
 	mustExec(t, raw, `CREATE TABLE "billing.patients" (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (tenant_id, id))`)
 	if err := openErr(t, dsn, sqldb.Schema{"billing.patients": {}}, nil); err == nil || !strings.Contains(err.Error(), "which SQLite has not") {
 		t.Errorf("a schema on SQLite: %v", err)

@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // TestNothingOfASessionCanBeSet: what one tenant could leave in a session for the next, or read of what the one before left.
 func TestNothingOfASessionCanBeSet(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	mustExec(t, e.raw, `CREATE SEQUENCE numbers`)
 	e.db.SetMaxOpenConns(1)
@@ -66,7 +67,7 @@ func txRows(tx *sql.Tx, ctx context.Context, query string, args ...any) ([][]any
 // TestSessionsAreLeftAsTheyWere does all kinds of work for one tenant, and then looks from inside the same server sessions,
 // without the guard's help, for what it left.
 func TestSessionsAreLeftAsTheyWere(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	mustExec(t, e.raw, `CREATE FUNCTION left_behind() RETURNS text LANGUAGE sql STABLE AS $$
 		SELECT concat_ws(' ', current_setting('transaction_isolation'), current_setting('transaction_read_only'), current_setting('default_transaction_isolation'),
@@ -132,7 +133,7 @@ func TestSessionsAreLeftAsTheyWere(t *testing.T) {
 
 // TestGenericPlansAskForTheTenantAnew: from the sixth time on PostgreSQL runs a prepared statement by a plan that it keeps.
 func TestGenericPlansAskForTheTenantAnew(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	e.db.SetMaxOpenConns(1)
 	st, err := e.db.PrepareContext(context.Background(), `SELECT name, ward FROM patients WHERE id = $1`)
@@ -156,7 +157,7 @@ func TestGenericPlansAskForTheTenantAnew(t *testing.T) {
 // TestCommitThatWasNotSent: a transaction whose COMMIT did not leave is over all the same. Who holds the connection would
 // else go on inside it, as another tenant, and what is acknowledged to them would be lost.
 func TestCommitThatWasNotSent(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	for range 3 {
 		c, err := e.db.Conn(context.Background())

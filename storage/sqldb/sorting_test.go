@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -35,8 +36,8 @@ func TestSortingGuide(t *testing.T) {
 
 	schema := sqldb.Schema{"patients": {Sealed: sqldb.Columns{"name": sqldb.Text(), "prefix": sqldb.Text().Searchable("prefix_index").FoldCase(),
 		"ssn": sqldb.Text().Searchable("ssn_index")}}}
-	raw, dsn, _ := newRaw(t, sqldb.SQLite)
-	mustExec(t, raw, withChecks(sqldb.SQLite, schema, `CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, prefix BLOB, prefix_index BLOB, ssn BLOB, ssn_index BLOB, ward TEXT, initial TEXT, PRIMARY KEY (tenant_id, id))`))
+	raw, dsn, _ := newRaw(t, dialect.SQLite)
+	mustExec(t, raw, withChecks(dialect.SQLite, schema, `CREATE TABLE patients (tenant_id TEXT NOT NULL, id INTEGER NOT NULL, name BLOB, prefix BLOB, prefix_index BLOB, ssn BLOB, ssn_index BLOB, ward TEXT, initial TEXT, PRIMARY KEY (tenant_id, id))`))
 	db, err := sqldb.Open(t.Context(), dsn, schema, storage.Guard{Keys: newRing(t, tenantA, tenantB), Audit: &recorder{}}, nil)
 	must(t, err)
 	t.Cleanup(func() { db.Close() })

@@ -12,6 +12,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // sqliteEngine is the embedded engine, for sqlite: connection strings.
@@ -33,8 +34,8 @@ func openSQLite(dsn string) (*sqliteEngine, error) {
 	return &sqliteEngine{path: path, driver: &sqlite.Driver{}}, nil
 }
 
-func (e *sqliteEngine) name() string     { return filepath.Base(e.path) }
-func (e *sqliteEngine) dialect() Dialect { return SQLite }
+func (e *sqliteEngine) name() string             { return filepath.Base(e.path) }
+func (e *sqliteEngine) dialect() dialect.Dialect { return dialect.SQLite }
 
 // dsn is the driver's form of the connection string. It never creates the file: the schema's owner does.
 func (e *sqliteEngine) dsn() string {

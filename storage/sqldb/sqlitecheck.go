@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // introspect reads the declared tables of a SQLite file.
@@ -66,7 +67,7 @@ func (r *sqliteReader) problem(column, what, fix string) {
 }
 
 func (r *sqliteReader) check() *tableCheck {
-	return &tableCheck{decl: r.decl, table: r.table, dialect: SQLite, problem: r.problem}
+	return &tableCheck{decl: r.decl, table: r.table, dialect: dialect.SQLite, problem: r.problem}
 }
 
 func (r *sqliteReader) read() error {

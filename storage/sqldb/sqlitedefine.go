@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // primary is the primary key, of a column or of the table; nothing where there is none.
@@ -69,7 +71,7 @@ func (s *sqliteSurvey) define() error {
 				list = append(list, k.named(k.text))
 			}
 		}
-		list = append(list, s.Schema[t.Name].Checks(SQLite)...)
+		list = append(list, s.Schema[t.Name].Checks(dialect.SQLite)...)
 		t.New = strings.TrimSpace("CREATE TABLE " + nameMark + " (" + strings.Join(list, ", ") + ") " + t.parsed.options)
 		t.Primary = t.primary().columns
 		if p := t.primary(); p.numbers || len(p.columns) == 1 && strings.EqualFold(t.column(p.columns[0]).typ, "integer") && !slices.Contains(p.columns, t.Tenant.Column) {

@@ -3,6 +3,8 @@ package sqldb
 import (
 	"fmt"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // readMarks finds the constraints of sealed columns in CREATE TABLE, which is all that SQLite keeps of them.
@@ -20,7 +22,7 @@ func (r *sqliteReader) readMarks() error {
 		m := mark{column: strings.TrimPrefix(strings.TrimPrefix(name.text, sealedMark), indexMark), validated: true, intact: func(sealCheck) bool { return false }}
 		if body.tokens[i+2].is("check") && body.tokens[i+3].is("(") {
 			condition := body.inside(i + 3)
-			m.intact = func(w sealCheck) bool { return sameTokens(condition, sqlTokens(w.condition(SQLite), true)) }
+			m.intact = func(w sealCheck) bool { return sameTokens(condition, sqlTokens(w.condition(dialect.SQLite), true)) }
 		}
 		found[r.markNamed(name.text)] = m
 	}
@@ -96,9 +98,9 @@ func (r *sqliteReader) rebuildWithMarks(b tableBody, indexes []string, found map
 		switch m, present := found[w.name]; {
 		case present && m.intact(w):
 		case present:
-			return r.check().rebuild(w.definition(SQLite) + " in the place of the one of that name")
+			return r.check().rebuild(w.definition(dialect.SQLite) + " in the place of the one of that name")
 		case r.check().has(w.column):
-			with = append(with, w.definition(SQLite))
+			with = append(with, w.definition(dialect.SQLite))
 		}
 	}
 	var columns []string

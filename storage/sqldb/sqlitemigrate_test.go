@@ -10,6 +10,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -127,7 +128,7 @@ func (m *moving) openLite(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return &env{dialect: sqldb.SQLite, db: db, raw: m.raw, dsn: m.dsn, ring: m.ring, log: m.log, guard: guard}
+	return &env{dialect: dialect.SQLite, db: db, raw: m.raw, dsn: m.dsn, ring: m.ring, log: m.log, guard: guard}
 }
 
 var liteReads = [][2]string{

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -39,7 +40,7 @@ func TestMigrateSQLiteRefused(t *testing.T) {
 		{`CREATE INDEX things_name_index_blind ON things (id)`, ""},
 		{`CREATE TABLE strongroom_old_things (a)`, "one of a migration's own"},
 	} {
-		raw, dsn, _ := newRaw(t, sqldb.SQLite)
+		raw, dsn, _ := newRaw(t, dialect.SQLite)
 		mustExec(t, raw, `CREATE TABLE things (id INTEGER PRIMARY KEY, whose TEXT, name TEXT); INSERT INTO things VALUES (1, 'clinic', 'a'), (2, 'Clinic', 'b')`)
 		mustExec(t, raw, c.ddl)
 		raw.Close()
@@ -185,7 +186,7 @@ func TestMigrateSQLiteMeanwhile(t *testing.T) {
 // TestMigrateSQLiteTwice: two rows of a tenant that a blind index takes for the same are told before the switch; two runs at
 // once are refused.
 func TestMigrateSQLiteTwice(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.SQLite)
+	raw, dsn, _ := newRaw(t, dialect.SQLite)
 	mustExec(t, raw, `CREATE TABLE things (id INTEGER PRIMARY KEY, whose TEXT, name TEXT UNIQUE); INSERT INTO things VALUES (1, 'clinic', 'a'), (2, 'Clinic', 'A'), (3, 'clinic', 'A ')`)
 	m := sqldb.Migration{DSN: dsn, Schema: sqldb.Schema{"things": {Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index").FoldCase().TrimSpace()}}}, Guard: storage.Guard{Keys: newRing(t, tenantA, tenantB), Audit: &recorder{}},
 		Tenants: map[string]sqldb.TenantSource{"things": sqldb.FromColumn("whose")}, Actor: "operator", Purpose: "moving in"}

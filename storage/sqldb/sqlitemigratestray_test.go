@@ -13,6 +13,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -20,7 +21,7 @@ import (
 // newThings is a SQLite file of one table, whose rows' tenant is in the column whose, and what moves it in.
 func newThings(t *testing.T, ring *keys.Keyring, ddl string) *moving {
 	t.Helper()
-	raw, dsn, _ := newRaw(t, sqldb.SQLite)
+	raw, dsn, _ := newRaw(t, dialect.SQLite)
 	mustExec(t, raw, ddl)
 	m := &moving{raw: raw, dsn: dsn, ring: ring, log: &recorder{}}
 	m.plan = sqldb.Migration{DSN: dsn, Schema: sqldb.Schema{"things": {Sealed: sqldb.Columns{"name": sqldb.Text()}}}, Guard: storage.Guard{Keys: ring, Audit: m.log},
@@ -40,7 +41,7 @@ func (m *moving) openThings(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return &env{dialect: sqldb.SQLite, db: db, raw: m.raw, dsn: m.dsn, ring: m.ring, log: m.log, guard: guard}
+	return &env{dialect: dialect.SQLite, db: db, raw: m.raw, dsn: m.dsn, ring: m.ring, log: m.log, guard: guard}
 }
 
 // TestMigrateSQLiteStatistics: ANALYZE keeps values of indexed columns, and no plaintext is left in them.

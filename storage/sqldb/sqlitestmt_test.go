@@ -7,14 +7,14 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // oneConn returns a guarded connection of SQLite's and patients 1 to 3 of two tenants, in wards named for them.
 func oneConn(t *testing.T) (*env, *sql.Conn) {
 	t.Helper()
-	e := newEnv(t, sqldb.SQLite, nil)
+	e := newEnv(t, dialect.SQLite, nil)
 	for _, id := range []tenant.ID{tenantA, tenantB} {
 		for i := range 3 {
 			e.exec(t, id, `INSERT INTO patients (id, name, ward) VALUES ($1, $2, $3)`, i+1, fmt.Sprintf("%s's %d", id, i+1), id.String())

@@ -21,6 +21,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/sqlplan/sqlcases"
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -64,8 +65,8 @@ func newCaseWorld(t *testing.T) *caseWorld {
 		data.Tenants = append(data.Tenants, ids[i].String())
 	}
 	w.id = ids[3]
-	shared, dsn, _ := newRaw(t, sqldb.PostgreSQL)
-	w.alone, _, _ = newRaw(t, sqldb.PostgreSQL)
+	shared, dsn, _ := newRaw(t, dialect.PostgreSQL)
+	w.alone, _, _ = newRaw(t, dialect.PostgreSQL)
 	mustExec(t, shared, data.Shared())
 	if _, err := shared.Exec(poison, w.id.String()); err != nil {
 		t.Fatal(err)

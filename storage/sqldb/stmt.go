@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -72,7 +73,7 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
 		v.Value = converted
 		return nil
 	}
-	if _, valuer := v.Value.(driver.Valuer); !valuer && c.db.engine.dialect() == PostgreSQL {
+	if _, valuer := v.Value.(driver.Valuer); !valuer && c.db.engine.dialect() == dialect.PostgreSQL {
 		if list, ok := plainList(v.Value); ok {
 			v.Value = list
 			return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -267,7 +268,7 @@ func (s *sweeper) failed(t *sqlplan.Table, err error) error {
 	return fmt.Errorf("sqldb: offboard tenant %s, table %s: %w", s.id, t.Name, err)
 }
 
-func (s *sweeper) postgres() bool { return s.report.Engine == PostgreSQL }
+func (s *sweeper) postgres() bool { return s.report.Engine == dialect.PostgreSQL }
 
 func (s *sweeper) name(t *sqlplan.Table) string {
 	if s.postgres() {

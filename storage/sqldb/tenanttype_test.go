@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -20,10 +21,10 @@ func TestTenantColumnsOfOtherTypes(t *testing.T) {
 		"integer": {"17", "18", "017"},
 	} {
 		t.Run(typ, func(t *testing.T) {
-			raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+			raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 			mustExec(t, raw, fmt.Sprintf(`CREATE TABLE notes (tenant_id %s NOT NULL, id bigint NOT NULL, n integer, PRIMARY KEY (tenant_id, id))`, typ))
 			schema, opts := sqldb.Schema{"notes": {}}, &sqldb.Options{TenantType: typ}
-			ddl, err := schema.DDL(sqldb.PostgreSQL, opts)
+			ddl, err := schema.DDL(dialect.PostgreSQL, opts)
 			if err != nil {
 				t.Fatal(err)
 			}

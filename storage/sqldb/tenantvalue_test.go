@@ -8,7 +8,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // An application that names its tenant column itself runs unchanged, and cannot write into another tenant's room with it:
@@ -91,7 +91,7 @@ func snapshot(t *testing.T, e *env) []string {
 // everything is a handle that sees every row.
 func everything(t *testing.T, e *env) *sql.DB {
 	t.Helper()
-	if e.dialect == sqldb.SQLite {
+	if e.dialect == dialect.SQLite {
 		return e.raw
 	}
 	db, err := sql.Open("pgx", e.super)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -16,7 +17,7 @@ import (
 // What a declared trigger does to other tables is put to the authorizer and is in the trail, also where a foreign key's
 // action makes it fire; row-level security scopes it. What is not declared is a problem.
 func TestTriggersAreSeen(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	for _, ddl := range []string{
 		`CREATE TABLE orders (tenant_id text COLLATE "C" NOT NULL, id bigint, PRIMARY KEY (tenant_id, id))`,
 		`CREATE TABLE lines (tenant_id text COLLATE "C" NOT NULL, id bigint, order_id bigint, PRIMARY KEY (tenant_id, id),
@@ -28,7 +29,7 @@ func TestTriggersAreSeen(t *testing.T) {
 		mustExec(t, raw, ddl)
 	}
 	schema := sqldb.Schema{"orders": {}, "lines": {}, "history": {}}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestTriggersAreSeen(t *testing.T) {
 // Without row-level security a trigger changes the rows of whatever tenant its function finds. One that changes other tables
 // is a problem then, whatever is declared; one that does not is none.
 func TestTriggersNeedRowLevelSecurity(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, raw, `
 		CREATE TABLE orders (tenant_id text COLLATE "C" NOT NULL, id bigint, PRIMARY KEY (tenant_id, id));
 		CREATE TABLE lines (tenant_id text COLLATE "C" NOT NULL, id bigint, order_id bigint, PRIMARY KEY (tenant_id, id));

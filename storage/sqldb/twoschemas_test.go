@@ -9,13 +9,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
 // TestTwoHandlesOfOneDatabase: a value belongs to its table, however the handle that opens it calls that. One of a table of the same
 // name in another schema does not open, and has another index value; and two handles that name one table in two ways read each other's.
 func TestTwoHandlesOfOneDatabase(t *testing.T) {
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, openBare(t, super), `CREATE SCHEMA billing; GRANT USAGE ON SCHEMA billing TO PUBLIC; DO $$ BEGIN EXECUTE format('ALTER SCHEMA billing OWNER TO %I', current_database() || '_owner'); END $$`)
 	table := sqldb.Table{Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index")}}
 	billing := &sqldb.Options{Schema: "billing"}
@@ -25,7 +26,7 @@ func TestTwoHandlesOfOneDatabase(t *testing.T) {
 			schema = o.Schema
 		}
 		mustExec(t, raw, `CREATE TABLE `+schema+`.patients (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, PRIMARY KEY (tenant_id, id)); GRANT SELECT, INSERT, UPDATE, DELETE ON `+schema+`.patients TO PUBLIC`)
-		ddl, err := sqldb.Schema{"patients": table}.DDL(sqldb.PostgreSQL, o)
+		ddl, err := sqldb.Schema{"patients": table}.DDL(dialect.PostgreSQL, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +93,7 @@ func TestTwoHandlesOfOneDatabase(t *testing.T) {
 
 // TestMigrationInAnotherSchema: what it seals belongs to the table there.
 func TestMigrationInAnotherSchema(t *testing.T) {
-	raw, dsn, super := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, super := newRaw(t, dialect.PostgreSQL)
 	mustExec(t, openBare(t, super), `CREATE SCHEMA billing; GRANT USAGE ON SCHEMA billing TO PUBLIC; DO $$ BEGIN EXECUTE format('ALTER SCHEMA billing OWNER TO %I', current_database() || '_owner'); END $$`)
 	mustExec(t, raw, `CREATE TABLE billing.things (id bigint PRIMARY KEY, tenant_id text COLLATE "C" NOT NULL, name text); INSERT INTO billing.things VALUES (1, 'clinic', 'kept'); GRANT SELECT ON billing.things TO PUBLIC`)
 	table := sqldb.Table{Sealed: sqldb.Columns{"name": sqldb.Text().Searchable("name_index")}}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
 // While a tenant's index key is rotated, the database does not see that a value which it is given under the newest key is in
@@ -91,10 +92,15 @@ func (d *database) onceOf(a *access, args []driver.NamedValue) ([]once, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b once) int {
+	inLooks(out)
+	return out, nil
+}
+
+// inLooks orders values by their columns, so that those of one are looked for together.
+func inLooks(values []once) {
+	slices.SortStableFunc(values, func(a, b once) int {
 		return strings.Compare(a.table+"."+a.column, b.table+"."+b.column)
 	})
-	return out, nil
 }
 
 // onlyOnceIn looks for values of one column, for each unique key that includes it.
@@ -117,7 +123,7 @@ func (c *conn) onlyOnceIn(ctx context.Context, a *access, values []once) error {
 		if !slices.Contains(key.Columns, index) {
 			continue
 		}
-		cur, err := c.session.query(ctx, a.id, onceQuery(table, key, index, values, c.db.engine.dialect() == SQLite), args)
+		cur, err := c.session.query(ctx, a.id, onceQuery(table, key, index, values, c.db.engine.dialect() == dialect.SQLite), args)
 		if err != nil {
 			return err
 		}

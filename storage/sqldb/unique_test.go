@@ -9,6 +9,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -113,18 +114,18 @@ func TestUniqueIndexesOfManyValues(t *testing.T) {
 
 // uniqueTables have unique keys with a blind index and another column, and values of that: of the first two the database says
 // that they are the same, of the last two that they are not.
-var uniqueTables = map[sqldb.Dialect][]struct {
+var uniqueTables = map[dialect.Dialect][]struct {
 	table, column, key     string
 	same1, same2           any
 	different1, different2 any
 }{
-	sqldb.SQLite: {
+	dialect.SQLite: {
 		{"folded", "TEXT COLLATE NOCASE", "UNIQUE", "a", "A", "a", "b"},
 		{"numbered", "INTEGER", "UNIQUE", 7, 7, 2_000_000, 3_000_000},
 		{"indexfolded", "TEXT", "UNIQUE NOCASE", "a", "A", "a", "b"},
 		{"partial", "INTEGER", "UNIQUE WHERE other > 5", 7, 7, 5, 5},
 	},
-	sqldb.PostgreSQL: {
+	dialect.PostgreSQL: {
 		{"decimal", "numeric", "UNIQUE", "1.0", "1.00", "1.0", "1.01"},
 		{"numbered", "bigint", "UNIQUE", 7, 7, 2_000_000, 3_000_000},
 		{"nulls", "bigint", "UNIQUE NULLS NOT DISTINCT", nil, nil, nil, 1},
@@ -135,12 +136,12 @@ var uniqueTables = map[sqldb.Dialect][]struct {
 
 // What is the same in a key's other columns is for the database to say, as without a rotation.
 func TestUniqueIndexesBesideOtherColumns(t *testing.T) {
-	for dialect, tables := range uniqueTables {
-		t.Run(string(dialect), func(t *testing.T) {
-			e := &env{dialect: dialect, log: &recorder{}, ring: newRingIn(t, t.TempDir(), quick(), tenantA)}
-			e.raw, e.dsn, e.super = newRaw(t, dialect)
+	for d, tables := range uniqueTables {
+		t.Run(string(d), func(t *testing.T) {
+			e := &env{dialect: d, log: &recorder{}, ring: newRingIn(t, t.TempDir(), quick(), tenantA)}
+			e.raw, e.dsn, e.super = newRaw(t, d)
 			id, blob := `tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL`, "bytea"
-			if dialect == sqldb.SQLite {
+			if d == dialect.SQLite {
 				id, blob = "tenant_id TEXT NOT NULL, id INTEGER NOT NULL", "BLOB"
 			}
 			schema := sqldb.Schema{}
@@ -156,13 +157,13 @@ func TestUniqueIndexesBesideOtherColumns(t *testing.T) {
 				} else {
 					columns += ", " + c.key + " (tenant_id, other, v_index)"
 				}
-				mustExec(t, e.raw, withChecks(dialect, schema, fmt.Sprintf(`CREATE TABLE %s (%s)`, c.table, columns)))
+				mustExec(t, e.raw, withChecks(d, schema, fmt.Sprintf(`CREATE TABLE %s (%s)`, c.table, columns)))
 				if index != "" {
 					mustExec(t, e.raw, index)
 				}
 			}
-			if dialect == sqldb.PostgreSQL {
-				ddl, err := schema.DDL(dialect, nil)
+			if d == dialect.PostgreSQL {
+				ddl, err := schema.DDL(d, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -15,11 +15,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
 // typed is a table with a searchable sealed column of every logical type.
-func typed(t *testing.T, dialect sqldb.Dialect) (*sql.DB, *recorder) {
+func typed(t *testing.T, d dialect.Dialect) (*sql.DB, *recorder) {
 	t.Helper()
 	columns := sqldb.Columns{
 		"text": sqldb.Text(), "bytes": sqldb.Bytes(), "int": sqldb.Int(), "float": sqldb.Float(), "bool": sqldb.Bool(),
@@ -29,15 +30,15 @@ func typed(t *testing.T, dialect sqldb.Dialect) (*sql.DB, *recorder) {
 		columns[name] = c.Searchable(name + "_index")
 	}
 	schema := sqldb.Schema{"typed": {Sealed: columns}}
-	raw, dsn, _ := newRaw(t, dialect)
+	raw, dsn, _ := newRaw(t, d)
 	mustExec(t, raw, `CREATE TABLE typed (id bigint NOT NULL)`)
-	ddl, err := schema.DDL(dialect, nil)
+	ddl, err := schema.DDL(d, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustExec(t, raw, ddl)
 	key := `CREATE UNIQUE INDEX typed_id ON typed (tenant_id, id)`
-	if dialect == sqldb.PostgreSQL {
+	if d == dialect.PostgreSQL {
 		key = `ALTER TABLE typed ADD PRIMARY KEY (tenant_id, id)`
 	}
 	mustExec(t, raw, key)
@@ -75,9 +76,9 @@ func TestLogicalTypes(t *testing.T) {
 		{"json", `{"a": [1, null]}`, []byte(`{"a": [1, null]}`), nil},
 		{"uuid", "550E8400-E29B-41D4-A716-446655440000", "550e8400-e29b-41d4-a716-446655440000", nil},
 	}
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			db, _ := typed(t, dialect)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			db, _ := typed(t, d)
 			ctx := as(tenantA)
 			for i, c := range cases {
 				if _, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO typed (id, "%s") VALUES ($1, $2)`, c.column), i, c.in); err != nil {
@@ -119,10 +120,10 @@ func TestLogicalTypes(t *testing.T) {
 // TestValuesStayOutOfErrors: what a caller passed in, and what is stored, never turns up in an error or an event.
 func TestValuesStayOutOfErrors(t *testing.T) {
 	const canary = "canary4711"
-	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.PostgreSQL} {
-		t.Run(string(dialect), func(t *testing.T) {
-			db, log := typed(t, dialect)
-			e := newEnv(t, dialect, nil)
+	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
+		t.Run(string(d), func(t *testing.T) {
+			db, log := typed(t, d)
+			e := newEnv(t, d, nil)
 			fill(t, e)
 			failing := []struct {
 				db    *sql.DB
@@ -142,7 +143,7 @@ func TestValuesStayOutOfErrors(t *testing.T) {
 				{e.db, insertPatient, []any{1, canary, "ssn-" + canary, nil, canary}},
 				{e.db, `INSERT INTO visits (id, patient_id, note) VALUES (77, 4711, $1)`, []any{canary}},
 			}
-			if dialect == sqldb.PostgreSQL {
+			if d == dialect.PostgreSQL {
 				failing = append(failing, []struct {
 					db    *sql.DB
 					query string
@@ -250,7 +251,7 @@ func TestRowsClosedEarlyAreCounted(t *testing.T) {
 // would tell values apart, other tenants' included.
 func TestPatternsAreCheckedBeforeRowsAre(t *testing.T) {
 	onBoth(t, nil, func(t *testing.T, e *env) {
-		if e.dialect == sqldb.SQLite {
+		if e.dialect == dialect.SQLite {
 			return // its LIKE fails for no pattern
 		}
 		fill(t, e)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -35,7 +36,7 @@ func TestRecursiveQueries(t *testing.T) {
 
 // TestWritesInWith moves rows from one table to another in one statement, and returns what it deleted, opened.
 func TestWritesInWith(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	before := e.rows(t, tenantB, `SELECT id, patient_id, note FROM visits ORDER BY id`)
 	e.exec(t, tenantA, `INSERT INTO visits (id, patient_id, note) VALUES (7, 1, 'seven'), (8, 1, 'eight')`)
@@ -60,7 +61,7 @@ func TestWritesInWith(t *testing.T) {
 // TestMerge upserts sealed values by a blind index, where another tenant has the same ones. Before PostgreSQL 17 MERGE
 // returns nothing.
 func TestMerge(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	for _, id := range []tenant.ID{tenantA, tenantB} {
 		e.exec(t, id, `INSERT INTO patients (id, name, ssn, ward) VALUES (1, $1, 's-1', 'north'), (2, $1, 's-2', 'south')`, "of "+id.String())
 	}
@@ -95,7 +96,7 @@ func TestMerge(t *testing.T) {
 
 // TestDeletesAreAuthorizedAsDeletes hides a delete in statements that are writes.
 func TestDeletesAreAuthorizedAsDeletes(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	guard := e.guard
 	errNoDelete := errors.New("no deletes")
@@ -134,7 +135,7 @@ func TestDeletesAreAuthorizedAsDeletes(t *testing.T) {
 
 // TestOwnTypes casts to a type that the options name, and to one that they do not.
 func TestOwnTypes(t *testing.T) {
-	raw, dsn, _ := newRaw(t, sqldb.PostgreSQL)
+	raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
 	for _, ddl := range []string{
 		`CREATE TYPE mood AS ENUM ('calm', 'worried')`, `CREATE TYPE other AS ENUM ('calm')`,
 		`CREATE TABLE visits (tenant_id text COLLATE "C" NOT NULL, id bigint NOT NULL, mood mood, PRIMARY KEY (tenant_id, id))`,
@@ -142,7 +143,7 @@ func TestOwnTypes(t *testing.T) {
 		mustExec(t, raw, ddl)
 	}
 	schema, opts := sqldb.Schema{"visits": {}}, &sqldb.Options{Types: []string{"mood"}}
-	ddl, err := schema.DDL(sqldb.PostgreSQL, opts)
+	ddl, err := schema.DDL(dialect.PostgreSQL, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func TestOwnTypes(t *testing.T) {
 
 // TestValuesAsPgxHasThem reads values of many types through the guard and through pgx alone.
 func TestValuesAsPgxHasThem(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	for _, value := range []string{
 		"1.50::numeric", "'NaN'::numeric", "ARRAY[2.0::numeric, NULL]", "ARRAY[1, NULL, 3]", `ARRAY['a b', NULL, 'c"d']`, "ARRAY[true]",
 		"ARRAY[[1, 2], [3, 4]]", "ARRAY[timestamptz '2024-01-02 03:04:05+00']", `ARRAY['\x00ff'::bytea]`, "ARRAY[1.5::float8]", "int8range(1, 5)", "numrange(1.0, 2.50)",
@@ -190,7 +191,7 @@ func TestValuesAsPgxHasThem(t *testing.T) {
 
 // TestArraysWithNULL passes slices of pointers.
 func TestArraysWithNULL(t *testing.T) {
-	e := newEnv(t, sqldb.PostgreSQL, nil)
+	e := newEnv(t, dialect.PostgreSQL, nil)
 	fill(t, e)
 	one, ssn, west := int64(1), "ssn-2", "west"
 	if got := e.rows(t, tenantA, `SELECT id FROM patients WHERE (id = ANY ($1) OR ssn = ANY ($2)) AND ward = ANY ($3) ORDER BY id`, []*int64{&one, nil}, []*string{nil, &ssn}, []*string{&west}); fmt.Sprint(got) != "[[1] [2]]" {

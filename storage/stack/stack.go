@@ -14,6 +14,8 @@
 //	defer s.Close()
 //	rows, err := s.DB["clinic"].QueryContext(ctx, …)
 //
+// Package stackurl opens the same by a URL that says where all of it is.
+//
 // Nothing is hidden: a [Stack] is what [audit.OpenLog], [keys.Open], [sqldb.Open] and [blobs.Open] returned.
 package stack
 
@@ -43,6 +45,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -50,7 +53,8 @@ import (
 // Config says what to open. What it is given open belongs to the [Stack], which closes it if it has a Close method.
 type Config struct {
 	// Dir is a directory for what is not given below: the trail in audit, the key records in keys, and the key-encryption keys in
-	// kek.json. It is made if it is missing, for its owner alone. Required unless all three are given. The file of key-encryption keys opens
+	// kek.json; databases and buckets without a URL are files there too. It is made if it is missing, for its owner alone. Required
+	// unless all of them are given. The file of key-encryption keys opens
 	// all that is sealed: keep it apart from the data's backups, or give a KEK.
 	Dir string
 	// Audit is the trail. Default: a log in Dir, with AuditOptions.
@@ -74,6 +78,7 @@ type Config struct {
 
 // Database says how a database is opened: see [sqldb.Open].
 type Database struct {
+	// URL is [sqldb.Open]'s dsn. Default: the SQLite file NAME.db in [Config].Dir.
 	URL     string
 	Schema  sqldb.Schema
 	Options *sqldb.Options
@@ -90,6 +95,8 @@ type Database struct {
 
 // Bucket says how a bucket is opened: see [blobs.Open]. The program imports the URL's driver.
 type Bucket struct {
+	// URL is [blobs.Open]'s. Default: files in the directory buckets/NAME of [Config].Dir. Then the bucket's label is its name, unless
+	// Options has one, so that the directory may be moved.
 	URL     string
 	Options *blobs.Options
 }
@@ -125,6 +132,8 @@ func Open(ctx context.Context, c Config) (_ *Stack, err error) {
 		if c.Dir == "" {
 			return nil, errors.New("stack: Config.Dir is empty; name a directory for the trail and the keys, or give Audit, KEK and Store")
 		}
+	}
+	if c.Dir != "" && c.usesDir() {
 		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("stack: %w", err)
 		}
@@ -133,12 +142,20 @@ func Open(ctx context.Context, c Config) (_ *Stack, err error) {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
-		if err := s.openDatabase(ctx, name, c.Databases[name]); err != nil {
+		d, err := c.Databases[name].withDefault(c.Dir, name)
+		if err == nil {
+			err = s.openDatabase(ctx, name, d)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("stack: database %q: %w", name, err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Buckets)) {
-		bucket, err := blobs.Open(ctx, c.Buckets[name].URL, s.Guard, c.Buckets[name].Options)
+		b, err := c.Buckets[name].withDefault(c.Dir, name)
+		var bucket *blob.Bucket
+		if err == nil {
+			bucket, err = blobs.Open(ctx, b.URL, s.Guard, b.Options)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("stack: bucket %q: %w", name, err)
 		}
@@ -219,17 +236,17 @@ func (s *Stack) openDatabase(ctx context.Context, name string, d Database) error
 
 // make makes the tables as their owner.
 func (d Database) make(ctx context.Context) error {
-	owner, dialect, err := d.openOwner()
+	owner, spoken, err := d.openOwner()
 	if err != nil {
 		return err
 	}
 	defer owner.Close()
 	statements := make([]string, 0, len(d.Tables)+1)
 	for _, table := range d.Tables {
-		statements = append(statements, d.Schema.WithChecks(dialect, table))
+		statements = append(statements, d.Schema.WithChecks(spoken, table))
 	}
-	if dialect == sqldb.PostgreSQL {
-		ddl, err := d.Schema.DDL(dialect, d.Options)
+	if spoken == dialect.PostgreSQL {
+		ddl, err := d.Schema.DDL(spoken, d.Options)
 		if err != nil {
 			return err
 		}
@@ -244,13 +261,13 @@ func (d Database) make(ctx context.Context) error {
 }
 
 // openOwner opens the database as the tables' owner, as [sqldb.Open] would: not in the clear.
-func (d Database) openOwner() (*sql.DB, sqldb.Dialect, error) {
+func (d Database) openOwner() (*sql.DB, dialect.Dialect, error) {
 	if path, ok := strings.CutPrefix(d.URL, "sqlite:"); ok {
 		db, err := sql.Open("sqlite", cmp.Or(d.Owner, path))
 		if err != nil {
 			err = errUnreadable
 		}
-		return db, sqldb.SQLite, err
+		return db, dialect.SQLite, err
 	}
 	if d.Owner == "" {
 		return nil, "", errors.New("Database.Tables are made by the tables' owner: set Database.Owner to its connection string, or make them elsewhere")
@@ -262,7 +279,7 @@ func (d Database) openOwner() (*sql.DB, sqldb.Dialect, error) {
 	if host := pgtls.Plain(config); host != "" && (d.Options == nil || !d.Options.InsecureAllowPlaintext) {
 		return nil, "", fmt.Errorf("Database.Owner: the connection to %s could be without TLS; add sslmode=verify-full to the connection string, or set Options.InsecureAllowPlaintext", host)
 	}
-	return stdlib.OpenDB(*config), sqldb.PostgreSQL, nil
+	return stdlib.OpenDB(*config), dialect.PostgreSQL, nil
 }
 
 var errUnreadable = errors.New("Database.Owner is not a connection string that can be read")

@@ -96,6 +96,48 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
+// What has no URL is in the directory, which may be moved. A name that is no file's has no such place.
+func TestDefaults(t *testing.T) {
+	dir := t.TempDir()
+	c := embedded(dir)
+	c.Databases["clinic"] = stack.Database{Schema: schema, Tables: []string{liteTable}}
+	c.Buckets["scans"] = stack.Bucket{}
+	for _, moved := range []string{"strongroom", "elsewhere"} {
+		if c.Dir != filepath.Join(dir, moved) {
+			if err := os.Rename(c.Dir, filepath.Join(dir, moved)); err != nil {
+				t.Fatal(err)
+			}
+			c.Dir = filepath.Join(dir, moved)
+		}
+		s, err := stack.Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if moved == "strongroom" {
+			use(t, s)
+		} else if got, err := s.Bucket["scans"].ReadAll(as("south"), "scan"); err != nil || string(got) != "south" {
+			t.Errorf("after the directory was moved: %q, %v", got, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"clinic.db", "buckets/scans", "audit", "keys", "kek.json"} {
+		if _, err := os.Stat(filepath.Join(c.Dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", "..", "../x", "a/b", "Clinic", "a.b"} {
+		for _, c := range []stack.Config{
+			{Dir: c.Dir, Databases: map[string]stack.Database{name: {Schema: schema}}}, {Dir: c.Dir, Buckets: map[string]stack.Bucket{name: {}}},
+		} {
+			if _, err := stack.Open(t.Context(), c); err == nil || !strings.Contains(err.Error(), "its name cannot be a file's") {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
+}
+
 // closing notes the order in which parts are closed.
 type closing struct {
 	name  string

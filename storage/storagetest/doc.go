@@ -1,4 +1,4 @@
-// Package storagetest is for the tests of applications that use Strongroom.
+// Package storagetest is for the tests of applications that use Strongroom. The guide examples/TESTING.md has tests to copy.
 //
 // [New] opens a guarded database and a guarded bucket for a unit test: SQLite and memory, keys and trail of their own, in milliseconds.
 //

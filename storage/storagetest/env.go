@@ -17,6 +17,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/blobs"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -60,7 +61,7 @@ func New(t testing.TB, schema sqldb.Schema, ddl ...string) *Env {
 	must(err)
 	t.Cleanup(func() { e.Raw.Close() })
 	for _, statement := range ddl {
-		_, err := e.Raw.ExecContext(ctx, schema.WithChecks(sqldb.SQLite, statement))
+		_, err := e.Raw.ExecContext(ctx, schema.WithChecks(dialect.SQLite, statement))
 		must(err)
 	}
 	guard := storage.Guard{Keys: e.Keys, Audit: e.Trail}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/storage/storagetest"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -106,7 +107,7 @@ func TestRunPostgreSQL(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	more, err := schema.DDL(sqldb.PostgreSQL, nil)
+	more, err := schema.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

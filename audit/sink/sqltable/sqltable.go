@@ -16,15 +16,6 @@ import (
 	"github.com/strongroom-go/strongroom/storage/dialect"
 )
 
-// Dialect is what a database speaks.
-type Dialect = dialect.Dialect
-
-// The dialects.
-const (
-	PostgreSQL = dialect.PostgreSQL
-	SQLite     = dialect.SQLite
-)
-
 // DefaultTable is the table's name where none is given.
 const DefaultTable = "strongroom_events"
 
@@ -51,9 +42,9 @@ func quote(table string) (string, error) {
 	return strings.Join(parts, "."), nil
 }
 
-func check(d Dialect) error {
-	if d != PostgreSQL && d != SQLite {
-		return fmt.Errorf("sqltable: the dialect %q is unknown; use PostgreSQL or SQLite", d)
+func check(d dialect.Dialect) error {
+	if d != dialect.PostgreSQL && d != dialect.SQLite {
+		return fmt.Errorf("sqltable: the dialect %q is unknown; use dialect.PostgreSQL or dialect.SQLite", d)
 	}
 	return nil
 }
@@ -63,12 +54,12 @@ func check(d Dialect) error {
 // CONFLICT asks for. Index is the event's in the log, time when it was recorded, tenant and actor
 // empty in the log's own events, rows null where it is unknown, and line the event as it stands in
 // the log: JSON of OCSF 1.8.
-func DDL(d Dialect, table string) (string, error) {
+func DDL(d dialect.Dialect, table string) (string, error) {
 	name, err := quote(table)
 	if err := errors.Join(check(d), err); err != nil {
 		return "", err
 	}
-	when := map[Dialect]string{PostgreSQL: "timestamptz", SQLite: "text"}[d]
+	when := map[dialect.Dialect]string{dialect.PostgreSQL: "timestamptz", dialect.SQLite: "text"}[d]
 	return `CREATE TABLE ` + name + ` (
 	uid      text   PRIMARY KEY,
 	log      text   NOT NULL,
@@ -90,7 +81,7 @@ func DDL(d Dialect, table string) (string, error) {
 // tableSink is a [sink.Sink].
 type tableSink struct {
 	db      *sql.DB
-	dialect Dialect
+	dialect dialect.Dialect
 	table   string
 }
 
@@ -99,7 +90,7 @@ type tableSink struct {
 // twice is there once. The database stays open when the sink is closed.
 //
 // It must be an ordinary connection, and not one that sqldb guards: the log has events of all tenants.
-func New(db *sql.DB, d Dialect, table string) (sink.Sink, error) {
+func New(db *sql.DB, d dialect.Dialect, table string) (sink.Sink, error) {
 	if db == nil {
 		return nil, errors.New("sqltable: the database is missing")
 	}
@@ -129,7 +120,7 @@ func (t *tableSink) insert(ctx context.Context, events []audit.Entry) error {
 		return err
 	}
 	defer tx.Rollback()
-	if t.dialect == PostgreSQL {
+	if t.dialect == dialect.PostgreSQL {
 		// The cursor goes on when this commits, so it waits for a disk, whatever the database or
 		// the role is set to.
 		const durable = `SELECT pg_catalog.set_config('synchronous_commit', CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('off', 'local') THEN 'on' ` +
@@ -159,7 +150,7 @@ func (t *tableSink) statement(events []audit.Entry) (string, []any) {
 		e := &events[i]
 		for j := range columns {
 			b.WriteString(map[bool]string{true: "(", false: ", "}[j == 0])
-			if t.dialect == PostgreSQL {
+			if t.dialect == dialect.PostgreSQL {
 				fmt.Fprintf(&b, "$%d", len(args)+j+1)
 			} else {
 				b.WriteByte('?')
@@ -167,7 +158,7 @@ func (t *tableSink) statement(events []audit.Entry) (string, []any) {
 		}
 		b.WriteString(map[bool]string{true: ")", false: "), "}[i == len(events)-1])
 		var when any = e.Time
-		if t.dialect == SQLite {
+		if t.dialect == dialect.SQLite {
 			when = e.Time.UTC().Format("2006-01-02T15:04:05.000Z")
 		}
 		rows := sql.NullInt64{Int64: e.Rows, Valid: e.Rows >= 0}

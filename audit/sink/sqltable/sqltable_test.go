@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit/sink"
 	"github.com/strongroom-go/strongroom/audit/sink/sqltable"
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -49,7 +50,7 @@ func newLog(t *testing.T) (dir string, list []audit.Entry) {
 
 // delivered delivers a log twice, as after a crash between a commit and the cursor, and looks at
 // what the table has then.
-func delivered(t *testing.T, db, reader *sql.DB, d sqltable.Dialect, table string) {
+func delivered(t *testing.T, db, reader *sql.DB, d dialect.Dialect, table string) {
 	dir, want := newLog(t)
 	for i := range 2 {
 		s, err := sqltable.New(db, d, table)
@@ -91,18 +92,18 @@ func TestSQLite(t *testing.T) {
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "db"))
 	must(t, err)
 	defer db.Close()
-	ddl, err := sqltable.DDL(sqltable.SQLite, "")
+	ddl, err := sqltable.DDL(dialect.SQLite, "")
 	must(t, err)
 	_, err = db.ExecContext(t.Context(), ddl)
 	must(t, err)
-	delivered(t, db, db, sqltable.SQLite, sqltable.DefaultTable)
+	delivered(t, db, db, dialect.SQLite, sqltable.DefaultTable)
 }
 
 // TestPostgreSQL delivers as a role with the rights that DDL's documentation names, and commits
 // that are set to be asynchronous.
 func TestPostgreSQL(t *testing.T) {
 	database := testenv.Postgres(t).NewDatabase(t)
-	ddl, err := sqltable.DDL(sqltable.PostgreSQL, "public.events")
+	ddl, err := sqltable.DDL(dialect.PostgreSQL, "public.events")
 	must(t, err)
 	owner, err := sql.Open("pgx", database.OwnerURL)
 	must(t, err)
@@ -121,7 +122,7 @@ func TestPostgreSQL(t *testing.T) {
 	db, err := sql.Open("pgx", database.AppURL)
 	must(t, err)
 	defer db.Close()
-	delivered(t, db, owner, sqltable.PostgreSQL, "public.events")
+	delivered(t, db, owner, dialect.PostgreSQL, "public.events")
 }
 
 // TestRefused: names that would be SQL, and a table that is not there.
@@ -130,14 +131,14 @@ func TestRefused(t *testing.T) {
 	must(t, err)
 	defer db.Close()
 	for _, name := range []string{`a"b`, "a.b.c", "a.", "\x00", strings.Repeat("a", 64)} {
-		if _, err := sqltable.New(db, sqltable.SQLite, name); err == nil {
+		if _, err := sqltable.New(db, dialect.SQLite, name); err == nil {
 			t.Errorf("the name %q is accepted", name)
 		}
 	}
 	if _, err := sqltable.New(db, "mysql", ""); err == nil {
 		t.Error("an unknown dialect is accepted")
 	}
-	s, err := sqltable.New(db, sqltable.SQLite, "absent")
+	s, err := sqltable.New(db, dialect.SQLite, "absent")
 	must(t, err)
 	_, want := newLog(t)
 	if n, err := s.Deliver(t.Context(), want); n != 0 || err == nil || strings.Contains(err.Error(), want[3].Purpose) {

@@ -3,6 +3,7 @@ package story
 import (
 	"strings"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -58,20 +59,20 @@ CREATE INDEX visits_patient ON visits (tenant_id, patient_id);
 
 // Tables returns the statements that make the tables, for the owner's raw handle. On PostgreSQL what
 // [sqldb.Schema.DDL] of [Schema] returns comes after them: it adds row-level security.
-func Tables(dialect sqldb.Dialect) string {
+func Tables(d dialect.Dialect) string {
 	made := tables
-	if dialect == sqldb.PostgreSQL {
+	if d == dialect.PostgreSQL {
 		made = strings.NewReplacer("BLOB", "bytea", "tenant_id  TEXT", `tenant_id  TEXT COLLATE "C"`).Replace(tables)
 	}
 	for name, table := range Schema() {
-		made = strings.ReplaceAll(made, "CHECKS "+name, strings.Join(table.Checks(dialect), ",\n\t"))
+		made = strings.ReplaceAll(made, "CHECKS "+name, strings.Join(table.Checks(d), ",\n\t"))
 	}
 	return made
 }
 
 // raw returns a statement for the raw handle, whose parameters SQLite's driver wants written ?1 and PostgreSQL $1.
 func (s *story) raw(query string) string {
-	if s.Dialect == sqldb.SQLite {
+	if s.Dialect == dialect.SQLite {
 		return strings.ReplaceAll(query, "$", "?")
 	}
 	return query

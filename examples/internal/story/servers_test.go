@@ -3,6 +3,10 @@ package story_test
 import (
 	"bytes"
 	"database/sql"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,22 +18,21 @@ import (
 	"github.com/strongroom-go/strongroom/examples/internal/story"
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
-	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
-	"github.com/strongroom-go/strongroom/storage"
-	"github.com/strongroom-go/strongroom/storage/blobs"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
+	"github.com/strongroom-go/strongroom/storage/stack"
+	"github.com/strongroom-go/strongroom/storage/stackurl"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// TestStoryOnServers tells the quickstart's story on PostgreSQL, Vault and an S3 server.
+// TestStoryOnServers tells the quickstart's story on PostgreSQL, Vault and an S3 server, opened by one URL.
 func TestStoryOnServers(t *testing.T) {
 	postgres, vault, s3 := testenv.Postgres(t).NewDatabase(t), testenv.Vault(t), s3env.Server(t)
 	ctx := t.Context()
-	exec := func(url string, statements ...string) *sql.DB {
-		db, err := sql.Open("pgx", url)
+	exec := func(dsn string, statements ...string) *sql.DB {
+		db, err := sql.Open("pgx", dsn)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,48 +44,37 @@ func TestStoryOnServers(t *testing.T) {
 		}
 		return db
 	}
-	policies, err := story.Schema().DDL(sqldb.PostgreSQL, nil)
+	policies, err := story.Schema().DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exec(postgres.OwnerURL, story.Tables(sqldb.PostgreSQL), policies)
+	exec(postgres.OwnerURL, story.Tables(dialect.PostgreSQL), policies)
 
-	dir := t.TempDir() + "/audit"
-	trail, err := audit.OpenLog(dir, &audit.Options{Timeout: time.Minute}) // for a disk that others keep busy
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer trail.Close()
-	kek := openVault(t, vault)
-	defer kek.Close()
 	keysDB := exec(testenv.Postgres(t).NewDatabase(t).OwnerURL)
-	if err := sqlstore.Create(ctx, keysDB, sqlstore.PostgreSQL, ""); err != nil {
+	if err := sqlstore.Create(ctx, keysDB, dialect.PostgreSQL, ""); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlstore.Open(ctx, keysDB, sqlstore.PostgreSQL, nil)
+	store, err := sqlstore.Open(ctx, keysDB, dialect.PostgreSQL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := keys.Open(ctx, kek, store, &keys.Options{Audit: trail})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ring.Close()
-	guard := storage.Guard{Keys: ring, Audit: trail}
-
-	db, err := sqldb.Open(ctx, postgres.AppURL, story.Schema(), guard, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
 	s3.Setenv(t)
-	url := s3.BucketURL(s3.NewBucket(t))
-	bucket, err := blobs.Open(ctx, url, guard, nil)
+	bucketURL, home := s3.BucketURL(s3.NewBucket(t)), t.TempDir()
+	query := vaultParameters(t, vault)
+	query.Set("db.clinic", withoutPassword(t, postgres.AppURL))
+	query.Set("bucket.scans", bucketURL)
+	at := url.URL{Scheme: stackurl.Scheme, Path: home, RawQuery: query.Encode()}
+	s, err := stackurl.Open(ctx, at.String(), stack.Config{
+		Store: store, AuditOptions: &audit.Options{Timeout: time.Minute}, // for a disk that others keep busy
+		Databases: map[string]stack.Database{"clinic": {Schema: story.Schema()}},
+		Buckets:   map[string]stack.Bucket{"scans": {}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer bucket.Close()
-	rawBucket, err := blob.OpenBucket(ctx, url)
+	defer s.Close()
+	dir := filepath.Join(home, "audit")
+	rawBucket, err := blob.OpenBucket(ctx, bucketURL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +83,8 @@ func TestStoryOnServers(t *testing.T) {
 	raw := exec(postgres.SuperURL) // row-level security does not bind a superuser
 	var out bytes.Buffer
 	err = story.Run(ctx, story.World{
-		DB: db, Bucket: bucket, RawDB: raw, RawBucket: rawBucket, Dialect: sqldb.PostgreSQL,
-		Keys: ring, Log: trail, AuditDir: dir, Out: &out,
+		DB: s.DB["clinic"], Bucket: s.Bucket["scans"], RawDB: raw, RawBucket: rawBucket, Dialect: dialect.PostgreSQL,
+		Keys: s.Keys, Log: s.Audit.(*audit.Log), AuditDir: dir, Out: &out,
 		AtRest: []story.Place{
 			story.Files(dir), story.Objects(rawBucket), story.Rows(raw, "patients", "visits", "departments"), story.Rows(keysDB, sqlstore.DefaultTable),
 		},
@@ -102,8 +94,9 @@ func TestStoryOnServers(t *testing.T) {
 	}
 }
 
-// openVault logs in with the rights that the library prints for a service, and no more.
-func openVault(t *testing.T, vault *testenv.VaultServer) *vaultkek.KEK {
+// vaultParameters are those of a role with the rights that the library prints for a service, and no more.
+func vaultParameters(t *testing.T, vault *testenv.VaultServer) url.Values {
+	t.Helper()
 	ctx, root, mount := t.Context(), vault.Client(t), vault.EnableTransit(t)
 	if err := root.Sys().PutPolicyWithContext(ctx, "story-"+mount, vaultkek.Policy(mount, "")); err != nil {
 		t.Fatal(err)
@@ -121,13 +114,32 @@ func openVault(t *testing.T, vault *testenv.VaultServer) *vaultkek.KEK {
 	if err != nil {
 		t.Fatal(err)
 	}
-	auth, err := vaultkek.AppRole(id.Data["role_id"].(string), secret.Data["secret_id"].(string), login)
+	return url.Values{
+		"kek": {strings.Replace(vault.Addr, "http:", "vault-http:", 1) + "/" + mount}, "kek.auth": {"approle"}, "kek.auth_mount": {login},
+		"kek.role_id_file":   {secretFile(t, id.Data["role_id"].(string))},
+		"kek.secret_id_file": {secretFile(t, secret.Data["secret_id"].(string))},
+	}
+}
+
+func secretFile(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(content+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// withoutPassword puts a connection string's password into a file that the string names.
+func withoutPassword(t *testing.T, raw string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kek, err := vaultkek.Open(ctx, vault.Addr, auth, &vaultkek.Options{Mount: mount})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kek
+	password, _ := u.User.Password()
+	query := u.Query()
+	query.Set("passfile", secretFile(t, strings.Join([]string{u.Hostname(), u.Port(), "*", u.User.Username(), password}, ":")))
+	u.User, u.RawQuery = url.User(u.User.Username()), query.Encode()
+	return u.String()
 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -37,7 +37,7 @@ type World struct {
 	// has, or a thief of the disks.
 	RawDB     *sql.DB
 	RawBucket *blob.Bucket
-	Dialect   sqldb.Dialect
+	Dialect   dialect.Dialect
 
 	Keys     *keys.Keyring
 	Log      *audit.Log

@@ -11,6 +11,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/strongroom-go/strongroom/internal/ormtest/fixture"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -46,7 +47,7 @@ func addVisits(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return err
 	}
-	ddl, err := sqldb.Schema{"visits": after["visits"]}.DDL(sqldb.PostgreSQL, nil)
+	ddl, err := sqldb.Schema{"visits": after["visits"]}.DDL(dialect.PostgreSQL, nil)
 	if err != nil {
 		return err
 	}

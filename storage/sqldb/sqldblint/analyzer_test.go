@@ -23,7 +23,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/storage"
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb/sqldblint"
 	"github.com/strongroom-go/strongroom/storage/sqldb/sqldblint/testdata/clinic"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -135,7 +135,7 @@ func guarded(t *testing.T) *sql.DB {
 		`CREATE TABLE countries (code TEXT PRIMARY KEY, title TEXT)`,
 	} {
 		for name, table := range clinic.Schema {
-			if checks := table.Checks(sqldb.SQLite); len(checks) > 0 && strings.HasPrefix(ddl, "CREATE TABLE "+name+" ") {
+			if checks := table.Checks(dialect.SQLite); len(checks) > 0 && strings.HasPrefix(ddl, "CREATE TABLE "+name+" ") {
 				ddl = strings.TrimSuffix(ddl, ")") + ", " + strings.Join(checks, ", ") + ")"
 			}
 		}

@@ -5,6 +5,8 @@
 //	go build -o bin/sqldblint github.com/strongroom-go/strongroom/storage/sqldb/sqldblint/cmd/sqldblint
 //	go vet -vettool=$PWD/bin/sqldblint ./...
 //
+// In golangci-lint it is a module plugin, of the module in the directory golangci.
+//
 // # What is reported
 //
 //   - A statement that is a constant and that the guard would refuse, with the message it has at run time, or that is

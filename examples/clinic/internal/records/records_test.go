@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/strongroom-go/strongroom/storage/sqldb"
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/storagetest"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -17,7 +17,7 @@ var first = Visit{ID: "v1", Day: time.UnixMilli(1_700_000_000_000).UTC(), Ward: 
 // TestIsolation runs the isolation suite on this service's schema and on all of its statements: two clinics with the same
 // ids and the same people, and nothing of the one shows at the other.
 func TestIsolation(t *testing.T) {
-	e := storagetest.New(t, Schema, Tables(sqldb.SQLite)...)
+	e := storagetest.New(t, Schema, Tables(dialect.SQLite)...)
 	storagetest.Run(t, suite(e))
 }
 
@@ -53,7 +53,7 @@ func suite(e *storagetest.Env) storagetest.Suite {
 }
 
 func TestStore(t *testing.T) {
-	e := storagetest.New(t, Schema, Tables(sqldb.SQLite)...)
+	e := storagetest.New(t, Schema, Tables(dialect.SQLite)...)
 	s, harbor, hillside := Store{e.DB}, e.As("harbor"), e.As("hillside")
 	if err := s.Admit(harbor, ada, first); err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestStore(t *testing.T) {
 
 // Of an admission that fails half way nothing stays.
 func TestAdmitIsWhole(t *testing.T) {
-	e := storagetest.New(t, Schema, Tables(sqldb.SQLite)...)
+	e := storagetest.New(t, Schema, Tables(dialect.SQLite)...)
 	s, ctx := Store{e.DB}, e.As("harbor")
 	if err := s.Admit(ctx, ada, first); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ package records
 import (
 	"strings"
 
+	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
@@ -62,10 +63,10 @@ var tables = []string{
 }
 
 // Tables returns the statements that make the tables, for [stack.Database].
-func Tables(d sqldb.Dialect) []string {
+func Tables(d dialect.Dialect) []string {
 	made := make([]string, len(tables))
 	for i, text := range tables {
-		if d == sqldb.PostgreSQL {
+		if d == dialect.PostgreSQL {
 			// Ids are compared byte by byte, whatever the database's language is.
 			text = strings.NewReplacer("BLOB", "bytea", "tenant_id  TEXT", `tenant_id text COLLATE "C"`, "tenant_id    TEXT", `tenant_id text COLLATE "C"`).Replace(text)
 		}

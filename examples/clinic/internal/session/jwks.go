@@ -30,52 +30,89 @@ type remote struct {
 	url    string
 	client *http.Client
 
-	mu       sync.Mutex // held while the issuer is asked, so that it is asked once
-	set      jose.JSONWebKeySet
-	got      time.Time
-	asked    time.Time
-	askedErr error
+	mu     sync.Mutex // never held while the issuer is asked
+	set    jose.JSONWebKeySet
+	got    time.Time
+	asked  time.Time // when it last answered
+	asking *asking   // nil while it is not asked
 }
 
+// asking is a request to the issuer, for all who wait for its answer.
+type asking struct {
+	done chan struct{}
+	err  error
+}
+
+// key returns a key that is known at once, also while the issuer is asked for another: anybody can send a token with a made-up id.
 func (r *remote) key(ctx context.Context, id string) (*jose.JSONWebKey, error) {
+	key, a := r.known(ctx, id)
+	if a == nil {
+		return key, nil
+	}
+	select {
+	case <-a.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := one(r.set, id)
-	if key != nil && time.Since(r.got) < forgetAfter {
-		return key, nil
-	}
-	if time.Since(r.asked) > askAgain {
-		// Not with the request's context: who gives up must not make all others wait for askAgain.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		r.asked, r.askedErr = time.Now(), r.ask(ctx)
-		if r.askedErr != nil {
-			r.asked = time.Time{} // nothing was learned
-		}
-	}
-	if key = one(r.set, id); key != nil && time.Since(r.got) < forgetAfter {
-		return key, nil
-	}
-	return nil, r.askedErr
+	return r.fresh(id), a.err
 }
 
-func (r *remote) ask(ctx context.Context) error {
+// known returns the key, or the request to wait for, which is begun if there is none; neither where the issuer has just been asked.
+func (r *remote) known(ctx context.Context, id string) (*jose.JSONWebKey, *asking) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if key := r.fresh(id); key != nil {
+		return key, nil
+	}
+	if r.asking != nil || time.Since(r.asked) <= askAgain {
+		return nil, r.asking
+	}
+	r.asking = &asking{done: make(chan struct{})}
+	// Not with the request's context: who gives up must not make all others ask anew.
+	go r.ask(context.WithoutCancel(ctx), r.asking)
+	return nil, r.asking
+}
+
+// fresh returns a key that the issuer had lately, nil for none.
+func (r *remote) fresh(id string) *jose.JSONWebKey {
+	if time.Since(r.got) >= forgetAfter {
+		return nil
+	}
+	return one(r.set, id)
+}
+
+// ask asks the issuer. One that did not answer is asked by the next request: nothing was learned.
+func (r *remote) ask(ctx context.Context, a *asking) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	now := time.Now()
+	set, err := r.fetch(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.err = err; err == nil {
+		r.set, r.got, r.asked = set, now, now
+	}
+	r.asking = nil
+	close(a.done)
+}
+
+func (r *remote) fetch(ctx context.Context) (set jose.JSONWebKeySet, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
-		return err
+		return set, err
 	}
 	answer, err := r.client.Do(request)
 	if err != nil {
-		return err
+		return set, err
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answered %d", answer.StatusCode)
+		return set, fmt.Errorf("it answered %d", answer.StatusCode)
 	}
-	var set jose.JSONWebKeySet
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&set); err != nil {
-		return errors.New("it answered something else")
+		return set, errors.New("it answered something else")
 	}
-	r.set, r.got = set, time.Now()
-	return nil
+	return set, nil
 }

@@ -188,7 +188,10 @@ func TestRemote(t *testing.T) {
 	away.Store(false)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel() // somebody who asked, and went away, keeps nobody from the answer
-	if key, err := keys(gone, i.key.KeyID); err != nil || key == nil {
+	if _, err := keys(gone, i.key.KeyID); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if key, err := keys(t.Context(), i.key.KeyID); err != nil || key == nil {
 		t.Errorf("%v, %v", key, err)
 	}
 	before := asked.Load()
@@ -199,6 +202,65 @@ func TestRemote(t *testing.T) {
 	}
 	if asked.Load() != before {
 		t.Errorf("the issuer was asked %d times for ids that are made up", asked.Load()-before)
+	}
+}
+
+// TestAnIssuerThatHangsBlocksNobody whose key is known: a made-up key id, which anybody can send, has the issuer asked. Nor does it keep
+// who has given up.
+func TestAnIssuerThatHangsBlocksNobody(t *testing.T) {
+	i, _ := newIssuer(t)
+	hanging, hang := make(chan struct{}, 8), make(chan struct{})
+	var slow atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slow.Load() {
+			hanging <- struct{}{}
+			<-hang
+		}
+		i.Handler().ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	defer close(hang)
+	r := &remote{url: server.URL + "/.well-known/jwks.json", client: server.Client()}
+	if key, err := r.key(t.Context(), i.key.KeyID); err != nil || key == nil {
+		t.Fatal(key, err)
+	}
+	slow.Store(true)
+	r.mu.Lock()
+	r.asked = time.Time{} // long ago
+	r.mu.Unlock()
+	forged := make(chan error, 1)
+	go func() {
+		_, err := r.key(t.Context(), "made-up")
+		forged <- err
+	}()
+	<-hanging
+	known, gone := make(chan error, 1), make(chan error, 1)
+	go func() {
+		key, err := r.key(t.Context(), i.key.KeyID)
+		if key == nil && err == nil {
+			err = errors.New("there is no key")
+		}
+		known <- err
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	go func() {
+		_, err := r.key(ctx, "made-up too")
+		gone <- err
+	}()
+	for range 2 {
+		select {
+		case err := <-known:
+			if err != nil {
+				t.Errorf("a key that is known: %v", err)
+			}
+		case err := <-gone:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("who has given up: %v", err)
+			}
+		case <-forged: // ended by the time that asking has
+			t.Fatal("others wait until the issuer is given up")
+		}
 	}
 }
 

@@ -1,13 +1,11 @@
-package sqlplan
+// Package closest finds what somebody may have meant who mistyped a name.
+package closest
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
-// closest returns the one of some names that a mistyped name is closest to, if it is close: at most a third of its letters
+// To returns the one of some names that a mistyped name is closest to, if it is close: at most a third of its letters
 // are wrong, missing or too many.
-func closest(name string, names []string) string {
+func To(name string, names []string) string {
 	best, least := "", len(name)/3+1
 	for _, candidate := range names {
 		if d := distance(strings.ToLower(name), strings.ToLower(candidate), least); d < least {
@@ -43,25 +41,4 @@ func distance(a, b string, limit int) int {
 		}
 	}
 	return min(row[len(b)], limit)
-}
-
-func columnNames(columns []column) []string {
-	out := make([]string, 0, len(columns))
-	for _, c := range columns {
-		out = append(out, c.name)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// nearest returns the column in scope that a mistyped name is closest to.
-func (p *planner) nearest(name string, s *scope) string {
-	var all []string
-	for ; s != nil; s = s.parent {
-		for _, v := range s.columns {
-			all = append(all, v.name)
-		}
-	}
-	slices.Sort(all)
-	return closest(name, all)
 }
