@@ -33,7 +33,9 @@ var migrateRows = flag.Int("rows", 2000, "about how many rows TestMigrateWhileOt
 // application's slowest statement did.
 func TestMigrateWhileOthersWork(t *testing.T) {
 	dir := t.TempDir()
-	m := newMoving(t, *migrateRows/4, newRingIn(t, dir, &keys.Options{InsecureWithoutAudit: true}, tenantA, tenantB, tenantC))
+	m := newMoving(t, *migrateRows/4, newRingIn(t, dir, unhurried(), tenantA, tenantB, tenantC))
+	// Or the application's own deletes and new numbers would read these tables from end to end for their foreign keys.
+	mustExec(t, m.raw, `CREATE INDEX ON patients (mother); CREATE INDEX ON "drug ""s" ("the visit"); ANALYZE`)
 	w := newMover(t, m)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -45,16 +47,21 @@ func TestMigrateWhileOthersWork(t *testing.T) {
 	for _, stage := range []sqldb.MigrateStage{sqldb.MigrateExpand, sqldb.MigrateBackfill, sqldb.MigrateKeys, sqldb.MigrateVerify} {
 		began := time.Now()
 		for round := range 2 { // at its first step, and somewhere
-			if m.inProcess(t, dir, stage, round > 0, func(line string) bool { return strings.HasPrefix(line, string(stage)+" ") }) {
+			var wait func(context.Context) bool
+			if round > 0 {
+				wait = somewhile
+			}
+			if m.inProcess(t, dir, stage, wait, func(line string) bool { return strings.HasPrefix(line, string(stage)+" ") }) {
 				killed[string(stage)]++
 			}
 		}
 		last := time.Now()
-		for m.inProcess(t, dir, stage, false, nil) {
+		for m.inProcess(t, dir, stage, nil, nil) {
 		}
 		w.tell(t, stage, began, last)
 	}
 	began := time.Now()
+	m.killedInside(t, dir, sqldb.MigrateSwitch, killed)
 	m.killedAtRandom(t, dir, sqldb.MigrateSwitch, killed)
 	w.tell(t, sqldb.MigrateSwitch, began, began)
 	stop() // writes that came after the switch were refused
@@ -77,9 +84,10 @@ func TestMigrateWhileOthersWork(t *testing.T) {
 	w.checkPlain(t, m)
 	m.to(t, sqldb.MigrateVerify)
 	began = time.Now()
+	m.killedInside(t, dir, sqldb.MigrateDrop, killed)
 	m.killedAtRandom(t, dir, sqldb.MigrateDrop, killed)
 	w.tell(t, sqldb.MigrateDrop, began, began)
-	t.Logf("killed %v", killed)
+	t.Logf("killed %v; %d patients and %d visits", killed, len(w.patients), len(w.visits))
 	w.check(t, m.open(t))
 }
 
@@ -112,15 +120,49 @@ func TestMigrateManyRows(t *testing.T) {
 func (m *moving) killedAtRandom(t *testing.T, dir string, stage sqldb.MigrateStage, killed map[string]int) {
 	t.Helper()
 	for range 3 {
-		if !m.inProcess(t, dir, stage, true, func(line string) bool { return line == migrating }) {
+		if !m.inProcess(t, dir, stage, somewhile, begun) {
 			return
 		}
 		killed[string(stage)]++
 	}
-	if m.inProcess(t, dir, stage, false, nil) {
+	if m.inProcess(t, dir, stage, nil, nil) {
 		t.Fatal("nobody killed it, and it was")
 	}
 }
+
+// killedInside kills a process in the middle of the stage's transaction, once it has the tables for itself: that cannot end, since
+// it writes how far it has come last.
+func (m *moving) killedInside(t *testing.T, dir string, stage sqldb.MigrateStage, killed map[string]int) {
+	t.Helper()
+	tx, err := m.raw.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.Exec(`LOCK TABLE public.strongroom_migration IN EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	locked := func(ctx context.Context) bool {
+		for ctx.Err() == nil {
+			locked := false
+			if err := tx.QueryRow(`SELECT EXISTS (SELECT FROM pg_locks WHERE relation = to_regclass('public.patients') AND mode = 'AccessExclusiveLock' AND granted)`).Scan(&locked); err != nil {
+				t.Error(err)
+				return true
+			}
+			if locked {
+				return true
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return false
+	}
+	if !m.inProcess(t, dir, stage, locked, begun) {
+		t.Fatal("it ended, and could not")
+	}
+	killed[string(stage)]++
+}
+
+func begun(line string) bool { return line == migrating }
 
 // backInProcess does the same on the way back.
 func (m *moving) backInProcess(t *testing.T, dir string, killed map[string]int) {
@@ -446,9 +488,24 @@ func (w *mover) checkPlain(t *testing.T, m *moving) {
 	}
 }
 
-// inProcess has another process migrate up to a stage, and kills it once it says what at takes, at once or a little
-// later. It reports whether it was killed.
-func (m *moving) inProcess(t *testing.T, dir string, stage sqldb.MigrateStage, later bool, at func(line string) bool) bool {
+// unhurried are the options of a keyring that a machine may keep waiting, for which a migration would end.
+func unhurried() *keys.Options {
+	return &keys.Options{SuspendWithin: time.Minute, Timeout: time.Minute, InsecureWithoutAudit: true}
+}
+
+// somewhile waits for a moment.
+func somewhile(ctx context.Context) bool {
+	select {
+	case <-time.After(time.Duration(rand.IntN(200+*migrateRows/100)) * time.Millisecond):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// inProcess has another process migrate up to a stage, and kills it once it says what at takes, and wait, if there is one, has
+// waited and says so. It reports whether it was killed.
+func (m *moving) inProcess(t *testing.T, dir string, stage sqldb.MigrateStage, wait func(context.Context) bool, at func(line string) bool) bool {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMigrateProcess$", "-test.count=1", fmt.Sprintf("-rows=%d", *migrateRows))
 	cmd.Env = append(os.Environ(), "STRONGROOM_TEST_MIGRATE="+dir, "STRONGROOM_TEST_STAGE="+string(stage), "STRONGROOM_TEST_DSN="+m.plan.DSN)
@@ -459,22 +516,30 @@ func (m *moving) inProcess(t *testing.T, dir string, stage sqldb.MigrateStage, l
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var rest strings.Builder
+	var last []string // lines
 	asked := false
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var waiting sync.WaitGroup
 	for said := bufio.NewScanner(out); said.Scan(); {
-		fmt.Fprintln(&rest, said.Text())
+		last = append(last[max(0, len(last)-30):], said.Text())
 		if at == nil || asked || !at(said.Text()) {
 			continue
 		}
 		asked = true
-		if later {
-			kill := time.AfterFunc(time.Duration(rand.IntN(200+*migrateRows/100))*time.Millisecond, func() { cmd.Process.Kill() })
-			defer kill.Stop()
-		} else {
+		if wait == nil {
 			cmd.Process.Kill()
+			continue
 		}
+		waiting.Go(func() {
+			if wait(ctx) {
+				cmd.Process.Kill()
+			}
+		})
 	}
-	if err = cmd.Wait(); err == nil {
+	err = cmd.Wait()
+	stop()
+	if waiting.Wait(); err == nil {
 		return false
 	}
 	var exit *exec.ExitError
@@ -482,7 +547,7 @@ func (m *moving) inProcess(t *testing.T, dir string, stage sqldb.MigrateStage, l
 		m.unlocked(t)
 		return true
 	}
-	t.Fatalf("%v\n%s", err, rest.String())
+	t.Fatalf("%v\n%s", err, strings.Join(last, "\n"))
 	return false
 }
 
@@ -509,7 +574,7 @@ func TestMigrateProcess(t *testing.T) {
 	if dir == "" {
 		t.Skip("for a process of TestMigrateWhileOthersWork")
 	}
-	m := movingMigration(os.Getenv("STRONGROOM_TEST_DSN"), storage.Guard{Keys: newRingIn(t, dir, &keys.Options{InsecureWithoutAudit: true}), Audit: &recorder{}})
+	m := movingMigration(os.Getenv("STRONGROOM_TEST_DSN"), storage.Guard{Keys: newRingIn(t, dir, unhurried()), Audit: &recorder{}})
 	m.BatchSize = max(50, *migrateRows/1000)
 	m.Progress = func(p sqldb.MigrateProgress) { fmt.Println(p.Stage, p.Table, p.What, p.Rows, p.Total) }
 	fmt.Println(migrating)

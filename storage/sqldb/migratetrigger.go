@@ -49,14 +49,14 @@ func (t *migrateTable) keeping() []string {
 		fmt.Fprintf(&body, "ELSIF NEW.%[1]s IS DISTINCT FROM OLD.%[1]s OR ROW(%[2]s)::record OPERATOR(pg_catalog.*<>) ROW(%[3]s)::record THEN %[4]s ", tenant, strings.Join(made, ", "), strings.Join(old, ", "), strings.Join(clear, " "))
 		fmt.Fprintf(&body, "ELSIF NOT pg_catalog.pg_has_role(session_user, current_user, 'MEMBER') THEN %s END IF; ", strings.Join(keep, " "))
 	}
-	return trigger(t, "keep", lastTrigger, "BEFORE INSERT OR UPDATE", body.String()+"RETURN NEW;")
+	return trigger(t, "keep", lastTrigger, "BEFORE INSERT OR UPDATE", "", body.String()+"RETURN NEW;")
 }
 
 // handing is the trigger that gives the rows of other tables their new tenant when that of a row which they refer to
-// changes.
+// changes. The condition is the trigger's, so that a batch of the backfill, whose rows get a tenant for the first time or keep
+// theirs, calls no function for them.
 func (t *migrateTable) handing() []string {
 	var body strings.Builder
-	fmt.Fprintf(&body, "IF OLD.%[1]s IS NOT NULL AND NEW.%[1]s IS DISTINCT FROM OLD.%[1]s THEN ", quote(t.Tenant.Column))
 	for _, c := range t.Children {
 		var on []string
 		for i := range c.Columns {
@@ -64,10 +64,11 @@ func (t *migrateTable) handing() []string {
 		}
 		fmt.Fprintf(&body, "UPDATE %s c SET %[2]s = c.%[2]s WHERE %[3]s; ", c.Table, quote(c.Tenant), strings.Join(on, " AND "))
 	}
-	return trigger(t, "hand", firstTrigger, "AFTER UPDATE", body.String()+"END IF; RETURN NULL;")
+	when := fmt.Sprintf("WHEN (OLD.%[1]s IS NOT NULL AND NEW.%[1]s IS DISTINCT FROM OLD.%[1]s)", quote(t.Tenant.Column))
+	return trigger(t, "hand", firstTrigger, "AFTER UPDATE", when, body.String()+"RETURN NULL;")
 }
 
-func trigger(t *migrateTable, kind, name, when, body string) []string {
+func trigger(t *migrateTable, kind, name, event, when, body string) []string {
 	tag := "$strongroom$"
 	for n := 0; strings.Contains(body, tag); n++ {
 		tag = fmt.Sprintf("$strongroom%d$", n)
@@ -76,7 +77,7 @@ func trigger(t *migrateTable, kind, name, when, body string) []string {
 	return []string{
 		fmt.Sprintf("CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %[2]s BEGIN %[3]s END %[2]s", function, tag, body),
 		fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM PUBLIC", function),
-		fmt.Sprintf("CREATE OR REPLACE TRIGGER %s %s ON %s FOR EACH ROW EXECUTE FUNCTION %s()", quote(name), when, t.Table, function),
+		fmt.Sprintf("CREATE OR REPLACE TRIGGER %s %s ON %s FOR EACH ROW %s EXECUTE FUNCTION %s()", quote(name), event, t.Table, when, function),
 		fmt.Sprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", t.Table, quote(name)),
 	}
 }
