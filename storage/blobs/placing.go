@@ -46,7 +46,7 @@ func (p *placing) complete(ctx context.Context, inner *blob.Writer) error {
 		return err
 	}
 	staged := p.stagedName()
-	defer p.inner.Delete(context.WithoutCancel(ctx), staged) // what this leaves where it fails the next Reseal takes away
+	defer p.inner.Delete(context.WithoutCancel(ctx), staged) // what this leaves where it fails a later Reseal takes away
 	if err := p.sync(ctx, staged); err != nil {
 		return err
 	}

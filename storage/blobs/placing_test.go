@@ -2,6 +2,7 @@ package blobs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -187,6 +189,36 @@ func TestFilesWrittenAtOnce(t *testing.T) {
 					wantCode(t, err, gcerrors.FailedPrecondition)
 				}
 			}
+		}
+	})
+}
+
+// A Reseal leaves alone what another process is writing on files, and takes away what has been there for long.
+func TestFilesStagedByOthers(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w, dir := newWorld(t), t.TempDir()
+		b, other := w.wrap(t, fileBucket(t, dir), "records"), w.wrap(t, fileBucket(t, dir), "records")
+		must(t, b.WriteAll(w.a, "x", []byte("before"), rich(1)))
+		writer, err := b.NewWriter(w.a, "x", rich(2))
+		must(t, err)
+		_, err = writer.Write(pattern(300_000))
+		must(t, err)
+		staging := filepath.Join(dir, filepath.FromSlash(stagingPrefix(alice)))
+		left := filepath.Join(staging, "left")
+		must(t, os.WriteFile(left, nil, 0o600))
+		must(t, os.Chtimes(left, time.Time{}, time.Now().Add(-2*leftoverAge)))
+		_, err = Reseal(w.a, other, &ResealOptions{SoleProcess: true})
+		must(t, err)
+		if err := writer.Close(); err != nil {
+			t.Errorf("what was being written: %v", err)
+		}
+		got, err := b.ReadAll(w.a, "x")
+		a, failed := b.Attributes(w.a, "x")
+		if err != nil || failed != nil || !bytes.Equal(got, pattern(300_000)) || a.Metadata["number"] != "2" {
+			t.Errorf("%d bytes, %+v, %v, %v", len(got), a, err, failed)
+		}
+		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what was left two hours ago: %v", err)
 		}
 	})
 }
