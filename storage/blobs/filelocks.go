@@ -3,11 +3,16 @@ package blobs
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/atomicfile"
 )
@@ -41,26 +46,50 @@ func (f *fileLocks) lock(ctx context.Context, i int) (done func(), err error) {
 	return held.Unlock, nil
 }
 
-// all finds out where the directory is, from where fileblob puts an object.
+// all finds out where the directory is.
 func (f *fileLocks) all(ctx context.Context) ([]*atomicfile.Locker, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.locks != nil {
 		return f.locks, nil
 	}
-	name := locksPrefix + rand.Text()
-	if err := f.inner.WriteAll(ctx, name, nil, &blob.WriterOptions{ContentType: storedContentType}); err != nil {
-		return nil, fmt.Errorf("blobs: find the store's directory: %w", fromStore(err))
-	}
-	defer f.inner.Delete(context.WithoutCancel(ctx), name)
-	path, err := filePath(ctx, f.inner, name)
+	dir, err := f.directory(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("blobs: find the store's directory: %w", err)
 	}
 	locks := make([]*atomicfile.Locker, exclusionLocks)
 	for i := range locks {
-		locks[i] = atomicfile.NewLocker(filepath.Join(filepath.Dir(path), fmt.Sprintf("lock%02d%s", i, fileAttributes)))
+		locks[i] = atomicfile.NewLocker(filepath.Join(dir, fmt.Sprintf("lock%02d%s", i, fileAttributes)))
 	}
 	f.locks = locks
 	return locks, nil
+}
+
+// directory finds out where fileblob would look for an object in the locks' directory: it says so where there is none. Nothing is written
+// for it but the directory itself, once: where no room is left, objects can be deleted all the same.
+func (f *fileLocks) directory(ctx context.Context) (string, error) {
+	name := locksPrefix + rand.Text()
+	r, err := f.inner.NewRangeReader(ctx, name, 0, 0, nil)
+	if err == nil {
+		return "", errors.Join(errNoFiles, r.Close())
+	}
+	var missing *fs.PathError
+	switch {
+	case gcerrors.Code(err) != gcerrors.NotFound:
+		return "", fromStore(err)
+	case !f.inner.ErrorAs(err, &missing):
+		return "", errNoFiles
+	}
+	dir, base := filepath.Split(missing.Path)
+	if base != filepath.Base(name) || !strings.HasSuffix(filepath.ToSlash(dir), locksPrefix) {
+		return "", errNoFiles
+	}
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil { // of fileblob's, for a prefix
+		return "", fromStore(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fromStore(err)
+	}
+	return dir, nil
 }

@@ -2,6 +2,7 @@ package blobs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/blob/driver"
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/keys"
@@ -191,6 +194,45 @@ func TestFilesWrittenAtOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// full is a store of files on a disk without room.
+type full struct{ *meddled }
+
+func (*full) NewTypedWriter(context.Context, string, string, *driver.WriterOptions) (driver.Writer, error) {
+	return nil, syscall.ENOSPC
+}
+
+// On a full disk a process that has just begun deletes objects, and makes nothing for it that stays where it is killed.
+func TestFilesAreDeletedFromAFullDisk(t *testing.T) {
+	for _, prefix := range []string{"", "a/b/", "c"} {
+		w, dir := newWorld(t), t.TempDir()
+		inner := func() *blob.Bucket {
+			if b := fileBucket(t, dir); prefix != "" {
+				return blob.PrefixedBucket(b, prefix)
+			} else {
+				return b
+			}
+		}
+		must(t, w.wrap(t, inner(), "records").WriteAll(w.a, "x", []byte("x"), nil))
+		b := w.wrap(t, blob.NewBucket(&full{&meddled{bucketDriver: innerDriver(inner())}}), "records")
+		if err := b.Delete(w.a, "x"); err != nil {
+			t.Errorf("prefix %q: %v", prefix, err)
+		}
+		if exists, err := b.Exists(w.a, "x"); err != nil || exists {
+			t.Errorf("prefix %q: %t, %v", prefix, exists, err)
+		}
+		found, err := os.ReadDir(filepath.Join(dir, filepath.FromSlash(prefix+locksPrefix)))
+		must(t, err)
+		for _, e := range found {
+			if !isLock(filepath.Join(dir, locksPrefix, e.Name())) {
+				t.Errorf("prefix %q: %s is there", prefix, e.Name())
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("prefix %q: no locks are there", prefix)
+		}
+	}
 }
 
 // A Reseal leaves alone what another process is writing on files, and takes away what has been there for long.
