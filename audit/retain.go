@@ -61,7 +61,7 @@ type RetentionResult struct {
 // hashes ([Report.Deleted]). Checkpoints are always kept.
 //
 // An error that wraps [ErrUnavailable] is one of recording the event; the log then records nothing more.
-func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error) {
+func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult, err error) {
 	if r == nil {
 		r = &Retention{}
 	}
@@ -71,7 +71,12 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (*RetentionResult, error
 	l.retaining.Lock()
 	defer l.retaining.Unlock()
 	ctx, cancel := l.untilClosed(ctx)
-	defer cancel()
+	defer func() {
+		if err != nil && context.Cause(ctx) == errClosed && errors.Is(err, context.Canceled) { // which the caller's was not
+			err = fmt.Errorf("audit: the log's old events were left as they are: %w", errClosed)
+		}
+		cancel(nil)
+	}()
 	j := &retaining{log: l, ctx: ctx}
 	if err := l.do(ctx, func(w *writer) {
 		j.segments, j.sealed, j.signer = slices.Clone(w.disk.segments), w.last.tree.N, w.signer
@@ -138,19 +143,19 @@ func (l *Log) do(ctx context.Context, f func(*writer)) error {
 	case <-l.stopped:
 		return l.Err()
 	case <-ctx.Done():
-		return fmt.Errorf("audit: the log's old events were left as they are: %w", ctx.Err())
+		return fmt.Errorf("audit: the log's old events were left as they are: %w", context.Cause(ctx))
 	}
 	<-done
 	return nil
 }
 
-// untilClosed returns a context that ends when ctx does and when the log is closed.
-func (l *Log) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+// untilClosed returns a context that ends when ctx does, and with errClosed when the log is closed.
+func (l *Log) untilClosed(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		select {
 		case <-l.quit:
-			cancel()
+			cancel(errClosed)
 		case <-ctx.Done():
 		}
 	}()

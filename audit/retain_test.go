@@ -290,6 +290,15 @@ func TestRetentionPolicy(t *testing.T) {
 	if _, err := l.Retain(background, &Retention{Bytes: 1}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("of a closed log: %v", err)
 	}
+	// Whichever of the two it is told of first: that the log is closed, or that its context has ended for that.
+	ctx, cancel := l.untilClosed(background)
+	defer cancel(nil)
+	<-ctx.Done()
+	for range 20 {
+		if err := l.do(ctx, func(*writer) {}); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("of a closed log: %v", err)
+		}
+	}
 }
 
 // TestFindingsOutliveTheirEvents: what Verify says for ever of a log, it says when the events that it is about were deleted.
