@@ -15,6 +15,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/atomicfile"
+	"github.com/strongroom-go/strongroom/internal/redact"
 )
 
 // fileLocks are locks of a directory in which gocloud.dev's fileblob keeps objects: files that are locked by each process that changes
@@ -24,7 +25,9 @@ type fileLocks struct {
 	inner *blob.Bucket
 
 	mu    sync.Mutex
-	locks []*atomicfile.Locker // nil until the directory is known
+	dir   string
+	locks []*atomicfile.Locker             // nil until the directory is known
+	held  [exclusionLocks]*atomicfile.Held // whoever holds a lock may look at its own
 }
 
 // locksPrefix is what the names of the locks begin with, which no tenant's id does.
@@ -37,13 +40,27 @@ func (f *fileLocks) lock(ctx context.Context, i int) (done func(), err error) {
 		return nil, err
 	}
 	held, err := locks[i].Lock(ctx)
+	if errors.Is(err, fs.ErrNotExist) { // the directory was taken away
+		if err = os.Mkdir(f.dir, 0o700); err == nil || errors.Is(err, fs.ErrExist) {
+			held, err = locks[i].Lock(ctx)
+		}
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return nil, fmt.Errorf("blobs: an object on files: %w", err)
 	}
+	f.held[i] = held
 	return held.Unlock, nil
+}
+
+// kept returns an error where somebody else may have the lock, too, that the caller holds.
+func (f *fileLocks) kept(i int) error {
+	if err := f.held[i].Check(); err != nil {
+		return fmt.Errorf("blobs: an object on files, in the store's directory .strongroom: %w", redact.Path(err))
+	}
+	return nil
 }
 
 // all finds out where the directory is.
@@ -61,7 +78,7 @@ func (f *fileLocks) all(ctx context.Context) ([]*atomicfile.Locker, error) {
 	for i := range locks {
 		locks[i] = atomicfile.NewLocker(filepath.Join(dir, fmt.Sprintf("lock%02d%s", i, fileAttributes)))
 	}
-	f.locks = locks
+	f.dir, f.locks = dir, locks
 	return locks, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/gcerrors"
 
+	"github.com/strongroom-go/strongroom/internal/atomicfile"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
@@ -192,6 +193,57 @@ func TestFilesWrittenAtOnce(t *testing.T) {
 					wantCode(t, err, gcerrors.FailedPrecondition)
 				}
 			}
+		}
+	})
+}
+
+// Where the locks' directory is emptied while a process holds one, another gets one, too: what the first was about to do is not done, and what
+// it did is not acknowledged.
+func TestFilesLockIsTakenAway(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w, dir := newWorld(t), t.TempDir()
+		takeAway := func() {
+			found, err := os.ReadDir(filepath.Join(dir, locksPrefix))
+			must(t, err)
+			for _, e := range found {
+				must(t, os.Remove(filepath.Join(dir, locksPrefix, e.Name())))
+			}
+		}
+		m := &watched{completing: &completing{meddled: &meddled{bucketDriver: innerDriver(fileBucket(t, dir))}}}
+		b, other := w.wrap(t, blob.NewBucket(m), "records"), w.wrap(t, fileBucket(t, dir), "records")
+		only := &blob.WriterOptions{IfNotExist: true, ContentType: "text/plain"}
+		name := w.nameOf(t, alice, "x")
+		m.looked = func(looked string) {
+			if looked == name { // the writer holds the lock, and has seen that there is nothing
+				m.looked = nil
+				takeAway()
+				must(t, other.WriteAll(w.a, "x", []byte("other"), only))
+			}
+		}
+		err := b.WriteAll(w.a, "x", []byte("mine"), only)
+		if got, read := other.ReadAll(w.a, "x"); err == nil || m.looked != nil || read != nil || string(got) != "other" {
+			t.Errorf("both made it: %v, %v; %q, %v", err, m.looked == nil, got, read)
+		}
+		if !errors.Is(err, atomicfile.ErrLockLost) {
+			t.Errorf("got %v", err)
+		}
+		directory := syncDirectory
+		defer func() { syncDirectory = directory }()
+		for what, change := range map[string]func() error{
+			"written": func() error { return b.WriteAll(w.a, "x", []byte("mine"), nil) },
+			"deleted": func() error { return b.Delete(w.a, "x") },
+		} {
+			var once sync.Once
+			syncDirectory = func(at string) error {
+				once.Do(takeAway) // somebody else may do what follows at the same time
+				return directory(at)
+			}
+			if err := change(); !errors.Is(err, atomicfile.ErrLockLost) {
+				t.Errorf("it was %s without the lock, and acknowledged: %v", what, err)
+			}
+			syncDirectory = directory
+			must(t, os.RemoveAll(filepath.Join(dir, locksPrefix)))
+			must(t, b.WriteAll(w.a, "x", []byte("mine"), nil))
 		}
 	})
 }

@@ -68,7 +68,7 @@ func (f *files) put(ctx context.Context, n *renewal) (_ int64, unknown bool, err
 	if n.target != n.object.name { // a mark, which it is for as long as it has a mark's attributes
 		order = []string{"", fileAttributes}
 	}
-	if err := f.rename(ctx, name, n.target, order); err != nil {
+	if err := f.exclusion.keeping(n.target, func() error { return f.rename(ctx, name, n.target, order) }); err != nil {
 		return 0, true, err
 	}
 	return d.written, false, nil
