@@ -302,8 +302,16 @@ func TestCursorThroughALink(t *testing.T) {
 		}
 		must(t, os.Remove(cursor))
 	}
-	if _, err := os.Lstat(filepath.Join(dir, "absent")); err == nil {
-		t.Error("a file was made in the log's directory")
+	stray := filepath.Join(filepath.Dir(segments[0]), "absent")
+	must(t, os.Remove(cursor+".lock"))
+	must(t, os.Symlink(stray, cursor+".lock"))
+	if s, err := sink.Open(dir, cursor, &receiver{}, nil); err == nil {
+		t.Errorf("it was opened with a lock elsewhere, %v", s.Close())
+	}
+	for _, name := range []string{filepath.Join(dir, "absent"), stray} {
+		if _, err := os.Lstat(name); err == nil {
+			t.Errorf("%s was made", name)
+		}
 	}
 }
 
