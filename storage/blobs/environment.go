@@ -25,6 +25,9 @@ func checkEnvironment(u *url.URL) error {
 		if name := "STORAGE_EMULATOR_HOST"; os.Getenv(name) != "" && !isLoopback(os.Getenv(name)) {
 			return environmentError(name)
 		}
+		if name := "GCE_METADATA_HOST"; os.Getenv(name) != "" && os.Getenv(name) != "metadata.google.internal" {
+			return judgeMetadata(name, "http://"+os.Getenv(name))
+		}
 	}
 	return nil
 }
@@ -118,27 +121,26 @@ func checkService(service string, query url.Values, settings awsSettings) error 
 	return nil
 }
 
-// checkMetadata judges where the SDK would ask for an instance's credentials, which has no TLS: that service is at a link-local address, or
-// the one of these that AWS has in IPv6.
-func checkMetadata(settings awsSettings) error {
-	judge := func(source, endpoint string) error {
-		u, err := url.Parse(endpoint)
-		if err == nil && (u.Scheme == "https" || isLoopback(u.Host)) {
+// judgeMetadata judges where an SDK would ask for the machine's own credentials, which has no TLS: that service is at a link-local
+// address, or that of AWS in IPv6.
+func judgeMetadata(source, endpoint string) error {
+	u, err := url.Parse(endpoint)
+	if err == nil && u.User == nil {
+		ip, err := netip.ParseAddr(u.Hostname())
+		if u.Scheme == "https" || isLoopback(u.Host) || err == nil && (ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("fd00:ec2::254")) {
 			return nil
 		}
-		if err == nil {
-			if ip, err := netip.ParseAddr(u.Hostname()); err == nil && (ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("fd00:ec2::254")) {
-				return nil
-			}
-		}
-		return environmentError(source)
 	}
+	return environmentError(source)
+}
+
+func checkMetadata(settings awsSettings) error {
 	if name := "AWS_EC2_METADATA_SERVICE_ENDPOINT"; os.Getenv(name) != "" {
-		return judge(name, os.Getenv(name))
+		return judgeMetadata(name, os.Getenv(name))
 	}
 	for _, s := range settings {
 		if s.key == "ec2_metadata_service_endpoint" && s.outer == "" {
-			if err := judge(s.key+inFiles, s.value); err != nil {
+			if err := judgeMetadata(s.key+inFiles, s.value); err != nil {
 				return err
 			}
 		}
@@ -164,6 +166,13 @@ func checkAzure(query url.Values) error {
 	for _, name := range []string{"AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING"} {
 		if !encrypted(os.Getenv(name)) {
 			return environmentError(name)
+		}
+	}
+	for _, name := range []string{"IDENTITY_ENDPOINT", "MSI_ENDPOINT"} {
+		if endpoint := os.Getenv(name); endpoint != "" {
+			if err := judgeMetadata(name, endpoint); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

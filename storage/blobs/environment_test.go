@@ -19,7 +19,7 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 	const away, here = "http://192.0.2.1:9000", "http://127.0.0.1:9000"
 	names := []string{
 		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC", "AWS_ENDPOINT_URL_SIGNIN",
-		"AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_WEB_IDENTITY_TOKEN_FILE", "STORAGE_EMULATOR_HOST",
+		"AWS_EC2_METADATA_SERVICE_ENDPOINT", "GCE_METADATA_HOST", "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AWS_WEB_IDENTITY_TOKEN_FILE", "STORAGE_EMULATOR_HOST",
 		"AZURE_STORAGE_PROTOCOL", "AZURE_STORAGE_DOMAIN", "AZURE_STORAGE_IS_LOCAL_EMULATOR",
 		"AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING",
 	}
@@ -73,6 +73,13 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 		{"gs://b", "STORAGE_EMULATOR_HOST=192.0.2.1:9000", "STORAGE_EMULATOR_HOST"},
 		{"gs://b", "STORAGE_EMULATOR_HOST=127.0.0.1:9000@example.com", "STORAGE_EMULATOR_HOST"},
 		{"gs://b", "STORAGE_EMULATOR_HOST=127.0.0.1:9000", ""},
+		{"gs://b", "GCE_METADATA_HOST=192.0.2.1", "GCE_METADATA_HOST"},
+		{"gs://b", "GCE_METADATA_HOST=127.0.0.1@192.0.2.1", "GCE_METADATA_HOST"},
+		{"gs://b", "GCE_METADATA_HOST=metadata.google.internal", ""},
+		{"gs://b", "GCE_METADATA_HOST=169.254.169.254:80", ""},
+		{"azblob://c", "IDENTITY_ENDPOINT=http://192.0.2.1/msi/token", "IDENTITY_ENDPOINT"},
+		{"azblob://c", "MSI_ENDPOINT=http://192.0.2.1/msi/token", "MSI_ENDPOINT"},
+		{"azblob://c", "IDENTITY_ENDPOINT=http://169.254.129.2:8081/msi/token MSI_ENDPOINT=http://localhost:50342/oauth2/token", ""},
 		{"azblob://c", "AZURE_STORAGE_PROTOCOL=http", "AZURE_STORAGE_PROTOCOL"},
 		{"azblob://c?protocol=https", "AZURE_STORAGE_PROTOCOL=http", ""},
 		{"azblob://c?domain=localhost:1", "AZURE_STORAGE_PROTOCOL=http", ""},
