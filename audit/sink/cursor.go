@@ -57,7 +57,7 @@ func (c *cursor) write(data []byte) (err error) {
 		return err
 	}
 	tmp := c.name + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := fresh(tmp)
 	if err != nil {
 		return err
 	}
@@ -72,6 +72,17 @@ func (c *cursor) write(data []byte) (err error) {
 		return errors.Join(err, os.Remove(tmp))
 	}
 	return vfs.OS{}.SyncDir(filepath.Dir(c.name))
+}
+
+// fresh makes a file. What is there is what a process left that was killed, or a link that somebody put there, which may lead to any file
+// that this process can write, such as the log's.
+func fresh(name string) (*os.File, error) {
+	if info, err := os.Lstat(name); err == nil && !info.IsDir() {
+		if err := os.Remove(name); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 func (c *cursor) close() error { return c.lock.Close() }

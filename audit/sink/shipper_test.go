@@ -247,7 +247,6 @@ func TestCursorIsOfOneLog(t *testing.T) {
 	}
 }
 
-// TestCursorThatCannotBeWritten: what the cursor does not say is not gone past.
 // TestCursorByAnotherName: a link does not bring a cursor into the log's directory, where it would keep the log from being opened.
 func TestCursorByAnotherName(t *testing.T) {
 	dir, _ := newPaths(t)
@@ -277,6 +276,46 @@ func TestCursorByAnotherName(t *testing.T) {
 	}
 }
 
+// TestCursorThroughALink: a link where a new cursor is prepared, as in a directory that others may write to, leads to no other file, such
+// as the log's.
+func TestCursorThroughALink(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	record(t, l, 10)
+	must(t, l.Close())
+	want := uids(t, dir)
+	segments, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("%v, %v", segments, err)
+	}
+	for _, to := range append(segments, filepath.Join(dir, "absent")) {
+		if err := os.Symlink(to, cursor+".tmp"); err != nil {
+			t.Skip(err)
+		}
+		r := &receiver{}
+		s, err := sink.Open(dir, cursor, r, nil)
+		must(t, err)
+		all(t, s)
+		must(t, s.Close())
+		if got := uids(t, dir); !slices.Equal(got, want) || len(r.got) != len(want) {
+			t.Fatalf("%s: the log has %d of %d events, and %d were delivered", filepath.Base(to), len(got), len(want), len(r.got))
+		}
+		must(t, os.Remove(cursor))
+	}
+	stray := filepath.Join(filepath.Dir(segments[0]), "absent")
+	must(t, os.Remove(cursor+".lock"))
+	must(t, os.Symlink(stray, cursor+".lock"))
+	if s, err := sink.Open(dir, cursor, &receiver{}, nil); err == nil {
+		t.Errorf("it was opened with a lock elsewhere, %v", s.Close())
+	}
+	for _, name := range []string{filepath.Join(dir, "absent"), stray} {
+		if _, err := os.Lstat(name); err == nil {
+			t.Errorf("%s was made", name)
+		}
+	}
+}
+
+// TestCursorThatCannotBeWritten: what the cursor does not say is not gone past.
 func TestCursorThatCannotBeWritten(t *testing.T) {
 	dir, cursor := newPaths(t)
 	l := openLog(t, dir)

@@ -80,6 +80,10 @@ func (l *Locker) lock(ctx context.Context) (*Held, error) {
 	}
 }
 
+// Check returns an error that wraps [ErrLockLost] where the lock's file was removed or replaced since: then somebody else may hold another
+// lock of that name. Who changes something in other ways than Held's asks before, and once more after.
+func (h *Held) Check() error { return h.check() }
+
 // check reports whether what is locked is still the file of that name.
 func (h *Held) check() error {
 	locked, err := h.file.Stat()

@@ -173,11 +173,13 @@ func (b *bucket) deleteStored(ctx context.Context, name string) error {
 	if b.onFiles {
 		path, _ = filePath(ctx, b.inner, name) // none of an object whose attributes are damaged, which goes all the same
 	}
-	err = b.inner.Delete(ctx, name)
-	if err == nil && path != "" {
-		err = syncDirectory(filepath.Dir(path))
-	}
-	return err
+	return b.exclusion.keeping(name, func() error {
+		err := b.inner.Delete(ctx, name)
+		if err == nil && path != "" {
+			err = syncDirectory(filepath.Dir(path))
+		}
+		return err
+	})
 }
 
 // SignedURL implements driver.Bucket. The store's own signed URLs would serve ciphertext; what it returns leads to a

@@ -45,7 +45,12 @@ func (b *bucket) deleteVersion(ctx context.Context, how replacement, name string
 		return errReplaced
 	}
 	if err == nil {
-		err = b.inner.DeleteWithOptions(ctx, name, how.deletion(read))
+		del := func() error { return b.inner.DeleteWithOptions(ctx, name, how.deletion(read)) }
+		if _, conditional := how.(*conditional); conditional {
+			err = del()
+		} else {
+			err = b.exclusion.keeping(name, del)
+		}
 	}
 	switch gcerrors.Code(err) {
 	case gcerrors.NotFound:

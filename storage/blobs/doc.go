@@ -18,7 +18,8 @@
 //     that was there, whole; if it is killed between the renames of the two files that an object is, with the attributes
 //     of the one that was to replace it. Processes that use one directory take turns at an object by locks (flock) in its
 //     directory .strongroom: of two that write at once one's object is there, whole, and IfNotExist lets one through. A
-//     file system that grants a lock twice, as some networks' do, keeps neither.
+//     file system that grants a lock twice, as some networks' do, keeps neither. Where somebody takes a lock's file away while it is
+//     held, what was being done is not acknowledged.
 //
 // # What is not
 //

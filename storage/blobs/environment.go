@@ -1,10 +1,10 @@
 package blobs
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -25,6 +25,9 @@ func checkEnvironment(u *url.URL) error {
 		if name := "STORAGE_EMULATOR_HOST"; os.Getenv(name) != "" && !isLoopback(os.Getenv(name)) {
 			return environmentError(name)
 		}
+		if name := "GCE_METADATA_HOST"; os.Getenv(name) != "" && os.Getenv(name) != "metadata.google.internal" {
+			return judgeMetadata(name, "http://"+os.Getenv(name))
+		}
 	}
 	return nil
 }
@@ -35,22 +38,64 @@ func environmentError(source string) error {
 }
 
 // checkAWS judges the endpoint that the SDK would take as one in the URL is judged, which comes before all others
-// (https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html).
+// (https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html), and those of the services that it would get credentials from.
 func checkAWS(query url.Values) error {
+	settings, err := readAWSFiles()
+	if err != nil {
+		return err
+	}
+	var services []string
 	if !query.Has("endpoint") {
-		if err := checkService("s3", query); err != nil {
+		services = append(services, "s3")
+	}
+	if query.Has("role") || os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" || settings.has("role_arn") || settings.has("web_identity_token_file") {
+		services = append(services, "sts")
+	}
+	if settings.has("sso_session") || settings.has("sso_start_url") {
+		services = append(services, "sso", "sso_oidc")
+	}
+	if settings.has("login_session") {
+		services = append(services, "signin")
+	}
+	for _, service := range services {
+		asked := query
+		if service != "s3" { // it answers with credentials, and has no buckets
+			asked = url.Values{"use_path_style": {"true"}}
+		}
+		if err := checkService(service, asked, settings); err != nil {
 			return err
 		}
 	}
-	if query.Has("role") || os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
-		return checkService("sts", url.Values{"use_path_style": {"true"}}) // which answers with credentials, and has no buckets
-	}
-	return nil
+	return checkMetadata(settings)
 }
+
+func readAWSFiles() (settings awsSettings, err error) {
+	for variable, name := range map[string]string{"AWS_CONFIG_FILE": "config", "AWS_SHARED_CREDENTIALS_FILE": "credentials"} {
+		path := os.Getenv(variable)
+		if path == "" {
+			path = filepath.Join(awsHome(), ".aws", name)
+		}
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			settings, err = settings.read(f)
+			f.Close()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("blobs: read AWS's configuration file: %w", err)
+		}
+	}
+	return settings, nil
+}
+
+// inFiles is how errors call AWS's configuration files.
+const inFiles = " in AWS's configuration files"
 
 // checkService looks where the SDK does: at the variable for the service, that for all services, and the files. The SDK has a rule for
 // when the last two count; here each that could is judged.
-func checkService(service string, query url.Values) error {
+func checkService(service string, query url.Values, settings awsSettings) error {
 	judge := func(source, endpoint string) error {
 		query.Set("endpoint", endpoint)
 		if plaintext(query) != "" || besideLocalhost(query) {
@@ -66,57 +111,41 @@ func checkService(service string, query url.Values) error {
 			}
 		}
 	}
-	endpoints, err := configured(service)
-	if err != nil {
-		return err
-	}
-	for _, endpoint := range endpoints {
-		if err := judge("endpoint_url in AWS's configuration files", endpoint); err != nil {
-			return err
+	for _, s := range settings {
+		if s.key == "endpoint_url" && (s.outer == "" || s.outer == service) {
+			if err := judge("endpoint_url"+inFiles, s.value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// configured returns the endpoints of a service, and those of all services, in AWS's configuration files, whichever profile they are of
-// (https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html).
-func configured(service string) ([]string, error) {
-	home, _ := os.UserHomeDir() // where there is none, the SDK reads no file either
-	var endpoints []string
-	for variable, name := range map[string]string{"AWS_CONFIG_FILE": "config", "AWS_SHARED_CREDENTIALS_FILE": "credentials"} {
-		path := os.Getenv(variable)
-		if path == "" {
-			path = filepath.Join(home, ".aws", name)
-		}
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("blobs: read AWS's configuration file: %w", err)
-		}
-		defer f.Close()
-		outer := "" // of what is indented
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			line := lines.Text()
-			indented := strings.TrimLeft(line, " \t") != line
-			key, value, _ := strings.Cut(line, "=")
-			key, value = strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value)
-			switch {
-			case strings.HasPrefix(key, "["):
-				outer = ""
-			case key == "endpoint_url" && (!indented || outer == "" || outer == service):
-				endpoints = append(endpoints, value)
-			case !indented:
-				outer = key
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("blobs: read AWS's configuration file: %w", err)
+// judgeMetadata judges where an SDK would ask for the machine's own credentials, which has no TLS: that service is at a link-local
+// address, or that of AWS in IPv6.
+func judgeMetadata(source, endpoint string) error {
+	u, err := url.Parse(endpoint)
+	if err == nil && u.User == nil {
+		ip, err := netip.ParseAddr(u.Hostname())
+		if u.Scheme == "https" || isLoopback(u.Host) || err == nil && (ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("fd00:ec2::254")) {
+			return nil
 		}
 	}
-	return endpoints, nil
+	return environmentError(source)
+}
+
+func checkMetadata(settings awsSettings) error {
+	if name := "AWS_EC2_METADATA_SERVICE_ENDPOINT"; os.Getenv(name) != "" {
+		return judgeMetadata(name, os.Getenv(name))
+	}
+	for _, s := range settings {
+		if s.key == "ec2_metadata_service_endpoint" && s.outer == "" {
+			if err := judgeMetadata(s.key+inFiles, s.value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // checkAzure judges what azureblob takes from the environment where the URL does not say it, and the connection string, with which it
@@ -137,6 +166,13 @@ func checkAzure(query url.Values) error {
 	for _, name := range []string{"AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING"} {
 		if !encrypted(os.Getenv(name)) {
 			return environmentError(name)
+		}
+	}
+	for _, name := range []string{"IDENTITY_ENDPOINT", "MSI_ENDPOINT"} {
+		if endpoint := os.Getenv(name); endpoint != "" {
+			if err := judgeMetadata(name, endpoint); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -17,7 +18,8 @@ import (
 func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 	const away, here = "http://192.0.2.1:9000", "http://127.0.0.1:9000"
 	names := []string{
-		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_WEB_IDENTITY_TOKEN_FILE", "STORAGE_EMULATOR_HOST",
+		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC", "AWS_ENDPOINT_URL_SIGNIN",
+		"AWS_EC2_METADATA_SERVICE_ENDPOINT", "GCE_METADATA_HOST", "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AWS_WEB_IDENTITY_TOKEN_FILE", "STORAGE_EMULATOR_HOST",
 		"AZURE_STORAGE_PROTOCOL", "AZURE_STORAGE_DOMAIN", "AZURE_STORAGE_IS_LOCAL_EMULATOR",
 		"AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING",
 	}
@@ -47,9 +49,37 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 		{"s3://b", "CONFIG=[services\u00a0x]\ndynamodb=\n\tendpoint_url=" + away, ""},
 		{"s3://b", "CONFIG=[default]\nendpoint_url=https://s3.example.com", ""},
 		{"s3://b?endpoint=https://s3.example.com", "CONFIG=[default]\nendpoint_url=" + away, ""},
+		// What aws-sdk-go-v2's config takes for a setting, too (v1.33.3, internal/ini).
+		{"s3://b", "CONFIG=[default]\nendpoint_url:" + away, "configuration files"},
+		{"s3://b", "CONFIG=[services\u00a0x]\ns3=\n#\u00a0ours\n\tendpoint_url=" + away, "configuration files"},
+		{"s3://b", "CONFIG=[services\u00a0x]\ns3=\nours\n\tendpoint_url=" + away, "configuration files"},
+		{"s3://b", "CONFIG=[default]\nregion=x\n\tendpoint_url=" + away, "configuration files"},
+		{"s3://b", "CONFIG=[default]\na=b\n\tc\u00a0=\u00a0;\u00a0d\n\tendpoint_url=" + away, "configuration files"},
+		{"s3://b", "CONFIG=[default]\nregion=#x\n\tendpoint_url=" + away, "configuration files"},
+		{"s3://b", "CONFIG=[services\u00a0x]\na=b\n\ts3=\n\tendpoint_url=" + away, "configuration files"},
+		{"s3://b", "CONFIG=[default]\nendpoint_url=\"https://s3.example.com\"\u00a0#\u00a0ours", ""},
+		// What gets credentials.
+		{"s3://b?endpoint=https://s3.example.com", "AWS_ENDPOINT_URL_STS=" + away, ""},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_ENDPOINT_URL_STS=" + away + " CONFIG=[default]\nrole_arn=x\nsource_profile=y", "AWS_ENDPOINT_URL_STS"},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_ENDPOINT_URL_STS=" + away + " CONFIG=[default]\nweb_identity_token_file:/token", "AWS_ENDPOINT_URL_STS"},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_ENDPOINT_URL_SSO=" + away + " CONFIG=[default]\nsso_start_url=x", "AWS_ENDPOINT_URL_SSO"},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_ENDPOINT_URL_SSO_OIDC=" + away + " CONFIG=[default]\nsso_session=x", "AWS_ENDPOINT_URL_SSO_OIDC"},
+		{"s3://b?endpoint=https://s3.example.com", "CONFIG=[default]\nsso_session=x\n[services\u00a0x]\nsso_oidc=\n\tendpoint_url=" + away, "configuration files"},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_ENDPOINT_URL_SIGNIN=" + away + " CONFIG=[default]\nlogin_session=x", "AWS_ENDPOINT_URL_SIGNIN"},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + away, "AWS_EC2_METADATA_SERVICE_ENDPOINT"},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254", ""},
+		{"s3://b?endpoint=https://s3.example.com", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://[fd00:ec2::254]", ""},
+		{"s3://b", "CONFIG=[default]\nec2_metadata_service_endpoint=" + away, "ec2_metadata_service_endpoint"},
 		{"gs://b", "STORAGE_EMULATOR_HOST=192.0.2.1:9000", "STORAGE_EMULATOR_HOST"},
 		{"gs://b", "STORAGE_EMULATOR_HOST=127.0.0.1:9000@example.com", "STORAGE_EMULATOR_HOST"},
 		{"gs://b", "STORAGE_EMULATOR_HOST=127.0.0.1:9000", ""},
+		{"gs://b", "GCE_METADATA_HOST=192.0.2.1", "GCE_METADATA_HOST"},
+		{"gs://b", "GCE_METADATA_HOST=127.0.0.1@192.0.2.1", "GCE_METADATA_HOST"},
+		{"gs://b", "GCE_METADATA_HOST=metadata.google.internal", ""},
+		{"gs://b", "GCE_METADATA_HOST=169.254.169.254:80", ""},
+		{"azblob://c", "IDENTITY_ENDPOINT=http://192.0.2.1/msi/token", "IDENTITY_ENDPOINT"},
+		{"azblob://c", "MSI_ENDPOINT=http://192.0.2.1/msi/token", "MSI_ENDPOINT"},
+		{"azblob://c", "IDENTITY_ENDPOINT=http://169.254.129.2:8081/msi/token MSI_ENDPOINT=http://localhost:50342/oauth2/token", ""},
 		{"azblob://c", "AZURE_STORAGE_PROTOCOL=http", "AZURE_STORAGE_PROTOCOL"},
 		{"azblob://c?protocol=https", "AZURE_STORAGE_PROTOCOL=http", ""},
 		{"azblob://c?domain=localhost:1", "AZURE_STORAGE_PROTOCOL=http", ""},
@@ -85,6 +115,23 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// TestTheFilesAreWhereTheSDKHasThem, in a service without HOME, too.
+func TestTheFilesAreWhereTheSDKHasThem(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	if got := awsHome(); got != home {
+		t.Errorf("%s is looked at", got)
+	}
+	t.Setenv("HOME", "")
+	u, err := user.Current()
+	if err != nil {
+		t.Skipf("this user has no entry: %v", err)
+	}
+	if got := awsHome(); got != u.HomeDir || got == "" {
+		t.Errorf("without HOME %q is looked at, and the SDK looks at %q", got, u.HomeDir)
 	}
 }
 

@@ -56,3 +56,23 @@ func (e *exclusion) shared(ctx context.Context, name string) (done func(), err e
 	lock.RLock()
 	return lock.RUnlock, nil
 }
+
+// kept returns an error where somebody else may have an object, too, that the caller has alone: on files, where the lock was taken away. It
+// is asked before something is changed, and once more before that is acknowledged.
+func (e *exclusion) kept(name string) error {
+	if e.files == nil {
+		return nil
+	}
+	return e.files.kept(e.of(name))
+}
+
+// keeping changes an object that the caller has alone.
+func (e *exclusion) keeping(name string, change func() error) error {
+	if err := e.kept(name); err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	return e.kept(name)
+}

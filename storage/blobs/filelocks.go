@@ -3,13 +3,19 @@ package blobs
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/internal/atomicfile"
+	"github.com/strongroom-go/strongroom/internal/redact"
 )
 
 // fileLocks are locks of a directory in which gocloud.dev's fileblob keeps objects: files that are locked by each process that changes
@@ -19,7 +25,9 @@ type fileLocks struct {
 	inner *blob.Bucket
 
 	mu    sync.Mutex
-	locks []*atomicfile.Locker // nil until the directory is known
+	dir   string
+	locks []*atomicfile.Locker             // nil until the directory is known
+	held  [exclusionLocks]*atomicfile.Held // whoever holds a lock may look at its own
 }
 
 // locksPrefix is what the names of the locks begin with, which no tenant's id does.
@@ -32,35 +40,73 @@ func (f *fileLocks) lock(ctx context.Context, i int) (done func(), err error) {
 		return nil, err
 	}
 	held, err := locks[i].Lock(ctx)
+	if errors.Is(err, fs.ErrNotExist) { // the directory was taken away
+		if err = os.Mkdir(f.dir, 0o700); err == nil || errors.Is(err, fs.ErrExist) {
+			held, err = locks[i].Lock(ctx)
+		}
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		return nil, fmt.Errorf("blobs: an object on files: %w", err)
 	}
+	f.held[i] = held
 	return held.Unlock, nil
 }
 
-// all finds out where the directory is, from where fileblob puts an object.
+// kept returns an error where somebody else may have the lock, too, that the caller holds.
+func (f *fileLocks) kept(i int) error {
+	if err := f.held[i].Check(); err != nil {
+		return fmt.Errorf("blobs: an object on files, in the store's directory .strongroom: %w", redact.Path(err))
+	}
+	return nil
+}
+
+// all finds out where the directory is.
 func (f *fileLocks) all(ctx context.Context) ([]*atomicfile.Locker, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.locks != nil {
 		return f.locks, nil
 	}
-	name := locksPrefix + rand.Text()
-	if err := f.inner.WriteAll(ctx, name, nil, &blob.WriterOptions{ContentType: storedContentType}); err != nil {
-		return nil, fmt.Errorf("blobs: find the store's directory: %w", fromStore(err))
-	}
-	defer f.inner.Delete(context.WithoutCancel(ctx), name)
-	path, err := filePath(ctx, f.inner, name)
+	dir, err := f.directory(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("blobs: find the store's directory: %w", err)
 	}
 	locks := make([]*atomicfile.Locker, exclusionLocks)
 	for i := range locks {
-		locks[i] = atomicfile.NewLocker(filepath.Join(filepath.Dir(path), fmt.Sprintf("lock%02d%s", i, fileAttributes)))
+		locks[i] = atomicfile.NewLocker(filepath.Join(dir, fmt.Sprintf("lock%02d%s", i, fileAttributes)))
 	}
-	f.locks = locks
+	f.dir, f.locks = dir, locks
 	return locks, nil
+}
+
+// directory finds out where fileblob would look for an object in the locks' directory: it says so where there is none. Nothing is written
+// for it but the directory itself, once: where no room is left, objects can be deleted all the same.
+func (f *fileLocks) directory(ctx context.Context) (string, error) {
+	name := locksPrefix + rand.Text()
+	r, err := f.inner.NewRangeReader(ctx, name, 0, 0, nil)
+	if err == nil {
+		return "", errors.Join(errNoFiles, r.Close())
+	}
+	var missing *fs.PathError
+	switch {
+	case gcerrors.Code(err) != gcerrors.NotFound:
+		return "", fromStore(err)
+	case !f.inner.ErrorAs(err, &missing):
+		return "", errNoFiles
+	}
+	dir, base := filepath.Split(missing.Path)
+	if base != filepath.Base(name) || !strings.HasSuffix(filepath.ToSlash(dir), locksPrefix) {
+		return "", errNoFiles
+	}
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil { // of fileblob's, for a prefix
+		return "", fromStore(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fromStore(err)
+	}
+	return dir, nil
 }

@@ -27,6 +27,7 @@ type placing struct {
 	ifNotExist bool
 	mark       *blob.Attributes // that is there, and that it replaces; or nil
 	began      bool             // to change what is at the name
+	changed    bool             // something of it
 }
 
 func (b *bucket) newPlacing(id tenant.ID, name string, ifNotExist bool, mark *blob.Attributes) *placing {
@@ -46,7 +47,7 @@ func (p *placing) complete(ctx context.Context, inner *blob.Writer) error {
 		return err
 	}
 	staged := p.stagedName()
-	defer p.inner.Delete(context.WithoutCancel(ctx), staged) // what this leaves where it fails the next Reseal takes away
+	defer p.inner.Delete(context.WithoutCancel(ctx), staged) // what this leaves where it fails a later Reseal takes away
 	if err := p.sync(ctx, staged); err != nil {
 		return err
 	}
@@ -80,10 +81,12 @@ func (p *placing) complete(ctx context.Context, inner *blob.Writer) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if to != "" {
-		return p.install(ctx, from, to, root, fresh)
-	}
-	return p.installEscaped(ctx, from, root)
+	return p.exclusion.keeping(p.name, func() error {
+		if to != "" {
+			return p.install(ctx, from, to, root, fresh)
+		}
+		return p.installEscaped(ctx, from, root)
+	})
 }
 
 // install puts the staged files into the object's place.
@@ -100,6 +103,7 @@ func (p *placing) install(ctx context.Context, from, to, root string, fresh bool
 		if err := os.Rename(from+suffix, to+suffix); err != nil {
 			return err
 		}
+		p.changed = true
 	}
 	if err := p.onDisk(filepath.Dir(to), root, fresh); err != nil {
 		return err

@@ -2,6 +2,8 @@ package blobs
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,11 +11,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/blob/driver"
 	"gocloud.dev/gcerrors"
 
+	"github.com/strongroom-go/strongroom/internal/atomicfile"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
@@ -187,6 +193,126 @@ func TestFilesWrittenAtOnce(t *testing.T) {
 					wantCode(t, err, gcerrors.FailedPrecondition)
 				}
 			}
+		}
+	})
+}
+
+// Where the locks' directory is emptied while a process holds one, another gets one, too: what the first was about to do is not done, and what
+// it did is not acknowledged.
+func TestFilesLockIsTakenAway(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w, dir := newWorld(t), t.TempDir()
+		takeAway := func() {
+			found, err := os.ReadDir(filepath.Join(dir, locksPrefix))
+			must(t, err)
+			for _, e := range found {
+				must(t, os.Remove(filepath.Join(dir, locksPrefix, e.Name())))
+			}
+		}
+		m := &watched{completing: &completing{meddled: &meddled{bucketDriver: innerDriver(fileBucket(t, dir))}}}
+		b, other := w.wrap(t, blob.NewBucket(m), "records"), w.wrap(t, fileBucket(t, dir), "records")
+		only := &blob.WriterOptions{IfNotExist: true, ContentType: "text/plain"}
+		name := w.nameOf(t, alice, "x")
+		m.looked = func(looked string) {
+			if looked == name { // the writer holds the lock, and has seen that there is nothing
+				m.looked = nil
+				takeAway()
+				must(t, other.WriteAll(w.a, "x", []byte("other"), only))
+			}
+		}
+		err := b.WriteAll(w.a, "x", []byte("mine"), only)
+		if got, read := other.ReadAll(w.a, "x"); err == nil || m.looked != nil || read != nil || string(got) != "other" {
+			t.Errorf("both made it: %v, %v; %q, %v", err, m.looked == nil, got, read)
+		}
+		if !errors.Is(err, atomicfile.ErrLockLost) {
+			t.Errorf("got %v", err)
+		}
+		directory := syncDirectory
+		defer func() { syncDirectory = directory }()
+		for what, change := range map[string]func() error{
+			"written": func() error { return b.WriteAll(w.a, "x", []byte("mine"), nil) },
+			"deleted": func() error { return b.Delete(w.a, "x") },
+		} {
+			var once sync.Once
+			syncDirectory = func(at string) error {
+				once.Do(takeAway) // somebody else may do what follows at the same time
+				return directory(at)
+			}
+			if err := change(); !errors.Is(err, atomicfile.ErrLockLost) {
+				t.Errorf("it was %s without the lock, and acknowledged: %v", what, err)
+			}
+			syncDirectory = directory
+			must(t, os.RemoveAll(filepath.Join(dir, locksPrefix)))
+			must(t, b.WriteAll(w.a, "x", []byte("mine"), nil))
+		}
+	})
+}
+
+// full is a store of files on a disk without room.
+type full struct{ *meddled }
+
+func (*full) NewTypedWriter(context.Context, string, string, *driver.WriterOptions) (driver.Writer, error) {
+	return nil, syscall.ENOSPC
+}
+
+// On a full disk a process that has just begun deletes objects, and makes nothing for it that stays where it is killed.
+func TestFilesAreDeletedFromAFullDisk(t *testing.T) {
+	for _, prefix := range []string{"", "a/b/", "c"} {
+		w, dir := newWorld(t), t.TempDir()
+		inner := func() *blob.Bucket {
+			if b := fileBucket(t, dir); prefix != "" {
+				return blob.PrefixedBucket(b, prefix)
+			} else {
+				return b
+			}
+		}
+		must(t, w.wrap(t, inner(), "records").WriteAll(w.a, "x", []byte("x"), nil))
+		b := w.wrap(t, blob.NewBucket(&full{&meddled{bucketDriver: innerDriver(inner())}}), "records")
+		if err := b.Delete(w.a, "x"); err != nil {
+			t.Errorf("prefix %q: %v", prefix, err)
+		}
+		if exists, err := b.Exists(w.a, "x"); err != nil || exists {
+			t.Errorf("prefix %q: %t, %v", prefix, exists, err)
+		}
+		found, err := os.ReadDir(filepath.Join(dir, filepath.FromSlash(prefix+locksPrefix)))
+		must(t, err)
+		for _, e := range found {
+			if !isLock(filepath.Join(dir, locksPrefix, e.Name())) {
+				t.Errorf("prefix %q: %s is there", prefix, e.Name())
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("prefix %q: no locks are there", prefix)
+		}
+	}
+}
+
+// A Reseal leaves alone what another process is writing on files, and takes away what has been there for long.
+func TestFilesStagedByOthers(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w, dir := newWorld(t), t.TempDir()
+		b, other := w.wrap(t, fileBucket(t, dir), "records"), w.wrap(t, fileBucket(t, dir), "records")
+		must(t, b.WriteAll(w.a, "x", []byte("before"), rich(1)))
+		writer, err := b.NewWriter(w.a, "x", rich(2))
+		must(t, err)
+		_, err = writer.Write(pattern(300_000))
+		must(t, err)
+		staging := filepath.Join(dir, filepath.FromSlash(stagingPrefix(alice)))
+		left := filepath.Join(staging, "left")
+		must(t, os.WriteFile(left, nil, 0o600))
+		must(t, os.Chtimes(left, time.Time{}, time.Now().Add(-2*leftoverAge)))
+		_, err = Reseal(w.a, other, &ResealOptions{SoleProcess: true})
+		must(t, err)
+		if err := writer.Close(); err != nil {
+			t.Errorf("what was being written: %v", err)
+		}
+		got, err := b.ReadAll(w.a, "x")
+		a, failed := b.Attributes(w.a, "x")
+		if err != nil || failed != nil || !bytes.Equal(got, pattern(300_000)) || a.Metadata["number"] != "2" {
+			t.Errorf("%d bytes, %+v, %v, %v", len(got), a, err, failed)
+		}
+		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what was left two hours ago: %v", err)
 		}
 	})
 }

@@ -68,10 +68,13 @@ func (f *files) putAttributes(ctx context.Context, n *renewal) (unknown bool, er
 	if err := f.unchanged(ctx, n.target, n.replaces); err != nil {
 		return false, err
 	}
-	if err := os.Rename(staged+fileAttributes, path+fileAttributes); err != nil {
-		return true, fromStore(err)
-	}
-	return false, fromStore(syncDirectory(filepath.Dir(path)))
+	err = f.exclusion.keeping(n.target, func() error {
+		if err := os.Rename(staged+fileAttributes, path+fileAttributes); err != nil {
+			return err
+		}
+		return syncDirectory(filepath.Dir(path))
+	})
+	return err != nil, fromStore(err)
 }
 
 // rewriteAttributes writes fileblob's attributes with other metadata, and all else as it is: the MD5 of the content, for one.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -67,7 +68,7 @@ func (f *files) put(ctx context.Context, n *renewal) (_ int64, unknown bool, err
 	if n.target != n.object.name { // a mark, which it is for as long as it has a mark's attributes
 		order = []string{"", fileAttributes}
 	}
-	if err := f.rename(ctx, name, n.target, order); err != nil {
+	if err := f.exclusion.keeping(n.target, func() error { return f.rename(ctx, name, n.target, order) }); err != nil {
 		return 0, true, err
 	}
 	return d.written, false, nil
@@ -188,7 +189,12 @@ func (f *files) try(ctx context.Context) error {
 	return f.clean(f.at)
 }
 
-// clean deletes the files in the staging directory that no run in this process works on. Listings do not show all of them.
+// filesLeftoverAge is [leftoverAge] on files. Tests do not wait for it.
+var filesLeftoverAge = leftoverAge
+
+// clean deletes the files in the staging directory that no run in this process works on, and that are so old that no other process
+// does: what another one is about to put in an object's place must not go, or one of the two files may be there, and not the other.
+// Listings do not show all of them.
 func (f *files) clean(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -197,6 +203,16 @@ func (f *files) clean(dir string) error {
 	for _, e := range entries {
 		name, _, _ := strings.Cut(e.Name(), ".")
 		if e.IsDir() || f.staged.has(name) {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fromStore(err)
+		}
+		if time.Since(info.ModTime()) < filesLeftoverAge {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !os.IsNotExist(err) {

@@ -125,7 +125,7 @@ func (r *ResealReport) Remaining(p keys.Purpose) (n int64, err error) {
 // An older version of an object that somebody with access to the store puts back is moved like any other.
 //
 // A process that is killed may leave a version that was not finished: on files in a directory that no listing shows, as every
-// writer that is killed, and the next Reseal deletes it; on S3 the parts of an upload, as every writer that is killed, which a lifecycle rule of the bucket's
+// writer that is killed, and a Reseal an hour later deletes it; on S3 the parts of an upload, as every writer that is killed, which a lifecycle rule of the bucket's
 // (AbortIncompleteMultipartUpload) or package s3leftovers clears. They are sealed. Where names are sealed it may leave a mark at an
 // object's newest name, which nobody sees, and which is counted with those that need its keys; if the object is deleted before
 // the next Reseal takes the mark away, IfNotExist is refused there until then, but for a bucket with [Options].IfMatch or SoleProcess.

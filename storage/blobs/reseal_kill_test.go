@@ -219,6 +219,10 @@ func testResealKilled(t *testing.T, dir string, r *resealed, environ []string) {
 		old := innerDriver(r.inner) // in which all is older than it is
 		c := conditional{bucket: &bucket{inner: blob.NewBucket(&aged{old})}, dir: stagingPrefix(alice), ifMatch: s3match.IfMatch}
 		must(t, c.clean(t.Context()))
+	} else {
+		age := filesLeftoverAge
+		defer func() { filesLeftoverAge = age }()
+		filesLeftoverAge = 0
 	}
 	report, err := r.reseal(r.a)
 	if err != nil || len(report.Left) != 0 || report.Objects < 12 {

@@ -212,7 +212,10 @@ func (d *draft) commit() error {
 	}
 	err := d.complete()
 	if d.err = err; err != nil && err != errExists {
-		d.err, d.unknown = fromStore(err), unanswered(err) && (d.placing == nil || d.placing.began)
+		d.err, d.unknown = fromStore(err), unanswered(err)
+		if d.placing != nil {
+			d.unknown = d.placing.changed || d.unknown && d.placing.began
+		}
 	}
 	if d.err == nil && d.settling != nil {
 		d.err = d.settling.after(context.WithoutCancel(d.ctx))

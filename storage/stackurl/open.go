@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -89,7 +90,11 @@ func openLogin(p parameters) (api.AuthMethod, error) {
 	mount := p["kek.auth_mount"]
 	var token vaultkek.TokenSource // nil is Kubernetes' own
 	if path := p["kek.token_file"]; path != "" {
-		token = vaultkek.TokenFile(path)
+		read := vaultkek.TokenFile(path)
+		token = func(ctx context.Context) (string, error) {
+			text, err := read(ctx)
+			return text, fileError("kek.token_file", err)
+		}
 	}
 	switch p["kek.auth"] {
 	case "approle":
@@ -118,13 +123,25 @@ func openLogin(p parameters) (api.AuthMethod, error) {
 func readFile(name, path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("stackurl: %s: %w", name, err)
+		return "", fmt.Errorf("stackurl: %w", fileError(name, err))
 	}
 	text := strings.TrimSpace(string(content))
 	if text == "" {
 		return "", fmt.Errorf("stackurl: %s names an empty file", name)
 	}
 	return text, nil
+}
+
+// fileError is an error about the file of a secret, without the file's name, where the secret itself may stand by mistake.
+func fileError(name string, err error) error {
+	var path *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &path):
+		return fmt.Errorf("%s: %w", name, path.Err)
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 func openStore(ctx context.Context, p parameters) (keys.Store, error) {

@@ -71,10 +71,19 @@ func (OS) SyncDir(name string) error {
 
 // Lock implements [FS].
 func (OS) Lock(name string) (Lock, error) {
-	l := flock.New(name, flock.SetPermissions(0o600))
+	opts := []flock.Option{flock.SetPermissions(0o600)}
+	_, err := os.Lstat(name)
+	there := err == nil
+	if there { // nothing is made where a link leads to
+		opts = append(opts, flock.SetFlag(os.O_RDWR))
+	}
+	l := flock.New(name, opts...)
 	ok, err := l.TryLock()
-	if err == nil && !ok {
+	switch {
+	case err == nil && !ok:
 		err = ErrLocked
+	case there && errors.Is(err, fs.ErrNotExist): // it has just gone
+		err = fmt.Errorf("%w: %w", ErrLocked, err)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
@@ -58,7 +59,8 @@ type bucket struct {
 // Open returns a sink that puts objects into a bucket, which must have been made with Object Lock.
 // The client needs s3:PutObject and s3:PutObjectRetention there, s3:GetObject and
 // s3:GetObjectRetention for what is there already, and s3:GetBucketObjectLockConfiguration. Its
-// endpoint is https, or on this machine.
+// endpoint is https, or on this machine, and so is where a redirect leads, which a client of another type than net/http's and the SDK's
+// sees to itself.
 func Open(ctx context.Context, client *s3.Client, name string, opts Options) (sink.Sink, error) {
 	if client == nil || name == "" {
 		return nil, errors.New("s3lock: the client or the bucket's name is missing")
@@ -90,17 +92,55 @@ func Open(ctx context.Context, client *s3.Client, name string, opts Options) (si
 // than the endpoint: it puts the bucket's name before localhost, which is for a resolver or a proxy to say where it is.
 func encrypted(client *s3.Client) *s3.Client {
 	o := client.Options()
+	switch c := o.HTTPClient.(type) {
+	case *http.Client:
+		o.HTTPClient = notRedirected(c)
+	case *awshttp.BuildableClient: // which makes a net/http client for each request, and follows some redirects
+		o.HTTPClient = c.WithTransportOptions(func(t *http.Transport) {
+			proxy := t.Proxy
+			t.Proxy = func(r *http.Request) (*url.URL, error) { // it is asked before each request
+				if err := checkPlaintext(r); err != nil || proxy == nil {
+					return nil, err
+				}
+				return proxy(r)
+			}
+		})
+	}
 	o.HTTPClient = guarded{o.HTTPClient}
 	return s3.New(o)
+}
+
+// notRedirected returns a client that no server leads into plaintext.
+func notRedirected(client *http.Client) *http.Client {
+	c, before := *client, client.CheckRedirect
+	c.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		switch err := checkPlaintext(r); {
+		case err != nil:
+			return err
+		case before != nil:
+			return before(r, via)
+		case len(via) >= 10: // net/http's own bound
+			return errors.New("stopped after 10 redirects")
+		}
+		return nil
+	}
+	return &c
 }
 
 type guarded struct{ s3.HTTPClient }
 
 func (g guarded) Do(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" && !loopback.Is(r.URL.Hostname()) {
-		return nil, plaintextError{}
+	if err := checkPlaintext(r); err != nil {
+		return nil, err
 	}
 	return g.HTTPClient.Do(r)
+}
+
+func checkPlaintext(r *http.Request) error {
+	if r.URL.Scheme != "https" && !loopback.Is(r.URL.Hostname()) {
+		return plaintextError{}
+	}
+	return nil
 }
 
 type plaintextError struct{}
