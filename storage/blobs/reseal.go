@@ -26,7 +26,8 @@ type ResealOptions struct {
 	IfMatch func(as func(any) bool, read *blob.Attributes) error
 	// SoleProcess says that all that writes the tenant's objects, or deletes them, does so through the very bucket that Reseal
 	// is given, in this process. It is for stores that have no conditional writes, which are files and memory: Reseal then
-	// keeps those writers apart itself. If it is not so, what another process writes while an object is being replaced is lost.
+	// keeps those writers apart itself. If it is not so, what another process writes while an object is being replaced is lost: in
+	// memory, and on files where that process still writes under an older key of names.
 	SoleProcess bool
 	// Concurrency is how many objects are worked on at a time, 1 to 64. Default 4. Each takes two segments of 64 KiB of memory,
 	// beside what the store's driver buffers.

@@ -183,6 +183,10 @@ func (wrong *problems) secretFree(name, value string) {
 		wrong.add("%s is no URL that can be read", name)
 		return
 	}
+	if u.Scheme == "" || u.Opaque != "" { // such as pgx's keywords and values, of which one is a password
+		wrong.add("%s is no URL of the form SCHEME://…", name)
+		return
+	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		wrong.add("%s has parameters that cannot be read; each %% of its own is written %%25", name)

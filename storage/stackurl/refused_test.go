@@ -64,6 +64,8 @@ func TestRefused(t *testing.T) {
 		"strongroom:///x?keys=postgres://a:sesame@db.invalid/c":                          "keys has a password or another secret",
 		"strongroom:///x?keys=postgres://a@db.invalid/c%253Fpassword=%25zz":              "keys is no URL that can be read",
 		"strongroom:///x?keys=postgres://a@db.invalid/c?sslmode=%25zzsesame":             "keys has parameters that cannot be read",
+		"strongroom:///x?keys=postgres:+host%3Ddb.invalid+password%3Dsesame":             "keys is no URL of the form",
+		"strongroom:///x?db.clinic=host%3Ddb.invalid+password%3Dsesame":                  "db.clinic is no URL of the form",
 		"strongroom:///x?keys=postgres://a@db.invalid/c":                                 "could be without TLS",
 		"strongroom:///x?keys=postgres://a@db.invalid/c?sslmode=sesame":                  "keys is no connection string that can be read",
 		"strongroom:///x?keys=mysql://sesame":                                            "keys has a scheme that is not known",
