@@ -61,10 +61,13 @@ func (c *client) checkRights(ctx context.Context) error {
 	}
 	defer sub.Unsubscribe()
 	probes := c.names.probes()
-	for i, p := range probes {
-		m := &nats.Msg{Subject: p.subject, Reply: inbox + strconv.Itoa(i), Header: nats.Header{headerStream: {"strongroom-no-such-stream"}}, Data: []byte("x")}
-		if err := c.nc.PublishMsg(m); err != nil {
-			return describe(err)
+	ask := func(i int) error {
+		m := &nats.Msg{Subject: probes[i].subject, Reply: inbox + strconv.Itoa(i), Header: nats.Header{headerStream: {"strongroom-no-such-stream"}}, Data: []byte("x")}
+		return describe(c.nc.PublishMsg(m))
+	}
+	for i := range probes {
+		if err := ask(i); err != nil {
+			return err
 		}
 	}
 	// The server has answered the subscription when it answers this.
@@ -75,7 +78,7 @@ func (c *client) checkRights(ctx context.Context) error {
 	if _, err := spy.NextMsg(time.Microsecond); !errors.Is(err, nats.ErrPermissionViolation) {
 		more = append(more, "read events while they are published")
 	}
-	allowed, err := c.await(ctx, probes, inbox, answers)
+	allowed, err := c.await(ctx, probes, inbox, answers, ask)
 	if err != nil {
 		return err
 	}
@@ -93,9 +96,12 @@ func (c *client) checkRights(ctx context.Context) error {
 	return nil
 }
 
-// await waits until each probe was answered, which means that it is allowed, or denied.
-func (c *client) await(ctx context.Context, probes []probe, inbox string, answers <-chan *nats.Msg) (allowed map[int]bool, err error) {
+// await waits until each probe was answered, which means that it is allowed, or denied. Those that were not are asked again: a request
+// that comes to a stream while its leader changes is answered by nobody.
+func (c *client) await(ctx context.Context, probes []probe, inbox string, answers <-chan *nats.Msg, ask func(int) error) (allowed map[int]bool, err error) {
 	allowed = map[int]bool{}
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
 	for {
 		var news <-chan struct{}
 		open := 0
@@ -119,6 +125,16 @@ func (c *client) await(ctx context.Context, probes []probe, inbox string, answer
 				allowed[i] = true
 			}
 		case <-news:
+		case <-again.C:
+			for i, p := range probes {
+				_, known := allowed[i]
+				if denied, _ := c.isDenied(p.subject); known || denied {
+					continue
+				}
+				if err := ask(i); err != nil {
+					return nil, err
+				}
+			}
 		case <-ctx.Done():
 			return nil, errors.New("the server did not say in time what the user may do")
 		}
