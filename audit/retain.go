@@ -108,17 +108,14 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	return done, j.prune(index, r.DropHashes)
 }
 
-// recorded returns the record of what was deleted before, nil where nothing was.
+// recorded returns the record of what was deleted before, nil where nothing was. It takes one by the key that the log signs with, as
+// opening does, and by none beside it in log.json: whoever can write to the log's files can put others there.
 func (j *retaining) recorded() (*pruned, error) {
-	c, err := readConfig(j.log.opts.fs, j.log.dir)
+	own, err := verifierList([]string{j.log.key}, j.signer.Name())
 	if err != nil {
 		return nil, err
 	}
-	verifiers, err := verifierList(c.Verifiers, c.Origin) // as opening the log does
-	if err != nil {
-		return nil, err
-	}
-	p, err := readPruned(j.log.opts.fs, j.log.dir, c.Origin, verifiers)
+	p, err := readPruned(j.log.opts.fs, j.log.dir, j.signer.Name(), own)
 	if errors.Is(err, errPruned) {
 		return nil, &TamperError{prunedName, -1, err.Error()}
 	}
