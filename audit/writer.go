@@ -28,6 +28,7 @@ type writer struct {
 	leaves   []byte     // hashes that are not yet in the leaves file
 	unsynced bool       // there are written lines that no sync covers
 	last     checkpoint // the newest one
+	lacks    int64      // bytes of deleted checkpoints that their file lacks
 	chain    *chain     // authenticates what is behind it; nil while the log is opened, and once it is closed
 
 	due   []*tenantState // wait for a head leaf
