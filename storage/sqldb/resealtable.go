@@ -76,6 +76,16 @@ func (d *database) resealTable(ctx context.Context, name string, purposes []keys
 	return r, nil
 }
 
+// indexed is how many index columns are moved.
+func (r *resealTable) indexed() (n int) {
+	for _, c := range r.columns {
+		if c.index != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // orderOf returns the columns of a key by which rows are ordered: the primary key, or another that admits no NULL.
 func orderOf(t *sqlplan.Table) ([]string, error) {
 	for _, key := range append([][]string{t.PrimaryKey}, t.UniqueKeys...) {
