@@ -182,7 +182,7 @@ func (b *resealBatch) run(ctx context.Context, limit int) (rows []resealRow, err
 			return nil, err
 		}
 	}
-	if err := b.waitFor(ctx, len(args)*b.table.indexed()); err != nil {
+	if err := b.waitFor(ctx, len(args)); err != nil {
 		return nil, err
 	}
 	changed, err := b.conn.session.update(ctx, b.pass.Tenant(), b.table.update, args)
@@ -207,13 +207,13 @@ func (b *resealBatch) run(ctx context.Context, limit int) (rows []resealRow, err
 // must not be what ends in a deadlock: PostgreSQL looks for those after a second.
 const lockTimeout = 500 * time.Millisecond
 
-// waitFor bounds each wait for a lock from now on in the transaction. PostgreSQL's bound is for one wait, and an update has as many
-// as there are values in unique indexes.
-func (b *resealBatch) waitFor(ctx context.Context, waits int) error {
-	if b.table.lite || !b.table.indexes {
+// waitFor bounds each wait for a lock from now on in the transaction, for updates of so many rows. PostgreSQL's bound is for one wait,
+// and an update may have several.
+func (b *resealBatch) waitFor(ctx context.Context, rows int) error {
+	if b.table.lite || b.table.waits == 0 {
 		return nil
 	}
-	each := max(lockTimeout/time.Duration(waits), time.Millisecond)
+	each := max(lockTimeout/time.Duration(rows*b.table.waits), time.Millisecond)
 	_, err := b.all(ctx, fmt.Sprintf("SELECT pg_catalog.set_config('lock_timeout', '%dms', true)", each.Milliseconds()), nil)
 	return err
 }
