@@ -18,30 +18,38 @@ import (
 	"github.com/strongroom-go/strongroom/audit/natslog"
 )
 
-// lagging is a line from a node, to a sealer, whose replica has not got one message yet: it hands out what is behind that, and counts what it
-// hands out. It does so once.
-func lagging(t *testing.T, port int, sequence uint64) (addr string, leftOut <-chan struct{}) {
+// relay is a line to a node that passes on what the client says, and what the server says, as it is told.
+func relay(t *testing.T, port int, client, server func(to io.Writer, from io.Reader)) (addr string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { listener.Close() })
-	done := make(chan struct{})
 	go func() {
 		for {
-			client, err := listener.Accept()
+			near, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			server, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
+			far, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
 			if err != nil {
-				client.Close()
+				near.Close()
 				continue
 			}
-			go func() { io.Copy(server, client); server.Close() }()
-			go func() { leaveOut(client, server, sequence, done); client.Close() }()
+			go func() { client(far, near); far.Close() }()
+			go func() { server(near, far); near.Close() }()
 		}
 	}()
-	return listener.Addr().String(), done
+	return listener.Addr().String()
+}
+
+func asItIs(to io.Writer, from io.Reader) { io.Copy(to, from) }
+
+// lagging is a line from a node, to a sealer, whose replica has not got one message yet: it hands out what is behind that, and counts what it
+// hands out. It does so once.
+func lagging(t *testing.T, port int, sequence uint64) (addr string, leftOut <-chan struct{}) {
+	t.Helper()
+	done := make(chan struct{})
+	return relay(t, port, asItIs, func(to io.Writer, from io.Reader) { leaveOut(to, from, sequence, done) }), done
 }
 
 // leaveOut relays what a server says. Messages of a consumer have a reply subject of nine tokens that ends in the numbers of deliveries, in the stream,
@@ -50,21 +58,11 @@ func leaveOut(to io.Writer, from io.Reader, sequence uint64, done chan struct{})
 	r := bufio.NewReader(from)
 	fewer := 0
 	for {
-		line, err := r.ReadBytes('\n')
+		line, fields, payload, err := frame(r)
 		if err != nil {
 			return
 		}
-		var payload []byte
-		fields := strings.Fields(string(line))
 		if len(fields) > 3 && (fields[0] == "MSG" || fields[0] == "HMSG") {
-			size, err := strconv.Atoi(fields[len(fields)-1])
-			if err != nil {
-				return
-			}
-			payload = make([]byte, size+2)
-			if _, err := io.ReadFull(r, payload); err != nil {
-				return
-			}
 			tokens := strings.Split(fields[3], ".")
 			if len(tokens) == 9 && tokens[0] == "$JS" && tokens[1] == "ACK" {
 				n, _ := strconv.Atoi(tokens[6])
@@ -89,6 +87,50 @@ func leaveOut(to io.Writer, from io.Reader, sequence uint64, done chan struct{})
 			return
 		}
 	}
+}
+
+// frame reads what is said next, with its payload: https://docs.nats.io/reference/reference-protocols/nats-protocol.
+func frame(r *bufio.Reader) (line []byte, fields []string, payload []byte, err error) {
+	if line, err = r.ReadBytes('\n'); err != nil {
+		return nil, nil, nil, err
+	}
+	if fields = strings.Fields(string(line)); len(fields) > 0 && slices.Contains([]string{"MSG", "HMSG", "PUB", "HPUB"}, fields[0]) {
+		var size int
+		if size, err = strconv.Atoi(fields[len(fields)-1]); err == nil {
+			payload = make([]byte, size+2)
+			_, err = io.ReadFull(r, payload)
+		}
+	}
+	return line, fields, payload, err
+}
+
+// TestRightsThatNobodyAnswersAreAskedAgain: a request that reaches a stream while its leader changes is lost, and is no reason not to open.
+func TestRightsThatNobodyAnswersAreAskedAgain(t *testing.T) {
+	tr := newTrail(t)
+	lost := make(chan string, 1)
+	addr := relay(t, tr.ports[0], func(to io.Writer, from io.Reader) {
+		for r := bufio.NewReader(from); ; {
+			line, fields, payload, err := frame(r)
+			if err != nil {
+				return
+			}
+			if len(fields) > 3 && fields[0] == "HPUB" && strings.HasSuffix(fields[1], ".event.probe") {
+				select {
+				case lost <- fields[1]:
+					continue
+				default:
+				}
+			}
+			if _, err := to.Write(append(bytes.Clone(line), payload...)); err != nil {
+				return
+			}
+		}
+	}, asItIs)
+	s := tr.open(t, strings.Replace(strings.Split(tr.recorder(), ",")[0], fmt.Sprint("127.0.0.1:", tr.ports[0]), addr, 1), time.Minute)
+	if len(lost) != 1 {
+		t.Fatal("no request was lost")
+	}
+	record(t, s, "recorded")
 }
 
 // TestLeftOutBetweenOtherKeys: an event that a replica leaves out is asked for, also where messages under another key stand around it in its
