@@ -25,7 +25,8 @@
 //	kek.token_file       of jwt and token, and of kubernetes, where it has a default
 //	kek.namespace, kek.prefix, kek.ca_file, kek.cert_file, kek.key_file    as in [vaultkek.Options]
 //	kek.passphrase_file  for a file: see [localkek.Options]
-//	keys                 postgres://…  the table of wrapped keys: see [sqlstore.Open]
+//	keys                 postgres://…  the table of wrapped keys: see [sqlstore.Open]. One connection listens for changes (package
+//	                                   pgxlisten), for which it has to be one to the server itself and not to a pooler
 //	                     file:///PATH  a directory
 //	keys.table           the table's name, as in [sqlstore.Options]
 //	db.NAME              the URL of the database that the Config calls NAME: see [sqldb.Open]

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	_ "gocloud.dev/blob/fileblob"
 
@@ -188,6 +189,11 @@ func TestServers(t *testing.T) {
 	raw := "strongroom://" + dir + "/clinic?" + query.Encode()
 	s := open(t, raw, c)
 	fill(t, s)
+	asking, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for listens := false; !listens; { // for other processes' suspensions
+		must(t, owner.QueryRowContext(asking, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %')`).Scan(&listens))
+	}
 	must(t, s.Close())
 	read(t, open(t, raw, c))
 	var n int
