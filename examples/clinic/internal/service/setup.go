@@ -1,11 +1,10 @@
-package main
+package service
 
 import (
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -24,7 +23,7 @@ import (
 // setUp does once, with more rights than the service has, what operators do with their own tools: secrets, the tables of keys and
 // trail, Vault's policies, and then, by opening everything as the tables' owner, the clinics' tables and their keys. It may be
 // run again.
-func setUp(ctx context.Context, c *config, log *slog.Logger) (err error) {
+func setUp(ctx context.Context, c *config, r *reports) (err error) {
 	if err := makeSecrets(c); err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func setUp(ctx context.Context, c *config, log *slog.Logger) (err error) {
 			return err
 		}
 	}
-	o, err := open(ctx, c)
+	o, err := open(ctx, c, r)
 	if err != nil {
 		return err
 	}
@@ -56,7 +55,7 @@ func setUp(ctx context.Context, c *config, log *slog.Logger) (err error) {
 			return err
 		}
 	}
-	log.Info("set up")
+	r.log.Info("set up")
 	return nil
 }
 
