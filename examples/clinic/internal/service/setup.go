@@ -136,12 +136,19 @@ func setUpVault(ctx context.Context, c *config, token string) error {
 			return fmt.Errorf("vault: %w", err)
 		}
 	}
-	err = c.writeSecret(roleID, func() ([]byte, error) {
-		id, err := client.Logical().ReadWithContext(ctx, role+"/role-id")
-		return field(id, "role_id", err)
-	})
+	answer, err := client.Logical().ReadWithContext(ctx, role+"/role-id")
+	id, err := field(answer, "role_id", err)
 	if err != nil {
 		return err
+	}
+	if err := c.writeSecret(roleID, func() ([]byte, error) { return id, nil }); err != nil {
+		return err
+	}
+	if known, err := c.readSecret(roleID); err != nil {
+		return err
+	} else if known != string(id) {
+		return fmt.Errorf("vault: it is not the one that %s is of: one in development mode forgets all keys when it ends, and what is sealed under them is lost; "+
+			"begin anew with empty databases, buckets and -secrets (docker compose down --volumes)", c.secretFile(roleID))
 	}
 	return c.writeSecret(secretID, func() ([]byte, error) {
 		secret, err := client.Logical().WriteWithContext(ctx, role+"/secret-id", nil)

@@ -23,8 +23,8 @@ type Telemetry struct {
 	Shutdown func(context.Context) error
 }
 
-// NewTelemetry makes a service's telemetry, when it begins.
-type NewTelemetry func(context.Context) (*Telemetry, error)
+// NewTelemetry makes a service's telemetry, when it begins. What cannot be sent it says on errs.
+type NewTelemetry func(ctx context.Context, errs io.Writer) (*Telemetry, error)
 
 // shutdownWithin is how long a collector that is away may hold up the end of the service.
 const shutdownWithin = 5 * time.Second
@@ -40,7 +40,7 @@ func newReports(ctx context.Context, errs io.Writer, telemetry NewTelemetry) (*r
 	t := &Telemetry{}
 	if telemetry != nil {
 		var err error
-		if t, err = telemetry(ctx); err != nil {
+		if t, err = telemetry(ctx, errs); err != nil {
 			return nil, err
 		}
 	}

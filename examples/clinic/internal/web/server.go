@@ -98,7 +98,7 @@ func (s *Server) logged(next http.Handler) http.Handler {
 			if seen.status >= http.StatusInternalServerError {
 				level = slog.LevelError
 			}
-			s.Log.LogAttrs(r.Context(), level, "request", slog.String("request", session.RequestID(r.Context())), slog.String("method", r.Method),
+			s.Log.LogAttrs(r.Context(), level, "request", slog.String("request", session.RequestID(r.Context())), slog.String("method", methodOf(r)),
 				slog.String("route", r.Pattern), slog.Int("status", seen.status), slog.Duration("took", time.Since(began).Round(time.Microsecond)))
 		}()
 		next.ServeHTTP(seen, r)

@@ -10,8 +10,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// methods are those that a span names; another is of somebody's invention.
+// methods are those that telemetry names; another is whatever somebody sent.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace}
+
+func methodOf(r *http.Request) string {
+	if slices.Contains(methods, r.Method) {
+		return r.Method
+	}
+	return "_OTHER"
+}
 
 // traced makes a span for each request, around those of the library. Of what the semantic conventions for HTTP have for a server it
 // leaves out what is a person's: the path, which has patients' ids in it, the query, which has tokens, the client's address and
@@ -22,10 +29,7 @@ func (s *Server) traced(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		method := r.Method
-		if !slices.Contains(methods, method) {
-			method = "_OTHER"
-		}
+		method := methodOf(r)
 		ctx, span := s.Tracer.Start(r.Context(), method, trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindServer),
 			trace.WithAttributes(attribute.String("http.request.method", method)))
 		r = r.WithContext(ctx)
