@@ -7,7 +7,9 @@
 //	go run ./internal/bench -run '^audit.open$' -events 5000000   what opening a long log costs: 2 GB, two minutes
 //	go run ./internal/bench -run '^audit.open$' -events 100000000 -days 100 -compress -log DIR   a very long one, which is kept: 8 GB, and
 //	    up to 40 GB while it is made; to be read by auditctl verify and query
+//	go run ./internal/bench -run '^sql.reseal' -values 1000000   a tenant of a million values goes to a new key: a quarter of an hour
 //	go run ./internal/bench -run '^audit.cost$'   latencies and events a second of each recorder: a minute
+//	go run ./internal/bench -run '^field' -cpuprofile f   where the time goes, for go tool pprof
 //	go run ./internal/bench -json           [{"id","ours_ns","peer","peer_ns","ratio","spread","allocs"}]
 //
 // Every figure is a time per operation (for ids that end in .memory: bytes), so lower is better and ratio is ours
@@ -25,6 +27,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime/pprof"
 	"slices"
 	"text/tabwriter"
 
@@ -51,7 +54,20 @@ func main() { os.Exit(testenv.Run(run)) }
 func run() int {
 	pattern := flag.String("run", "", "run only the rows whose id matches this regular expression")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
+	profile := flag.String("cpuprofile", "", "write a profile of both sides, their setup included, to this file")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench: -cpuprofile:", err)
+			return 2
+		}
+		defer f.Close()
+		defer pprof.StopCPUProfile()
+	}
 	match, err := regexp.Compile(*pattern)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: -run:", err)
