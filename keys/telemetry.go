@@ -13,7 +13,7 @@ import (
 )
 
 // observe has the keyring, its KEK provider, its store and its events reported, where telemetry is on. Optional interfaces of the
-// store are asked for before.
+// provider and the store are asked for before.
 func (r *Keyring) observe() (err error) {
 	if r.opts.Audit, err = observed.Recorder(r.opts.Audit, r.opts.Telemetry); err != nil {
 		return fmt.Errorf("keys: Options.Telemetry: %w", err)

@@ -193,12 +193,22 @@ func (wrong *problems) secretFree(name, value string) {
 		return
 	}
 	_, password := u.User.Password()
-	for key := range query {
-		password = password || secret.MatchString(key) && !file.MatchString(key)
+	for key, values := range query {
+		password = password || secret.MatchString(key) && !file.MatchString(key) || slices.ContainsFunc(values, hasPassword)
 	}
 	if password {
 		wrong.add("%s has a password or another secret in it, and URLs are no place for one; give it in a file: see the package's documentation", name)
 	}
+}
+
+// hasPassword tells whether a parameter's value is a URL, such as an endpoint's, with a password of its own.
+func hasPassword(value string) bool {
+	u, err := url.Parse(value)
+	if err != nil {
+		return strings.Contains(value, "@")
+	}
+	_, password := u.User.Password()
+	return password
 }
 
 // applicable notes parameters that say something about nothing.
