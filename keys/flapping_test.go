@@ -223,6 +223,7 @@ func TestFlapping(t *testing.T) {
 				if late > early+1<<20 {
 					t.Errorf("%d KiB are in use in the end, %d after a tenth of the time", late>>10, early>>10)
 				}
+				time.Sleep(5 * flapTimeout) // what was asked ahead of need ends
 				if n := r.Inflight(); n > 0 {
 					t.Errorf("%d questions are under way when nobody asks", n)
 				}
