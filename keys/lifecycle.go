@@ -127,6 +127,8 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 	if err := r.kek.Create(ctx, id); err != nil {
 		return fmt.Errorf("keys: create the KEK of tenant %s: %w", id, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.opts.storedWithin())
+	defer cancel()
 	rec, err := r.newRecord(ctx, id)
 	if err != nil {
 		return err
@@ -155,7 +157,8 @@ func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
 	e, err := r.provisioned(ctx, id)
 	if errors.Is(err, ErrShredded) {
 		// The other process also shredded the tenant, and our Create may have come after its Destroy.
-		return errors.Join(err, r.kek.Destroy(ctx, id))
+		_, derr := r.destroyKEK(ctx, id)
+		return errors.Join(err, derr)
 	}
 	if err == nil && e == nil {
 		err = fmt.Errorf("%w: tenant %s: the record appeared and disappeared while it was provisioned", ErrUnavailable, id)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
@@ -33,6 +34,10 @@ func (r *Keyring) Rewrap(ctx context.Context, id tenant.ID, reason string) error
 	return r.onKEK(ctx, id, "root", reason, func() error { return r.rewrap(ctx, id) })
 }
 
+// storedWithin bounds the time from when a root keyset is wrapped until that is stored. Whoever destroys the version of the KEK
+// that wrapped it waits for as long, and then sees every record that needs it: see [Keyring.DestroySharedKEK].
+func (o *Options) storedWithin() time.Duration { return 4 * o.Timeout }
+
 func (r *Keyring) onKEK(ctx context.Context, id tenant.ID, about, reason string, do func() error) error {
 	t, err := r.begin(ctx, audit.CodeKeyRotate, id, reason)
 	if err != nil {
@@ -46,6 +51,8 @@ func (r *Keyring) onKEK(ctx context.Context, id tenant.ID, about, reason string,
 }
 
 func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.storedWithin())
+	defer cancel()
 	return r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
 		before := rec.WrappedRoot
 		wrapped, err := r.kek.Rewrap(ctx, id, before)

@@ -28,6 +28,7 @@ type trail struct {
 	reason      string
 	about       string // what of the keys, in the details
 	key         uint32 // a single key that it is about, in the details; 0 for none
+	note        string // what else is to be known of an outcome that succeeded, in the clear
 }
 
 // begin checks what every operation with a reason needs, and prepares its events.
@@ -72,6 +73,7 @@ func (r *Keyring) trail(code audit.Code, id tenant.ID, sealer *auditSealer, reas
 // outcome records how the operation went and returns err, joined with the recorder's own.
 func (t *trail) outcome(ctx context.Context, err error) error {
 	e := t.event(ctx, audit.Outcome, audit.Success)
+	e.Reason = t.note
 	if err != nil {
 		e.Status, e.Reason = audit.Failure, class(err)
 	}

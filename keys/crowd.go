@@ -1,0 +1,189 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// crowd has tenants opened together where the KEK provider can. Nobody waits for others to come: while few calls are under way
+// each is made at once, and who comes meanwhile is asked about by the next, however many they are. So one tenant alone is
+// opened as fast as ever, and a thousand at once by a few calls.
+type crowd struct {
+	kek BatchKEK // nil: the provider cannot
+
+	mu      sync.Mutex
+	waiting map[queue][]*opening
+	calls   map[queue]int // under way, or waiting for their turn
+}
+
+// queue is where tenants wait that can be asked about together. Tenants of which the last question had no answer are not among
+// them: see [suspect].
+type queue struct {
+	group string
+	lane  lane
+}
+
+// maxTogether is how many calls there are for a queue at a time. With more of them each would be for fewer.
+const maxTogether = 4
+
+func newCrowd(kek KEK) crowd {
+	k, _ := kek.(BatchKEK)
+	return crowd{kek: k, waiting: map[queue][]*opening{}, calls: map[queue]int{}}
+}
+
+// queueOf returns where an open flight waits. It has no group where it is to ask alone.
+func (r *Keyring) queueOf(o *opening) queue {
+	if r.crowd.kek == nil || o.lane == suspect {
+		return queue{}
+	}
+	return queue{r.crowd.kek.Group(r.base, Wrapped{o.about.id, o.record.WrappedRoot}), o.lane}
+}
+
+// queue has open flights wait, and reports whether the caller has to run [Keyring.runTogether] for them.
+func (r *Keyring) queue(q queue, all ...*opening) (run bool) {
+	c := &r.crowd
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting[q] = append(c.waiting[q], all...)
+	if c.calls[q] >= maxTogether {
+		return false
+	}
+	c.calls[q]++
+	return true
+}
+
+// openAll has many open flights run.
+func (r *Keyring) openAll(all []*opening) {
+	queues := map[queue][]*opening{}
+	for _, o := range all {
+		q := r.queueOf(o)
+		if q.group == "" {
+			r.workers.start(func() { r.runOpenAlone(o) })
+			continue
+		}
+		queues[q] = append(queues[q], o)
+	}
+	for q, all := range queues {
+		if r.queue(q, all...) {
+			r.workers.start(func() { r.runTogether(q) })
+		}
+	}
+}
+
+// runTogether makes calls until nobody waits any more.
+func (r *Keyring) runTogether(q queue) {
+	for {
+		err := r.calls.acquire(r.base, q.lane)
+		all := r.next(q)
+		switch {
+		case err == nil && len(all) > 0:
+			r.openTogether(q, all) // gives the turn back
+		case err == nil:
+			r.calls.release(q.lane)
+		}
+		if len(all) == 0 {
+			return
+		}
+		if err != nil {
+			for _, o := range all {
+				r.askOpen(o)
+				r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, err))
+			}
+		}
+	}
+}
+
+// next returns those whose turn it is. Where there are none the call that was to be made for them is none.
+func (r *Keyring) next(q queue) []*opening {
+	c := &r.crowd
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.waiting[q]
+	n := min(len(all), MaxBatch)
+	if n == len(all) {
+		delete(c.waiting, q)
+	} else {
+		c.waiting[q] = all[n:]
+	}
+	if n > 0 {
+		return all[:n]
+	}
+	if c.calls[q]--; c.calls[q] == 0 {
+		delete(c.calls, q)
+	}
+	return nil
+}
+
+// openTogether asks the KEK provider about many tenants by one call, and lands their flights.
+func (r *Keyring) openTogether(q queue, all []*opening) {
+	if len(all) == 1 {
+		// As it is asked where it cannot be asked together: a trace shows whose call it is.
+		r.calls.release(q.lane)
+		r.runOpenAlone(all[0])
+		return
+	}
+	wrapped := make([]Wrapped, len(all))
+	for i, o := range all {
+		wrapped[i] = Wrapped{o.about.id, o.record.WrappedRoot}
+		r.askOpen(o)
+	}
+	timeout := r.opts.openTime()
+	var results []Result
+	var err error
+	r.calls.call(r.base, timeout, func() {
+		for _, o := range all {
+			r.abandonOpen(o.about, o.flight, o.into, timeout)
+		}
+	}, func(ctx context.Context) { results, err = r.unwrapBatch(ctx, wrapped) })
+	r.calls.release(q.lane)
+	err = inTime(err, timeout)
+	for i, o := range all {
+		var got opened
+		oerr := err
+		switch {
+		case err == nil:
+			got, oerr = r.openResult(o, results[i])
+		case !errors.Is(err, ErrUnavailable) && r.base.Err() == nil:
+			// Asked again alone: one may be why there was no answer for all.
+			r.workers.start(func() { r.runOpenAlone(o) })
+			continue
+		default:
+			oerr = fmt.Errorf("keys: unwrap the root keyset of tenant %s: %w", o.about.id, err)
+		}
+		r.landOpen(o.about, o.flight, o.into, o.record, got, inTime(oerr, timeout))
+	}
+}
+
+// openResult opens a record with what the KEK provider answered about its tenant.
+func (r *Keyring) openResult(o *opening, result Result) (opened, error) {
+	root, err := rootOf(o.record, result)
+	if err != nil {
+		return opened{}, err
+	}
+	return r.openWith(root, &o.into.tenant, o.record)
+}
+
+// unwrapBatch asks about tenants of one group, and checks that there is an answer for each.
+func (r *Keyring) unwrapBatch(ctx context.Context, all []Wrapped) ([]Result, error) {
+	return r.askKEK(ctx, "unwrap_batch", all, r.crowd.kek.UnwrapBatch)
+}
+
+// rewrapBatch is likewise for rewrapping.
+func (r *Keyring) rewrapBatch(ctx context.Context, all []Wrapped) ([]Result, error) {
+	return r.askKEK(ctx, "rewrap_batch", all, r.crowd.kek.RewrapBatch)
+}
+
+func (r *Keyring) askKEK(ctx context.Context, what string, all []Wrapped, ask func(context.Context, []Wrapped) ([]Result, error)) (results []Result, err error) {
+	asked := func(ctx context.Context) error { results, err = ask(ctx, all); return err }
+	if o, on := r.kek.(observedKEK); on {
+		err = o.call(ctx, what, asked)
+	} else {
+		err = asked(ctx)
+	}
+	if err == nil && len(results) != len(all) {
+		err = fmt.Errorf("%w: the KEK provider has %d answers to a question about %d tenants", ErrIntegrity, len(results), len(all))
+	}
+	return results, err
+}
