@@ -99,6 +99,7 @@ func (r *Keyring) rewrapTogether(ctx context.Context, ids []tenant.ID, reason st
 		d.end(err)
 	})
 	each(all, func(d *rewrapping) {
+		d.err = r.notInTime(ctx, d.err)
 		if d.trail != nil {
 			d.err = d.trail.outcome(ctx, d.err)
 		}
