@@ -3,7 +3,9 @@ package vaultkek_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -330,3 +332,247 @@ func TestNothingIsDestroyedThatIsNeeded(t *testing.T) {
 type needsNothing struct{ *vaultkek.Shared }
 
 func (needsNothing) Needs([]byte, int) bool { return false }
+
+// TestRecordsExchangedUnderASharedKey: what one tenant's record has wrapped opens under no other's, by itself, in a batch with its
+// own, by rewrapping, or by rewrapping together; and those beside them are as ever.
+func TestRecordsExchangedUnderASharedKey(t *testing.T) {
+	s := newSharedSite(t)
+	ring := s.ring(t, s.operator, keys.Options{})
+	all := []tenant.ID{tenant.MustParse("acme"), tenant.MustParse("ACME"), tenant.MustParse("acme-1"), tenant.MustParse("acme_1"), tenant.MustParse("bolt")}
+	var wrapped [][]byte
+	var recs []*envelope.Record
+	for _, id := range all {
+		must(t, ring.Provision(t.Context(), id))
+		rec, err := envelope.ParseRecord(s.backup(t, id).Data)
+		must(t, err)
+		recs, wrapped = append(recs, rec), append(wrapped, rec.WrappedRoot)
+	}
+	for i, other := range []int{1, 0, 3, 2} { // both directions of two pairs that look alike
+		rec := *recs[i]
+		rec.WrappedRoot = wrapped[other]
+		s.putBack(t, all[i], keys.Record{Data: envelope.AppendRecord(nil, &rec)})
+	}
+	fresh := s.ring(t, s.service, keys.Options{})
+	if w, err := fresh.Warm(t.Context(), slices.Values(all)); w != (keys.Warmed{Opened: 1, Failed: 4}) {
+		t.Errorf("warmed %+v, %v", w, err)
+	}
+	stored := map[tenant.ID]keys.Record{}
+	for _, id := range all[:4] {
+		wantErr(t, second(fresh.Tenant(t.Context(), id)), keys.ErrIntegrity)
+		wantErr(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), id)), keys.ErrIntegrity)
+		wantErr(t, ring.Rewrap(t.Context(), id, ""), keys.ErrIntegrity)
+		stored[id] = s.backup(t, id)
+	}
+	n := 0
+	for id, err := range ring.RewrapEach(t.Context(), slices.Values(all), "") {
+		if n++; id == all[4] {
+			must(t, err)
+			continue
+		}
+		wantErr(t, err, keys.ErrIntegrity)
+		if now := s.backup(t, id); now.Version != stored[id].Version {
+			t.Errorf("the record of %s was changed", id)
+		}
+	}
+	must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[4])))
+	if n != len(all) {
+		t.Errorf("%d tenants were yielded", n)
+	}
+}
+
+// liar answers a batch with what belongs to the neighbour.
+type liar struct{ *vaultkek.Shared }
+
+func (l liar) RewrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	results, err := l.Shared.RewrapBatch(ctx, all)
+	if err == nil && len(results) > 1 {
+		results[0], results[1] = results[1], results[0]
+	}
+	return results, err
+}
+
+// TestRewrappedAnswersExchanged: what the provider mixes up is not stored.
+func TestRewrappedAnswersExchanged(t *testing.T) {
+	s := newSharedSite(t)
+	ring := s.ring(t, liar{s.operator}, keys.Options{})
+	all := tenants(4)
+	for _, id := range all {
+		must(t, ring.Provision(t.Context(), id))
+	}
+	failed := 0
+	for _, err := range ring.RewrapEach(t.Context(), slices.Values(all), "") {
+		if err != nil {
+			failed++
+			wantErr(t, err, keys.ErrIntegrity)
+		}
+	}
+	if w, err := s.ring(t, s.service, keys.Options{}).Warm(t.Context(), slices.Values(all)); w.Opened != 4 || failed != 2 {
+		t.Errorf("%d failed, and then warmed %+v, %v", failed, w, err)
+	}
+}
+
+// slowStore holds one tenant's first record back until it is let go, or the caller's time is over.
+type slowStore struct {
+	keys.Store
+	whom    tenant.ID
+	arrived chan struct{}
+	letGo   chan struct{}
+}
+
+func (s *slowStore) Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error) {
+	if id == s.whom && version == 0 {
+		close(s.arrived)
+		select {
+		case <-s.letGo:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return s.Store.Put(ctx, id, data, version)
+}
+
+// signalling tells when versions were disabled.
+type signalling struct {
+	*vaultkek.Shared
+	disabled func()
+}
+
+func (s signalling) DisableVersions(ctx context.Context, oldest int) error {
+	err := s.Shared.DisableVersions(ctx, oldest)
+	if oldest > 1 && err == nil {
+		s.disabled()
+	}
+	return err
+}
+
+// TestATenantProvisionedMeanwhile, whose keyset was wrapped by a version that is being destroyed, is found if it was stored in
+// time, and is not stored later than that.
+func TestATenantProvisionedMeanwhile(t *testing.T) {
+	for _, inTime := range []bool{true, false} {
+		s := newSharedSite(t)
+		operator := s.ring(t, s.operator, keys.Options{})
+		all := tenants(2)
+		must(t, operator.Provision(t.Context(), all[0]))
+		slow := &slowStore{s.store, all[1], make(chan struct{}), make(chan struct{})}
+		r, err := keys.Open(t.Context(), s.service, slow, &keys.Options{InsecureWithoutAudit: true, Timeout: 250 * time.Millisecond})
+		must(t, err)
+		provisioned := make(chan error, 1)
+		go func() { provisioned <- r.Provision(t.Context(), all[1]) }()
+		<-slow.arrived
+		k := signalling{s.operator, func() {
+			if inTime {
+				close(slow.letGo)
+			}
+		}}
+		_, err = operator.DestroySharedKEK(t.Context(), k, 1, nil)
+		perr := <-provisioned
+		if inTime {
+			must(t, perr)
+			wantText(t, err, nil, "nothing was destroyed", all[1].String())
+			must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])))
+			must(t, second(operator.DestroySharedKEK(t.Context(), s.operator, 1, nil)))
+			must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])))
+		} else {
+			must(t, err)
+			wantErr(t, perr, keys.ErrUnavailable)
+			wantErr(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])), keys.ErrNotProvisioned)
+		}
+		r.Close()
+	}
+}
+
+// counted counts the calls to Vault that a provider makes about tenants.
+type counted struct {
+	*vaultkek.Shared
+	batches, singles atomic.Int64
+}
+
+func (c *counted) UnwrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	c.batches.Add(1)
+	return c.Shared.UnwrapBatch(ctx, all)
+}
+
+func (c *counted) RewrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	c.batches.Add(1)
+	return c.Shared.RewrapBatch(ctx, all)
+}
+
+func (c *counted) Unwrap(ctx context.Context, id tenant.ID, w []byte) ([]byte, error) {
+	c.singles.Add(1)
+	return c.Shared.Unwrap(ctx, id, w)
+}
+
+func (c *counted) Rewrap(ctx context.Context, id tenant.ID, w []byte) ([]byte, error) {
+	c.singles.Add(1)
+	return c.Shared.Rewrap(ctx, id, w)
+}
+
+// allTogether is a store that can be asked about many.
+type allTogether struct{ keys.Store }
+
+func (s allTogether) GetChanged(ctx context.Context, ids []tenant.ID, known []int64) ([]keys.Record, error) {
+	recs := make([]keys.Record, len(ids))
+	for i, id := range ids {
+		rec, err := s.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if recs[i] = rec; rec.Version == known[i] {
+			recs[i].Data = nil
+		}
+	}
+	return recs, nil
+}
+
+// TestCallsForManyTenants counts what Vault is asked for warm-up and rewrap: a call for 256 tenants, and two.
+func TestCallsForManyTenants(t *testing.T) {
+	s := newSharedSite(t)
+	n := 600
+	if more, err := strconv.Atoi(os.Getenv("STRONGROOM_TEST_TENANTS")); err == nil {
+		n = more
+	}
+	all := tenants(n)
+	setup := s.ring(t, s.operator, keys.Options{Timeout: 5 * time.Second})
+	var wait sync.WaitGroup
+	for part := range slices.Chunk(all, (n+7)/8) {
+		wait.Go(func() {
+			for _, id := range part {
+				if err := setup.Provision(t.Context(), id); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	c := &counted{Shared: s.operator}
+	s.store = allTogether{s.store}
+	ring := s.ring(t, c, keys.Options{Timeout: 5 * time.Second, CacheSize: n})
+	begun := time.Now()
+	w, err := ring.Warm(t.Context(), slices.Values(all))
+	must(t, err)
+	full := int64((n + keys.MaxBatch - 1) / keys.MaxBatch)
+	t.Logf("%d tenants are warm after %v, by %d calls of many and %d of one", w.Opened, time.Since(begun), c.batches.Load(), c.singles.Load())
+	if w.Opened != n || c.batches.Load() != full || c.singles.Load() != 0 {
+		t.Errorf("%d calls about many, and %d about one", c.batches.Load(), c.singles.Load())
+	}
+	ring = s.ring(t, c, keys.Options{Timeout: 5 * time.Second, CacheSize: n})
+	c.batches.Store(0)
+	must(t, s.operator.RotateSharedKey(t.Context()))
+	begun = time.Now()
+	for id, err := range ring.RewrapEach(t.Context(), slices.Values(all), "") {
+		if err != nil {
+			t.Fatalf("%s: %v", id, err)
+		}
+	}
+	t.Logf("%d tenants are rewrapped after %v, by %d calls of many and %d of one", n, time.Since(begun), c.batches.Load(), c.singles.Load())
+	if c.batches.Load() != 2*full || c.singles.Load() != 0 {
+		t.Errorf("%d calls about many, and %d about one", c.batches.Load(), c.singles.Load())
+	}
+	for _, id := range all {
+		rec, err := envelope.ParseRecord(s.backup(t, id).Data)
+		must(t, err)
+		if s.operator.Needs(rec.WrappedRoot, 1) {
+			t.Fatalf("%s is still wrapped by the first version", id)
+		}
+	}
+}
