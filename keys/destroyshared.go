@@ -26,6 +26,7 @@ type DestroySharedProgress struct {
 	// Proving tells that no tenant is to be rewrapped any more, and that each is tried with the older versions disabled.
 	Proving bool
 	Tenants int64 // that were looked at
+	Last    tenant.ID
 }
 
 // DestroyedShared is what [Keyring.DestroySharedKEK] did.
@@ -198,7 +199,7 @@ func (d *destroyShared) pages(ctx context.Context, proving bool, do func(context
 			after = ids[len(ids)-1]
 		}
 		if n += int64(len(ids)); d.opts.Progress != nil {
-			d.opts.Progress(DestroySharedProgress{proving, n})
+			d.opts.Progress(DestroySharedProgress{proving, n, after})
 		}
 		if len(ids) < listPage {
 			return ctx.Err()
