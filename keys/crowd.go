@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // crowd has tenants opened together where the KEK provider can. Nobody waits for others to come: while few calls are under way
@@ -44,8 +45,12 @@ func (r *Keyring) queueOf(o *opening) queue {
 // queue has open flights wait, and reports whether the caller has to run [Keyring.runTogether] for them.
 func (r *Keyring) queue(q queue, all ...*opening) (run bool) {
 	c := &r.crowd
+	now := r.opts.clock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, o := range all {
+		o.since = now
+	}
 	c.waiting[q] = append(c.waiting[q], all...)
 	if c.calls[q] >= maxTogether {
 		return false
@@ -60,7 +65,7 @@ func (r *Keyring) openAll(all []*opening) {
 	for _, o := range all {
 		q := r.queueOf(o)
 		if q.group == "" {
-			r.workers.start(func() { r.runOpenAlone(o) })
+			r.workers.start(func() { r.runOpenAlone(o, func() {}) })
 			continue
 		}
 		queues[q] = append(queues[q], o)
@@ -72,26 +77,50 @@ func (r *Keyring) openAll(all []*opening) {
 	}
 }
 
-// runTogether makes calls until nobody waits any more.
+// runTogether makes calls until nobody waits any more. Nobody waits for one that does not end: another runs in its place.
 func (r *Keyring) runTogether(q queue) {
 	for {
 		err := r.calls.acquire(r.base, q.lane)
 		all := r.next(q)
-		switch {
-		case err == nil && len(all) > 0:
-			r.openTogether(q, all) // gives the turn back
-		case err == nil:
-			r.calls.release(q.lane)
-		}
 		if len(all) == 0 {
+			if err == nil {
+				r.calls.release(q.lane)
+			}
 			return
 		}
-		if err != nil {
-			for _, o := range all {
-				r.askOpen(o)
-				r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, err))
+		if err == nil {
+			if all = r.inTurn(all); len(all) == 0 {
+				r.calls.release(q.lane)
+				continue
 			}
+			if r.openTogether(q, all) {
+				return
+			}
+			continue
 		}
+		r.landWithoutTurn(all, err)
+	}
+}
+
+// inTurn returns those that have not waited for longer than anybody does for a turn, and lands the others.
+func (r *Keyring) inTurn(all []*opening) (left []*opening) {
+	now := r.opts.clock()
+	var late []*opening
+	for _, o := range all {
+		if now-o.since > 4*r.calls.timeout {
+			late = append(late, o)
+		} else {
+			left = append(left, o)
+		}
+	}
+	r.landWithoutTurn(late, context.DeadlineExceeded)
+	return left
+}
+
+func (r *Keyring) landWithoutTurn(all []*opening, cause error) {
+	for _, o := range all {
+		r.askOpen(o)
+		r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, cause))
 	}
 }
 
@@ -110,19 +139,41 @@ func (r *Keyring) next(q queue) []*opening {
 	if n > 0 {
 		return all[:n]
 	}
-	if c.calls[q]--; c.calls[q] == 0 {
-		delete(c.calls, q)
-	}
+	c.ended(q)
 	return nil
 }
 
-// openTogether asks the KEK provider about many tenants by one call, and lands their flights.
-func (r *Keyring) openTogether(q queue, all []*opening) {
+// ended notes that there is a call less. Under mu.
+func (c *crowd) ended(q queue) {
+	if c.calls[q]--; c.calls[q] == 0 {
+		delete(c.calls, q)
+	}
+}
+
+// givenUp has another call made in place of one that does not end, if somebody waits.
+func (r *Keyring) givenUp(q queue) {
+	c := &r.crowd
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended(q); len(c.waiting[q]) > 0 {
+		c.calls[q]++
+		r.workers.start(func() { r.runTogether(q) })
+	}
+}
+
+// openTogether asks the KEK provider about many tenants by one call, in a turn that was acquired, and lands their flights. It
+// reports whether the call was given up: then another has its place.
+func (r *Keyring) openTogether(q queue, all []*opening) (lost bool) {
+	var given atomic.Bool
+	giveUp := func() {
+		given.Store(true)
+		r.givenUp(q)
+	}
 	if len(all) == 1 {
 		// As it is asked where it cannot be asked together: a trace shows whose call it is.
 		r.calls.release(q.lane)
-		r.runOpenAlone(all[0])
-		return
+		r.runOpenAlone(all[0], giveUp)
+		return given.Load()
 	}
 	wrapped := make([]Wrapped, len(all))
 	for i, o := range all {
@@ -136,6 +187,7 @@ func (r *Keyring) openTogether(q queue, all []*opening) {
 		for _, o := range all {
 			r.abandonOpen(o.about, o.flight, o.into, timeout)
 		}
+		giveUp()
 	}, func(ctx context.Context) { results, err = r.unwrapBatch(ctx, wrapped) })
 	r.calls.release(q.lane)
 	err = inTime(err, timeout)
@@ -147,13 +199,14 @@ func (r *Keyring) openTogether(q queue, all []*opening) {
 			got, oerr = r.openResult(o, results[i])
 		case !errors.Is(err, ErrUnavailable) && r.base.Err() == nil:
 			// Asked again alone: one may be why there was no answer for all.
-			r.workers.start(func() { r.runOpenAlone(o) })
+			r.workers.start(func() { r.runOpenAlone(o, func() {}) })
 			continue
 		default:
 			oerr = fmt.Errorf("keys: unwrap the root keyset of tenant %s: %w", o.about.id, err)
 		}
 		r.landOpen(o.about, o.flight, o.into, o.record, got, inTime(oerr, timeout))
 	}
+	return given.Load()
 }
 
 // openResult opens a record with what the KEK provider answered about its tenant.

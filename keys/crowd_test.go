@@ -24,6 +24,8 @@ type crowdKEK struct {
 	group            func(tenant.ID) string
 	forge            func([]keys.Wrapped, []keys.Result) ([]keys.Result, error)
 	hang             atomic.Bool
+	deaf             atomic.Bool // calls do not listen to their context, and end with release
+	release          chan struct{}
 }
 
 func (k *crowdKEK) Group(_ context.Context, w keys.Wrapped) string {
@@ -35,6 +37,10 @@ func (k *crowdKEK) Group(_ context.Context, w keys.Wrapped) string {
 
 func (k *crowdKEK) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
 	k.singles.Add(1)
+	if k.deaf.Load() {
+		<-k.release
+		return nil, errAway
+	}
 	time.Sleep(k.takes)
 	return k.KEK.Unwrap(ctx, idA, wrapped)
 }
@@ -54,6 +60,10 @@ func (k *crowdKEK) RewrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.
 
 func (k *crowdKEK) batch(ctx context.Context, all []keys.Wrapped, one func(context.Context, tenant.ID, []byte) ([]byte, error)) ([]keys.Result, error) {
 	k.batches.Add(1)
+	if k.deaf.Load() {
+		<-k.release
+		return nil, errAway
+	}
 	if k.hang.Load() {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -229,5 +239,45 @@ func TestABatchThatHangs(t *testing.T) {
 		if w, err := closed.Warm(t.Context(), slices.Values(ids)); err == nil || w.Opened > 0 { // ends, and nothing is left running
 			t.Errorf("warmed %+v by a keyring that was closed", w)
 		}
+	})
+}
+
+// TestDeafCallsKeepNobodyWaiting: calls that do not end when their time is over are given up, of one tenant and of many, and who waits
+// behind them is asked about by others.
+func TestDeafCallsKeepNobodyWaiting(t *testing.T) {
+	l := newLocal(t)
+	ids := many(t, l, 120)
+	synctest.Test(t, func(t *testing.T) {
+		k := &crowdKEK{sharedKEK: sharedKEK{l.kek}, release: make(chan struct{})}
+		r := openRing(t, k, &batchStore{Store: l.store}, &keys.Options{Timeout: time.Second})
+		k.deaf.Store(true)
+		var wg sync.WaitGroup
+		for i := range 3 {
+			wg.Go(func() { r.Tenant(t.Context(), ids[i]) })
+		}
+		wg.Go(func() { r.Warm(t.Context(), slices.Values(ids[10:50])) })
+		time.Sleep(100 * time.Millisecond)
+		if n := k.calls(); n != 4 || k.batches.Load() != 1 {
+			t.Errorf("%d calls, %d of them about many", n, k.batches.Load())
+		}
+		k.deaf.Store(false)
+		for _, id := range ids[60:] {
+			wg.Go(func() {
+				begun := time.Now()
+				if _, err := r.Tenant(t.Context(), id); err != nil || time.Since(begun) > 2*time.Second {
+					t.Errorf("%s, after %v: %v", id, time.Since(begun), err)
+				}
+			})
+		}
+		wg.Wait()
+		close(k.release)
+		time.Sleep(time.Minute)
+		for _, id := range ids {
+			open(t, r, id)
+		}
+		if n := r.Waiting(); n > 0 {
+			t.Errorf("%d calls are counted when there are none", n)
+		}
+		r.Close()
 	})
 }

@@ -465,6 +465,9 @@ func TestATenantProvisionedMeanwhile(t *testing.T) {
 			}
 		}}
 		_, err = operator.DestroySharedKEK(t.Context(), k, 1, nil)
+		if !inTime {
+			close(slow.letGo)
+		}
 		perr := <-provisioned
 		if inTime {
 			must(t, perr)
