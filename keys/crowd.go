@@ -193,7 +193,7 @@ func (r *Keyring) openTogether(q queue, all []*opening) (lost bool) {
 	err = inTime(err, timeout)
 	for i, o := range all {
 		var got opened
-		oerr := err
+		var oerr error
 		switch {
 		case err == nil:
 			got, oerr = r.openResult(o, results[i])
