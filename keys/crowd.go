@@ -12,7 +12,8 @@ import (
 // each is made at once, and who comes meanwhile is asked about by the next, however many they are. So one tenant alone is
 // opened as fast as ever, and a thousand at once by a few calls.
 type crowd struct {
-	kek BatchKEK // nil: the provider cannot
+	kek  BatchKEK    // nil: the provider cannot
+	seen atomic.Bool // a tenant was opened that can be asked about with others
 
 	mu      sync.Mutex
 	waiting map[queue][]*opening
@@ -29,9 +30,9 @@ type queue struct {
 // maxTogether is how many calls there are for a queue at a time. With more of them each would be for fewer.
 const maxTogether = 4
 
-func newCrowd(kek KEK) crowd {
-	k, _ := kek.(BatchKEK)
-	return crowd{kek: k, waiting: map[queue][]*opening{}, calls: map[queue]int{}}
+func (c *crowd) init(kek KEK) {
+	c.kek, _ = kek.(BatchKEK)
+	c.waiting, c.calls = map[queue][]*opening{}, map[queue]int{}
 }
 
 // queueOf returns where an open flight waits. It has no group where it is to ask alone.
@@ -52,6 +53,7 @@ func (r *Keyring) queue(q queue, all ...*opening) (run bool) {
 		o.since = now
 	}
 	c.waiting[q] = append(c.waiting[q], all...)
+	c.seen.Store(true)
 	if c.calls[q] >= maxTogether {
 		return false
 	}

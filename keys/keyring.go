@@ -141,7 +141,7 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 		return nil, fmt.Errorf("keys: make the cache: %w", err)
 	}
 	r.batch = newBatch(store, &r.opts)
-	r.crowd = newCrowd(kek)
+	r.crowd.init(kek)
 	if err := r.observe(); err != nil {
 		cancel()
 		return nil, err
