@@ -102,6 +102,8 @@ type Keyring struct {
 	store Store
 	opts  Options
 
+	retirer Retirer // the provider, where it is one
+
 	book    *book
 	batch   batch
 	workers *workers
@@ -142,6 +144,7 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	}
 	r.batch = newBatch(store, &r.opts)
 	r.crowd.init(kek)
+	r.retirer, _ = kek.(Retirer)
 	if err := r.observe(); err != nil {
 		cancel()
 		return nil, err
