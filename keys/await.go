@@ -163,7 +163,7 @@ func (r *Keyring) reopen(id tenant.ID) (f *flight, kek bool) {
 	defer r.book.leave(t)
 	t.open = true
 	if f, run := r.open(t, answer{}); f != nil {
-		r.workers.start(run)
+		r.startOpen(run)
 		return f, true
 	}
 	return r.read(id), false

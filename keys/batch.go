@@ -86,7 +86,7 @@ func (r *Keyring) dispatch() {
 func (r *Keyring) runBatch(flights []gathered, l lane) {
 	if err := r.reads.acquire(r.base, l); err != nil {
 		for _, g := range flights {
-			r.landBatched(g, r.notAsked(g.about, err))
+			r.startOpen(r.landRead(g.about, g.flight, r.notAsked(g.about, err)))
 		}
 		return
 	}
@@ -100,24 +100,25 @@ func (r *Keyring) runBatch(flights []gathered, l lane) {
 	}, func(ctx context.Context) { answers, err = r.askBatch(ctx, flights) })
 	r.reads.release(l)
 	err = inTime(err, timeout)
+	var open []*opening // together
+	land := func(g gathered, a answer) {
+		if o := r.landRead(g.about, g.flight, a); o != nil {
+			open = append(open, o)
+		}
+	}
 	for i, g := range flights {
 		switch {
 		case errors.Is(err, ErrUnavailable):
 			answers[i].err = fmt.Errorf("keys: read the record of tenant %s: %w", g.about.id, err)
-			r.landBatched(g, answers[i])
+			land(g, answers[i])
 		case err == nil && answers[i].verdict != late:
-			r.landBatched(g, answers[i])
+			land(g, answers[i])
 		default:
 			// Asked again alone: the answer was overtaken, or one record may be why there was none for all.
 			r.workers.start(func() { r.runRead(g.about, g.flight, l) })
 		}
 	}
-}
-
-func (r *Keyring) landBatched(g gathered, a answer) {
-	if open := r.landRead(g.about, g.flight, a); open != nil {
-		r.workers.start(open)
-	}
+	r.openAll(open)
 }
 
 // askBatch asks, and enters what the store has. That it had no answer is for the caller to enter.

@@ -1,7 +1,7 @@
 // Package keys holds the tenants' keys.
 //
 // Each tenant has a key-encryption key (KEK) of its own, which never leaves its provider ([KEK]: Vault Transit or a
-// local file). It wraps the tenant's root keyset, and the root keyset encrypts one Tink keyset per purpose: sealed
+// local file); or very many small tenants share one, from which theirs are derived ([SharedKEK]). It wraps the tenant's root keyset, and the root keyset encrypts one Tink keyset per purpose: sealed
 // columns, blind indexes, objects, their names, and the personal parts of the audit trail. Wrapped and encrypted keysets live in
 // a [Store]. One KEK call opens a cold tenant; a [Keyring] keeps opened tenants in a bounded cache.
 //
@@ -14,7 +14,7 @@
 //   - The store and the KEK provider are asked apart: while the provider is away, hot tenants go on until
 //     [Options.ReopenAfter].
 //   - Tenants in use are confirmed together where the store is a [BatchStore]: what it is asked hardly grows with their number.
-//     [Keyring.Warm] opens tenants before they are asked for.
+//     They are opened together where the KEK provider is a [BatchKEK]. [Keyring.Warm] opens tenants before they are asked for.
 //   - A failure is remembered for a second; nobody is refused for it after that. With [ServeStale] keys are served past
 //     their confirmation only where a question that was asked within the bound had no answer, or where questions that have none
 //     for longer keep another from being asked. A question is given up within the bound that its answer has to keep, whatever

@@ -124,9 +124,17 @@ func (r *Keyring) wrapRoot(ctx context.Context, rec *envelope.Record, root *keys
 	return wrapped, nil
 }
 
-// unwrapRoot is the one KEK call that opens a tenant. It refuses a root keyset that is not this record's.
+// unwrapRoot is the one KEK call that opens a tenant.
 func (r *Keyring) unwrapRoot(ctx context.Context, rec *envelope.Record) (tink.AEAD, error) {
-	payload, err := r.kek.Unwrap(ctx, rec.Tenant, rec.WrappedRoot)
+	return rootOf(rec, payloadOf(r.kek.Unwrap(ctx, rec.Tenant, rec.WrappedRoot)))
+}
+
+// payloadOf is what a KEK provider unwrapped.
+func payloadOf(b []byte, err error) Result { return Result{b, err} }
+
+// rootOf opens what the KEK provider unwrapped of the record. It refuses a root keyset that is not this record's.
+func rootOf(rec *envelope.Record, unwrapped Result) (tink.AEAD, error) {
+	payload, err := unwrapped.Bytes, unwrapped.Err
 	if errors.Is(err, ErrNotFound) {
 		return nil, fmt.Errorf("keys: unwrap the root keyset of tenant %s: the KEK is gone though the record is there; was it destroyed, or is this another KEK provider? %w", rec.Tenant, err)
 	}

@@ -41,7 +41,8 @@ var (
 
 // KEK wraps and unwraps root keysets with one key-encryption key per tenant, which never leaves the provider.
 // Implementations must be safe for concurrent use, must honour ctx, must wrap [ErrNotFound] where the tenant has no
-// key and [ErrUnavailable] where trying again may help, and must pass the kektest suite.
+// key and [ErrUnavailable] where trying again may help, and must pass the kektest suite. Where one key is many tenants', it is
+// to be a [SharedKEK], of which less is asked.
 type KEK interface {
 	// Create makes the tenant's key. It succeeds without effect where the key exists.
 	Create(ctx context.Context, id tenant.ID) error
@@ -84,7 +85,7 @@ type BatchStore interface {
 	GetChanged(ctx context.Context, ids []tenant.ID, known []int64) ([]Record, error)
 }
 
-// MaxBatch is how many tenants a [BatchStore] is asked about at once.
+// MaxBatch is how many tenants a [BatchStore] or a [BatchKEK] is asked about at once.
 const MaxBatch = 256
 
 // Watcher is a [Store] that can tell of changes soon after they happened, whoever made them. A keyring on one sees a

@@ -69,7 +69,8 @@ type Options struct {
 	OnStale func(id tenant.ID, age time.Duration)
 	// Timeout bounds one store read, which has no longer than 17 twentieths of SuspendWithin either, and one KEK call,
 	// which has no longer than 17 twentieths of ReopenAfter (but each has 100 ms). Where many wait for their turn the
-	// waiting is bounded by itself: four times Timeout. Default 5 s.
+	// waiting is bounded by itself: four times Timeout. So is the time between wrapping a root keyset and storing it; where the KEK
+	// is shared ([SharedKEK]) Timeout has to be the same in all processes. Default 5 s.
 	Timeout time.Duration
 	// MaxKEKCalls bounds the KEK calls in flight for opening tenants. Tenants in use have a quarter of them to
 	// themselves, tenants to be opened for the first time another, and tenants whose last call had no answer share a
@@ -108,6 +109,7 @@ type Keyring struct {
 	workers *workers
 	reads   *limiter // of store reads for lookups
 	calls   *limiter // of KEK calls for opening tenants
+	crowd   crowd    // of tenants that are to be opened together
 
 	telemetry *telemetry.Keyring // nil where it is off
 
@@ -141,6 +143,7 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 		return nil, fmt.Errorf("keys: make the cache: %w", err)
 	}
 	r.batch = newBatch(store, &r.opts)
+	r.crowd.init(kek)
 	r.retirer, _ = kek.(Retirer)
 	if err := r.observe(); err != nil {
 		cancel()

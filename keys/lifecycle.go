@@ -127,18 +127,20 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 	if err := r.kek.Create(ctx, id); err != nil {
 		return fmt.Errorf("keys: create the KEK of tenant %s: %w", id, err)
 	}
-	rec, err := r.newRecord(ctx, id)
+	within, cancel := context.WithTimeout(ctx, r.opts.storedWithin())
+	defer cancel()
+	rec, err := r.newRecord(within, id)
 	if err != nil {
-		return err
+		return r.notInTime(ctx, err)
 	}
 	// What cannot be opened again must never be stored: it would look provisioned.
 	at := r.opts.clock()
-	o, err := r.unwrap(ctx, new(Tenant), rec)
+	o, err := r.unwrap(within, new(Tenant), rec)
 	if err != nil {
-		return fmt.Errorf("keys: the new keys of tenant %s do not open; nothing was stored: %w", id, err)
+		return fmt.Errorf("keys: the new keys of tenant %s do not open; nothing was stored: %w", id, r.notInTime(ctx, err))
 	}
 	err = r.joined(id, func(f *inflight) error {
-		_, err := r.put(ctx, f, rec, 0, o, at)
+		_, err := r.put(within, f, rec, 0, o, at)
 		return err
 	})
 	if errors.Is(err, ErrConflict) {
@@ -147,7 +149,7 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 	if err == nil {
 		t.sealer, t.keyVersion = o.sealer, o.keys.DataKeyID()
 	}
-	return err
+	return r.notInTime(ctx, err)
 }
 
 // lostRace settles a provisioning that another process completed first: its keys are the tenant's.
@@ -155,7 +157,8 @@ func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
 	e, err := r.provisioned(ctx, id)
 	if errors.Is(err, ErrShredded) {
 		// The other process also shredded the tenant, and our Create may have come after its Destroy.
-		return errors.Join(err, r.kek.Destroy(ctx, id))
+		_, derr := r.destroyKEK(ctx, id)
+		return errors.Join(err, derr)
 	}
 	if err == nil && e == nil {
 		err = fmt.Errorf("%w: tenant %s: the record appeared and disappeared while it was provisioned", ErrUnavailable, id)

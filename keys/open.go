@@ -6,13 +6,25 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tink-crypto/tink-go/v2/tink"
+
 	"github.com/strongroom-go/strongroom/internal/envelope"
 )
 
+// opening is an open flight with all that it is about.
+type opening struct {
+	about  *inflight
+	flight *flight
+	lane   lane
+	into   *entry
+	record *envelope.Record
+	since  time.Duration // when it began to wait for its turn among others
+}
+
 // open returns the flight in which the KEK provider opens the keys of the tenant's entry and, if there was none, what the
-// caller has to run for it. The record is the entry's own or, where that was let go of, in the answer that confirmed the entry;
-// where it is not at hand there is no flight. Under the book's lock.
-func (r *Keyring) open(t *inflight, a answer) (f *flight, run func()) {
+// caller has to have run for it ([Keyring.runOpen]). The record is the entry's own or, where that was let go of, in the answer
+// that confirmed the entry; where it is not at hand there is no flight. Under the book's lock.
+func (r *Keyring) open(t *inflight, a answer) (f *flight, run *opening) {
 	if t.opening != nil {
 		return t.opening, nil
 	}
@@ -38,31 +50,62 @@ func (r *Keyring) open(t *inflight, a answer) (f *flight, run func()) {
 	f = newFlight()
 	t.opening = f
 	r.book.join(t.id)
-	return f, func() { r.runOpen(t, f, l, into, rec) }
+	return f, &opening{about: t, flight: f, lane: l, into: into, record: rec}
 }
 
-// runOpen is an open flight: it asks the KEK provider when it is its turn.
-func (r *Keyring) runOpen(t *inflight, f *flight, l lane, into *entry, rec *envelope.Record) {
-	var o opened
-	timeout := r.opts.openTime()
-	err := r.calls.acquire(r.base, l)
-	r.book.mu.Lock()
-	f.question = r.book.ask()
-	f.queued = false
-	r.book.mu.Unlock()
-	if err != nil {
-		if !r.calls.stuck() { // see notAsked
-			r.book.mu.Lock()
-			f.question.at = r.book.kekTrouble.asked()
-			r.book.mu.Unlock()
-		}
-		err = fmt.Errorf("%w: tenant %s: %d KEK calls are in flight already: %w", ErrUnavailable, t.id, r.calls.limit, err)
-	} else {
-		abandon := func() { r.abandonOpen(t, f, into, timeout) }
-		r.calls.call(r.background(t), timeout, abandon, func(ctx context.Context) { o, err = r.unwrap(ctx, &into.tenant, rec) })
-		r.calls.release(l)
+// startOpen has a goroutine run the flight; nil is none.
+func (r *Keyring) startOpen(o *opening) {
+	if o != nil {
+		r.workers.start(func() { r.runOpen(o) })
 	}
-	r.landOpen(t, f, into, rec, o, inTime(err, timeout))
+}
+
+// runOpen is an open flight: it asks the KEK provider when it is its turn, together with others where it can.
+func (r *Keyring) runOpen(o *opening) {
+	if q := r.queueOf(o); q.group != "" {
+		if r.queue(q, o) {
+			r.runTogether(q)
+		}
+		return
+	}
+	r.runOpenAlone(o, func() {})
+}
+
+// runOpenAlone asks about one tenant. GivenUp is called where the call does not end in time; then nobody waits for it any more.
+func (r *Keyring) runOpenAlone(o *opening, givenUp func()) {
+	var got opened
+	timeout := r.opts.openTime()
+	err := r.calls.acquire(r.base, o.lane)
+	r.askOpen(o)
+	if err != nil {
+		err = r.noTurn(o, err)
+	} else {
+		abandon := func() {
+			r.abandonOpen(o.about, o.flight, o.into, timeout)
+			givenUp()
+		}
+		r.calls.call(r.background(o.about), timeout, abandon, func(ctx context.Context) { got, err = r.unwrap(ctx, &o.into.tenant, o.record) })
+		r.calls.release(o.lane)
+	}
+	r.landOpen(o.about, o.flight, o.into, o.record, got, inTime(err, timeout))
+}
+
+// askOpen enters the question of an open flight.
+func (r *Keyring) askOpen(o *opening) {
+	r.book.mu.Lock()
+	defer r.book.mu.Unlock()
+	o.flight.question = r.book.ask()
+	o.flight.queued = false
+}
+
+// noTurn is why an open flight could not ask.
+func (r *Keyring) noTurn(o *opening, cause error) error {
+	if !r.calls.stuck() { // see notAsked
+		r.book.mu.Lock()
+		o.flight.question.at = r.book.kekTrouble.asked()
+		r.book.mu.Unlock()
+	}
+	return fmt.Errorf("%w: tenant %s: %d KEK calls are in flight already: %w", ErrUnavailable, o.about.id, r.calls.limit, cause)
 }
 
 // opened is what a root keyset opens.
@@ -77,6 +120,11 @@ func (r *Keyring) unwrap(ctx context.Context, k *Tenant, rec *envelope.Record) (
 	if err != nil {
 		return opened{}, err
 	}
+	return r.openWith(root, k, rec)
+}
+
+// openWith opens the record's keysets with its root.
+func (r *Keyring) openWith(root tink.AEAD, k *Tenant, rec *envelope.Record) (opened, error) {
 	sealer, err := openSealer(root, rec)
 	if err != nil || rec.State != envelope.StateActive {
 		return opened{sealer: sealer}, err
@@ -104,7 +152,7 @@ func (r *Keyring) landOpen(t *inflight, f *flight, into *entry, rec *envelope.Re
 		// Somebody changed the record meanwhile; that one is opened if it is at hand, else when it is asked for.
 		if e != nil && t.open && e.dueForOpening(now, b.opts) {
 			_, run := r.open(t, answer{})
-			r.workers.start(run)
+			r.startOpen(run)
 		}
 	case err == nil:
 		if before := e.keys.Load(); before != nil && o.keys != nil && before.dataID == o.keys.dataID {

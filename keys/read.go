@@ -58,7 +58,7 @@ func (r *Keyring) runRead(t *inflight, f *flight, l lane) {
 		r.reads.release(l)
 	}
 	if open := r.landRead(t, f, a); open != nil {
-		open() // here, where there is a goroutine for it
+		r.runOpen(open) // here, where there is a goroutine for it
 	}
 }
 
@@ -158,7 +158,7 @@ func (r *Keyring) enter(t *inflight, f *flight, q question, stored Record, err e
 
 // landRead ends the flight, and has the keys opened of what was read where somebody wants them: in a flight of its own,
 // because the state is confirmed now, and must not expire while the KEK provider is asked. It returns what that does.
-func (r *Keyring) landRead(t *inflight, f *flight, a answer) (open func()) {
+func (r *Keyring) landRead(t *inflight, f *flight, a answer) (open *opening) {
 	b := r.book
 	b.mu.Lock()
 	defer b.mu.Unlock()

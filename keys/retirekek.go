@@ -28,6 +28,10 @@ func (r Retirement) Of(id tenant.ID) bool { return !id.IsZero() && r.id == id }
 // open no more. First it does what [Keyring.Rewrap] does, so that nothing is lost of a tenant that was not moved yet; every process must name
 // the new provider by then. It is refused where the keyring's provider is no [Retirer], and for what that one refuses. It may be repeated. Reason is
 // as in [Keyring.Suspend]. Nothing is destroyed that cannot be recorded.
+//
+// Where the key there is one that tenants share the error is a [*SharedKeyError]: go on naming the provider for the tenant until
+// [Keyring.DestroySharedKEK] has destroyed the versions that there are now, or what backups hold of the tenant opens, and shredding it
+// would not tell of them.
 func (r *Keyring) RetireKEK(ctx context.Context, id tenant.ID, provider, reason string) error {
 	if r.retirer == nil {
 		return errors.New("keys: the KEK provider is not one of several that a tenant can leave, as package routekek's is")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
@@ -33,6 +34,18 @@ func (r *Keyring) Rewrap(ctx context.Context, id tenant.ID, reason string) error
 	return r.onKEK(ctx, id, "root", reason, func() error { return r.rewrap(ctx, id) })
 }
 
+// storedWithin bounds the time from when a root keyset is wrapped until that is stored. Whoever destroys the version of the KEK
+// that wrapped it waits for as long, and then sees every record that needs it: see [Keyring.DestroySharedKEK].
+func (o *Options) storedWithin() time.Duration { return 4 * o.Timeout }
+
+// notInTime makes the end of that time an ErrUnavailable: it is no deadline of the caller's, who has ctx.
+func (r *Keyring) notInTime(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return inTime(err, r.opts.storedWithin())
+}
+
 func (r *Keyring) onKEK(ctx context.Context, id tenant.ID, about, reason string, do func() error) error {
 	t, err := r.begin(ctx, audit.CodeKeyRotate, id, reason)
 	if err != nil {
@@ -46,9 +59,11 @@ func (r *Keyring) onKEK(ctx context.Context, id tenant.ID, about, reason string,
 }
 
 func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
-	return r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+	within, cancel := context.WithTimeout(ctx, r.opts.storedWithin())
+	defer cancel()
+	return r.notInTime(ctx, r.swap(within, id, func(rec *envelope.Record) (bool, error) {
 		before := rec.WrappedRoot
-		wrapped, err := r.kek.Rewrap(ctx, id, before)
+		wrapped, err := r.kek.Rewrap(within, id, before)
 		if err != nil {
 			return false, fmt.Errorf("keys: rewrap the root keyset of tenant %s: %w", id, err)
 		}
@@ -57,10 +72,10 @@ func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
 		}
 		// What cannot be opened again must never be stored, nor what is not this tenant's.
 		rec.WrappedRoot = wrapped
-		root, err := r.unwrapRoot(ctx, rec)
+		root, err := r.unwrapRoot(within, rec)
 		if err != nil {
 			return false, err
 		}
 		return true, opens(root, rec)
-	})
+	}))
 }

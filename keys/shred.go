@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -23,6 +25,18 @@ type Shredded struct {
 	// Tried tells that the record of before, kept in memory, was tried after the KEK was destroyed, and did not open. It is
 	// false for a tenant that was shredded before: nothing is left to try.
 	Tried bool
+	// Shared are the keys that were not destroyed, because they wrap for other tenants as well. Copies of the record from before,
+	// in backups of the store, open until they are: see [Keyring.DestroySharedKEK]. It is empty where the KEK was the tenant's own.
+	Shared []SharedVersions
+}
+
+// SharedVersions are the versions of a key that many tenants share which may have wrapped for a tenant that was shredded.
+type SharedVersions struct {
+	Name string // of the key
+	// Through is the newest of them, and the others are those before it.
+	Through int
+	// Destroyed tells that they were destroyed since: a copy of the record opens no more.
+	Destroyed bool
 }
 
 // DestroyedKey is a key that no longer exists.
@@ -40,6 +54,10 @@ type DestroyedKey struct {
 // A record that is put back from a backup does not open: there is nothing to unwrap it with. It says that the tenant is
 // active, and shredding it again makes it a tombstone again. Backups of the KEK provider are another matter: they have to
 // be destroyed with it.
+//
+// Where the KEK is shared with other tenants ([SharedKEK]) it is not destroyed. Then what is left is the record in backups of the
+// store, which opens if it is put back, until [Keyring.DestroySharedKEK] has destroyed the versions of the KEK that there were.
+// [Keyring.ShredWithReport] and the audit trail name them.
 func (r *Keyring) Shred(ctx context.Context, id tenant.ID, reason string) error {
 	_, err := r.ShredWithReport(ctx, id, reason)
 	return err
@@ -57,11 +75,14 @@ func (r *Keyring) ShredWithReport(ctx context.Context, id tenant.ID, reason stri
 	if err != nil {
 		return nil, err
 	}
-	tried, err := r.shred(ctx, id)
+	tried, shared, err := r.shred(ctx, id)
+	if shared != nil {
+		t.note = "the KEK is shared and was not destroyed: copies of the record open until its versions are"
+	}
 	if err := t.outcome(ctx, err); err != nil {
 		return nil, err
 	}
-	s, err := r.tombstone(ctx, id)
+	s, err := r.tombstone(ctx, id, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +90,8 @@ func (r *Keyring) ShredWithReport(ctx context.Context, id tenant.ID, reason stri
 	return s, nil
 }
 
-// shred reports whether there was a record to be tried.
-func (r *Keyring) shred(ctx context.Context, id tenant.ID) (tried bool, err error) {
+// shred reports whether the record of before was tried and did not open, and which keys there still are.
+func (r *Keyring) shred(ctx context.Context, id tenant.ID) (tried bool, shared *SharedKeyError, err error) {
 	var before *envelope.Record
 	err = r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
 		kept := *rec
@@ -79,18 +100,69 @@ func (r *Keyring) shred(ctx context.Context, id tenant.ID) (tried bool, err erro
 		return true, nil
 	})
 	if err != nil && !errors.Is(err, ErrShredded) {
-		return false, err
+		return false, nil, err
 	}
 	if err != nil {
 		before = nil // somebody else's tombstone
 	}
-	if err := r.kek.Destroy(ctx, id); err != nil {
-		return false, fmt.Errorf("keys: tenant %s can no longer be opened, but its KEK still exists; repeat the call: %w", id, err)
+	shared, err = r.destroyKEK(ctx, id)
+	if err == nil && shared != nil {
+		err = r.rememberShared(ctx, id, shared.Keys)
 	}
-	if before == nil {
-		return false, r.wrapInVain(ctx, id)
+	switch {
+	case err != nil:
+		return false, nil, fmt.Errorf("keys: tenant %s can no longer be opened, but its KEK still exists; repeat the call: %w", id, err)
+	case before == nil && shared == nil:
+		return false, nil, r.wrapInVain(ctx, id)
+	case before == nil:
+		return false, shared, nil
 	}
-	return true, r.tryInVain(ctx, before)
+	tried, err = r.tryInVain(ctx, before, shared != nil)
+	return tried, shared, err
+}
+
+// destroyKEK destroys the tenant's KEK, but for keys that are other tenants' too, which it returns.
+func (r *Keyring) destroyKEK(ctx context.Context, id tenant.ID) (*SharedKeyError, error) {
+	err := r.kek.Destroy(ctx, id)
+	// Not errors.As: joined with it there may be one that says that a key of the tenant's own is still there.
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if shared, ok := e.(*SharedKeyError); ok && len(shared.Keys) > 0 && len(shared.Keys) <= envelope.MaxShared {
+			return shared, nil
+		}
+	}
+	return nil, err
+}
+
+// rememberShared has the tombstone tell which keys were not destroyed. Their newest versions are those of now, after which nobody
+// wraps for the tenant any more; what a tombstone says already stays as it is.
+func (r *Keyring) rememberShared(ctx context.Context, id tenant.ID, shared []SharedKey) error {
+	return r.joined(id, func(t *inflight) error {
+		for range conflicts {
+			a := r.ask(ctx, t, nil)
+			switch {
+			case a.verdict == late:
+				continue
+			case a.err != nil:
+				return a.err
+			case a.rec.State != envelope.StateShredded:
+				return fmt.Errorf("%w: tenant %s was shredded, and its record is none of a shredded tenant; an older one was put back: repeat the call", ErrConflict, id)
+			case len(a.rec.Shared) > 0:
+				return nil
+			}
+			rec := *a.rec
+			if rec.ShreddedAt == 0 {
+				rec.ShreddedAt = time.Now().UnixMilli() // of an earlier version's
+			}
+			for _, k := range shared {
+				rec.Shared = append(rec.Shared, envelope.Shared{Name: k.Name, Version: uint32(k.Newest)})
+			}
+			slices.SortFunc(rec.Shared, func(a, b envelope.Shared) int { return strings.Compare(a.Name, b.Name) })
+			if _, err := r.put(ctx, t, &rec, a.version, opened{}, 0); !errors.Is(err, ErrConflict) {
+				return err
+			}
+		}
+		return fmt.Errorf("%w: tenant %s: the record changed %d times in a row; retry", ErrConflict, id, conflicts)
+	})
 }
 
 // wrapInVain tries whether there is still a KEK where nothing is left that it could open: a call before may have failed for
@@ -108,22 +180,25 @@ func (r *Keyring) wrapInVain(ctx context.Context, id tenant.ID) error {
 	return fmt.Errorf("keys: tenant %s can no longer be opened, but whether its KEK is gone could not be tried; repeat the call: %w", id, err)
 }
 
-// tryInVain tries to open what must not open any more. That the KEK provider is away is no proof.
-func (r *Keyring) tryInVain(ctx context.Context, before *envelope.Record) error {
+// tryInVain tries to open what must not open any more, unless a key that is shared opens it. That the KEK provider is away is no
+// proof.
+func (r *Keyring) tryInVain(ctx context.Context, before *envelope.Record, shared bool) (tried bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	_, err := r.unwrapRoot(ctx, before)
+	_, err = r.unwrapRoot(ctx, before)
 	switch {
+	case err == nil && shared:
+		return false, nil
 	case err == nil:
-		return fmt.Errorf("keys: tenant %s: its KEK was said to be destroyed, and still opens the record of before; see what the KEK provider keeps, and repeat the call", before.Tenant)
+		return false, fmt.Errorf("keys: tenant %s: its KEK was said to be destroyed, and still opens the record of before; see what the KEK provider keeps, and repeat the call", before.Tenant)
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrIntegrity):
-		return nil
+		return true, nil
 	}
-	return fmt.Errorf("keys: tenant %s can no longer be opened, but whether its KEK is gone could not be tried; repeat the call: %w", before.Tenant, err)
+	return false, fmt.Errorf("keys: tenant %s can no longer be opened, but whether its KEK is gone could not be tried; repeat the call: %w", before.Tenant, err)
 }
 
-// tombstone reads what the record of a shredded tenant says.
-func (r *Keyring) tombstone(ctx context.Context, id tenant.ID) (*Shredded, error) {
+// tombstone reads what the record of a shredded tenant says. Shared are the keys that there are now; nil for none.
+func (r *Keyring) tombstone(ctx context.Context, id tenant.ID, shared *SharedKeyError) (*Shredded, error) {
 	rec, err := r.stored(ctx, id)
 	if err != nil {
 		return nil, err
@@ -137,6 +212,13 @@ func (r *Keyring) tombstone(ctx context.Context, id tenant.ID) (*Shredded, error
 	}
 	for _, d := range rec.Destroyed {
 		s.Keys = append(s.Keys, DestroyedKey{Purpose(d.Purpose), d.Key})
+	}
+	for _, k := range rec.Shared {
+		v := SharedVersions{Name: k.Name, Through: int(k.Version)}
+		if shared != nil {
+			v.Destroyed = slices.ContainsFunc(shared.Keys, func(now SharedKey) bool { return now.Name == v.Name && now.Oldest > v.Through })
+		}
+		s.Shared = append(s.Shared, v)
 	}
 	return s, nil
 }

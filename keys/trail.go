@@ -28,6 +28,7 @@ type trail struct {
 	reason      string
 	about       string // what of the keys, in the details
 	key         uint32 // a single key that it is about, in the details; 0 for none
+	note        string // what else is to be known of an outcome that succeeded, in the clear
 	kek         string // the provider whose KEK it is about, in the details; "" for none
 }
 
@@ -73,6 +74,7 @@ func (r *Keyring) trail(code audit.Code, id tenant.ID, sealer *auditSealer, reas
 // outcome records how the operation went and returns err, joined with the recorder's own.
 func (t *trail) outcome(ctx context.Context, err error) error {
 	e := t.event(ctx, audit.Outcome, audit.Success)
+	e.Reason = t.note
 	if err != nil {
 		e.Status, e.Reason = audit.Failure, class(err)
 	}

@@ -17,8 +17,8 @@ type Warmed struct {
 }
 
 // Warm opens the keys of tenants before they are asked for, say when a process starts, and so that its first requests do not
-// all wait for the KEK provider: one KEK call for each tenant that is not open, several at a time, and one store read
-// for many where the store is a [BatchStore]. Requests go on meanwhile, and a quarter of the KEK calls is theirs.
+// all wait for the KEK provider: one KEK call for each tenant that is not open, several at a time, or for many where the
+// provider is a [BatchKEK], and one store read for many where the store is a [BatchStore]. Requests go on meanwhile, and a quarter of the KEK calls is theirs.
 // Nothing is handed out, and no event is recorded.
 //
 // It begins with the first and ends when [Options.CacheSize] tenants are open, since more would push out the first:
@@ -50,9 +50,13 @@ func (r *Keyring) Warm(ctx context.Context, ids iter.Seq[tenant.ID]) (Warmed, er
 		return ctx.Err() == nil && !r.book.closed.Load() && away < len(together) && w.Opened < r.opts.CacheSize
 	}
 	// Twice what the KEK provider is asked at a time: it is kept busy, and who asks meanwhile does not wait for all.
+	// Where they are opened together, as many as that go into one call.
 	size := min(2*r.opts.MaxKEKCalls, MaxBatch)
-	together := make([]tenant.ID, 0, size)
+	var together []tenant.ID
 	for id := range ids {
+		if r.crowd.seen.Load() {
+			size = MaxBatch
+		}
 		if together = append(together, id); len(together) == min(size, r.opts.CacheSize-w.Opened) {
 			if !warm(together) {
 				return w, first

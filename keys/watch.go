@@ -108,7 +108,7 @@ func (r *Keyring) askAnew(id tenant.ID) {
 		// A hot tenant whose keys changed is opened now, not at the next request.
 		if a.err == nil && t.e != nil && t.open && t.opening == nil && t.e.dueForOpening(b.opts.clock(), b.opts) {
 			_, run := r.open(t, a)
-			r.workers.start(run)
+			r.startOpen(run)
 		}
 		t.open = t.open && t.opening != nil
 		return nil

@@ -35,20 +35,23 @@ const (
 	Bound Format = 2
 )
 
-// What is added to the version of a record that has counts, and of a shredded one that tells what was destroyed.
+// What is added to the version of a record that has counts, of a shredded one that tells what was destroyed, and of one that tells
+// of keys that were not as well.
 const (
 	counted    = 2
 	remembered = 4
+	survived   = 8
 )
 
 // MaxRecordSize is the longest record, in bytes.
 const MaxRecordSize = 64<<10 - 1
 
-// maxKeysets, MaxCounts and MaxDestroyed bound what a record may make a reader allocate.
+// maxKeysets, MaxCounts, MaxDestroyed and MaxShared bound what a record may make a reader allocate.
 const (
 	maxKeysets   = 32
 	MaxCounts    = 64
 	MaxDestroyed = 1024
+	MaxShared    = 16
 )
 
 // Record is what a keyring keeps in its store for one tenant. Nothing in it is secret; all but State is
@@ -63,9 +66,16 @@ type Record struct {
 	Keysets     []Keyset // by ascending purpose; empty when shredded
 	Counts      []Count  // by ascending key; empty when shredded
 
-	// Of a shredded record. Neither is authenticated: no key is left that could.
+	// Of a shredded record. None is authenticated: no key is left that could.
 	ShreddedAt int64       // in milliseconds since 1970; 0 where the record does not tell what was destroyed
 	Destroyed  []Destroyed // by ascending purpose, and ascending key in it
+	Shared     []Shared    // by ascending name; empty where the record does not tell when
+}
+
+// Shared is a key-encryption key that was not destroyed when a tenant was shredded, because it is other tenants' too.
+type Shared struct {
+	Name    string
+	Version uint32 // the newest then, above 0
 }
 
 // Destroyed is a key of a tenant that was shredded.
@@ -134,7 +144,8 @@ func (r *Record) KeysetAD(dst []byte, purpose string) []byte {
 // AppendRecord appends the record: "SRK", the version, the tenant, the keyring's label, the state, the root's version,
 // the wrapped root, the number of keysets as a big-endian uint32, and for each its purpose and bytes. If there are counts
 // the version is higher by two, and their number and each one's key and count follow. If a shredded record tells what was
-// destroyed the version is higher by four, and the time follows, the number of keys, and each one's purpose and key.
+// destroyed the version is higher by four, and the time follows, the number of keys, and each one's purpose and key. If it tells
+// of keys that were not the version is higher by eight more, and their number follows, and each one's name and version.
 func AppendRecord(dst []byte, r *Record) []byte {
 	version := byte(r.Format)
 	if len(r.Counts) > 0 {
@@ -142,6 +153,9 @@ func AppendRecord(dst []byte, r *Record) []byte {
 	}
 	if r.ShreddedAt > 0 {
 		version += remembered
+		if len(r.Shared) > 0 {
+			version += survived
+		}
 	}
 	dst = append(append(dst, recordMagic...), version)
 	dst = component(component(dst, r.Tenant.String()), r.Keyring)
@@ -164,6 +178,12 @@ func AppendRecord(dst []byte, r *Record) []byte {
 		for _, d := range r.Destroyed {
 			dst = binary.BigEndian.AppendUint32(component(dst, d.Purpose), d.Key)
 		}
+		if len(r.Shared) > 0 {
+			dst = binary.BigEndian.AppendUint32(dst, uint32(len(r.Shared)))
+		}
+		for _, k := range r.Shared {
+			dst = binary.BigEndian.AppendUint32(component(dst, k.Name), k.Version)
+		}
 	}
 	return dst
 }
@@ -176,6 +196,10 @@ func ParseRecord(b []byte) (*Record, error) {
 	}
 	r := newReader(b)
 	magic, format := string(r.take(len(recordMagic))), Format(r.byte())
+	survivors := format > Bound+remembered
+	if survivors {
+		format -= survived
+	}
 	remembers := format > Bound+counted
 	if remembers {
 		format -= remembered
@@ -184,8 +208,8 @@ func ParseRecord(b []byte) (*Record, error) {
 	if hasCounts {
 		format -= counted
 	}
-	if magic != recordMagic || format != Separate && format != Bound || remembers && hasCounts {
-		return nil, fmt.Errorf("%w: not a key record of version %d to %d", ErrMalformed, Separate, Bound+remembered)
+	if magic != recordMagic || format != Separate && format != Bound || remembers && hasCounts || survivors && !remembers {
+		return nil, fmt.Errorf("%w: not a key record of version %d to %d", ErrMalformed, Separate, Bound+remembered+survived)
 	}
 	id, err := tenant.Parse(string(r.component()))
 	rec := &Record{Format: format, Tenant: id, Keyring: string(r.component()), State: State(r.byte()), RootVersion: r.uint32(), WrappedRoot: r.component()}
@@ -205,6 +229,9 @@ func ParseRecord(b []byte) (*Record, error) {
 	}
 	if remembers && !rec.readDestroyed(r) {
 		return nil, fmt.Errorf("%w: a shredded key record whose list of keys is cut short or not in ascending order", ErrMalformed)
+	}
+	if survivors && !rec.readShared(r) {
+		return nil, fmt.Errorf("%w: a shredded key record whose list of shared keys is cut short or not in ascending order", ErrMalformed)
 	}
 	if !r.done() || !rec.consistent() {
 		return nil, fmt.Errorf("%w: a key record that is cut short, too long or contradicts itself", ErrMalformed)
@@ -240,6 +267,21 @@ func (r *Record) readDestroyed(from *reader) bool {
 			return false
 		}
 		r.Destroyed = append(r.Destroyed, d)
+	}
+	return true
+}
+
+func (r *Record) readShared(from *reader) bool {
+	n := from.uint32()
+	if !from.ok || n == 0 || n > MaxShared {
+		return false
+	}
+	for range n {
+		k := Shared{string(from.component()), from.uint32()}
+		if !from.ok || k.Version == 0 || len(r.Shared) > 0 && r.Shared[len(r.Shared)-1].Name >= k.Name {
+			return false
+		}
+		r.Shared = append(r.Shared, k)
 	}
 	return true
 }

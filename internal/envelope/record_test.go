@@ -103,3 +103,37 @@ func TestAShreddedRecordTellsWhatWasDestroyed(t *testing.T) {
 		t.Errorf("too many: %v", err)
 	}
 }
+
+func TestAShreddedRecordTellsWhichKeysSurvived(t *testing.T) {
+	v, _ := load(t)
+	rec, err := envelope.ParseRecord(v.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Format = envelope.Bound
+	rec.Entomb(1_700_000_000_000, []envelope.Destroyed{{"data", 7}})
+	rec.Shared = []envelope.Shared{{"a", 3}, {"b", 1 << 31}}
+	b := envelope.AppendRecord(nil, rec)
+	got, err := envelope.ParseRecord(b)
+	if err != nil || !slices.Equal(got.Shared, rec.Shared) || !bytes.Equal(envelope.AppendRecord(nil, got), b) || b[3] != 14 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	// Two keys of 9 bytes, and before them the number of them.
+	n := len(b) - 9 - 9 - 4
+	for name, bad := range map[string]func(b []byte) []byte{
+		"cut short":            func(b []byte) []byte { return b[:len(b)-1] },
+		"too long":             func(b []byte) []byte { return append(b, 0) },
+		"fewer":                func(b []byte) []byte { b[n+3]--; return b },
+		"too many":             func(b []byte) []byte { b[n+3] = 17; return b },
+		"none":                 func(b []byte) []byte { b[n+3] = 0; return b[:n+4] },
+		"not in order":         func(b []byte) []byte { b[n+4+4] = 'b'; return b },
+		"a version 0":          func(b []byte) []byte { clear(b[len(b)-4:]); return b },
+		"the format alone":     func(b []byte) []byte { b[3] -= 8; return b },
+		"without what is gone": func(b []byte) []byte { b[3] -= 4; return b },
+		"with counts":          func(b []byte) []byte { b[3] += 2; return b },
+	} {
+		if _, err := envelope.ParseRecord(bad(bytes.Clone(b))); !errors.Is(err, envelope.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -66,6 +66,13 @@ func describe(c *offboard.Certificate) string {
 	if c.Keys.Before {
 		b.WriteString(", by an earlier run: counts are of what that had left")
 	}
+	for _, k := range c.Keys.Shared {
+		if k.Destroyed {
+			fmt.Fprintf(&b, "\n  the versions up to %d of the shared key-encryption key %s were destroyed", k.Through, k.Name)
+		} else {
+			fmt.Fprintf(&b, "\n  NOT destroyed: the shared key-encryption key %s; backups of the key store open until its versions up to %d are", k.Name, k.Through)
+		}
+	}
 	for _, d := range c.Databases {
 		for _, t := range d.Tables {
 			fmt.Fprintf(&b, "\n  %d rows of %q in the %s database %q deleted", t.Rows, t.Name, d.Engine, d.Name)

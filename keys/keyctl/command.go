@@ -20,7 +20,7 @@ func commands() []command {
 	return []command{
 		initCommand(), listCommand(), statusCommand(),
 		provisionCommand(), rotateCommand(), rewrapCommand(), retireCommand(), resealCommand(), migrateCommand(), versionsCommand(),
-		suspendCommand(), resumeCommand(), shredCommand(), offboardCommand(), certificateCommand(), reviewCommand(), doctorCommand(),
+		suspendCommand(), resumeCommand(), shredCommand(), offboardCommand(), sharedKEKCommand(), certificateCommand(), reviewCommand(), doctorCommand(),
 	}
 }
 

@@ -33,6 +33,7 @@ type config struct {
 type keyringConfig struct {
 	Label         string   `json:"label"`
 	SuspendWithin duration `json:"suspendWithin"`
+	Timeout       duration `json:"timeout"`
 }
 
 // kekConfig names one provider, or several and the routes to them.
@@ -57,6 +58,7 @@ type vaultConfig struct {
 	Address                string     `json:"address"`
 	Mount                  string     `json:"mount"`
 	Prefix                 string     `json:"prefix"`
+	SharedKey              string     `json:"sharedKey"`
 	Namespace              string     `json:"namespace"`
 	CAFile                 string     `json:"caFile"`
 	CertFile               string     `json:"certFile"`
@@ -266,6 +268,7 @@ func (p *problems) one(field, names string, there ...bool) {
 func (c *config) check() error {
 	var p problems
 	p.add(c.Keyring.SuspendWithin.wrong, "keyring.suspendWithin is no time such as 5s")
+	p.add(c.Keyring.Timeout.wrong, "keyring.timeout is no time such as 5s")
 	c.KEK.check(&p)
 	p.one("store", "files, postgresql and sqlite", c.Store.Files != nil, c.Store.PostgreSQL != nil, c.Store.SQLite != nil)
 	if s := c.Store.Files; s != nil {

@@ -50,11 +50,15 @@
 //	versions    {"tenant", "keys": [{"purpose", "key", "status"}]}; after a change {"command", "tenant", "purpose", "key",
 //	            "status"}, which is disabled, opens or destroyed
 //	offboard    {"command", "tenant", "dryRun", "certificate", "shreddedBefore", "keys",
-//	            "databases": [{"name", "tables": [{"table", "rows"}]}], "buckets": [{"name", "objects", "bytes"}]}
+//	            "databases": [{"name", "tables": [{"table", "rows"}]}], "buckets": [{"name", "objects", "bytes"}]}, and
+//	            "shared" as shred
+//	kek         {"command", "action", "key", "oldest", "newest"}, whose action is show, create, rotate or destroy, and with the
+//	            last {"tenants", "rewrapped"}
 //	certificate the certificate, as storage/offboard has it
 //	doctor      for each finding {"check", "level", "what", "fix"}, whose level is ok, warning or problem, and at last
 //	            {"command", "problems", "warnings"}
-//	shred       {"command", "tenant", "status", "at", "keys": [{"purpose", "key"}], "tried"}
+//	shred       {"command", "tenant", "status", "at", "keys": [{"purpose", "key"}], "tried"}, and where tenants share a
+//	            key-encryption key "shared": [{"name", "through", "destroyed"}]
 //
 // Exit status: 0 when all is well; 1 when a command looked and found what is not, damaged or tampered data included; 2 when
 // the command line or the configuration is wrong, or something was refused or could not be done; 130 when it was interrupted.

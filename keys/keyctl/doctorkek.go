@@ -60,7 +60,30 @@ func (d *doctor) vault(ctx context.Context, p provider) keys.KEK {
 	}
 	d.login(p, e)
 	d.rights(p, e)
+	if shared, ok := v.(*vaultkek.Shared); ok {
+		d.sharedKey(ctx, p, shared)
+	}
 	return v
+}
+
+// policy is the file of the operators' policy.
+func (p provider) policy() string {
+	if p.Vault.SharedKey != "" {
+		return "shared-operator.hcl"
+	}
+	return "operator.hcl"
+}
+
+// sharedKey looks at a key that tenants share.
+func (d *doctor) sharedKey(ctx context.Context, p provider, shared *vaultkek.Shared) {
+	switch err := shared.CheckSharedKey(ctx); {
+	case err == nil:
+		d.find("kek", fine, "", "%sthe key that tenants share is as it should be", p.who())
+	case errors.Is(err, keys.ErrNotFound):
+		d.find("kek", problem, `correct the sharedKey's name or the mount, or make the key with "keyctl kek create"`, "%s%v", p.who(), err)
+	default:
+		d.find("kek", problem, "see the error: it says what to do", "%s%v", p.who(), err)
+	}
 }
 
 func (d *doctor) local(p provider) keys.KEK {
@@ -86,7 +109,7 @@ const soon = 24 * time.Hour
 func (d *doctor) login(p provider, e *vaultkek.Examination) {
 	switch {
 	case slices.Contains(e.Policies, "root"):
-		d.find("kek", problem, "use a token, or better an AppRole, with the policy keys/vaultkek/policies/operator.hcl alone", "%sthe token is Vault's root token, which may do everything", p.who())
+		d.find("kek", problem, "use a token, or better an AppRole, with the policy keys/vaultkek/policies/"+p.policy()+" alone", "%sthe token is Vault's root token, which may do everything", p.who())
 	case e.TTL == 0:
 		d.find("kek", warning, "use AppRole, or a token with a period", "%sthe token never expires: whoever finds it can use it for good", p.who())
 	case e.LoginAgain:
@@ -105,7 +128,7 @@ func (d *doctor) rights(p provider, e *vaultkek.Examination) {
 		return
 	}
 	if len(e.Lacks) > 0 {
-		d.find("kek", problem, "add them; the whole policy is keys/vaultkek/policies/operator.hcl", "%sthe token's policies lack\n           %s", p.who(), strings.Join(e.Lacks, "\n           "))
+		d.find("kek", problem, "add them; the whole policy is keys/vaultkek/policies/"+p.policy(), "%sthe token's policies lack\n           %s", p.who(), strings.Join(e.Lacks, "\n           "))
 	}
 	if len(e.Exceeds) > 0 && !slices.Contains(e.Policies, "root") {
 		d.find("kek", problem, "take them away: with them keys can leave Vault, or be made or used otherwise than by this library", "%sthe token may do more than it should\n           %s", p.who(), strings.Join(e.Exceeds, "\n           "))

@@ -21,7 +21,7 @@ The configuration is one JSON file. Paths are relative to its directory. It hold
 tokens and secret ids are in files, {"file": "PATH"}, or in the environment, {"env": "VARIABLE"}. What it has to say:
 
   {
-    "keyring":   {"label": "main", "suspendWithin": "5s"},      as the services have it, or left out like there
+    "keyring":   {"label": "main", "suspendWithin": "5s", "timeout": "5s"},     as the services have it, or left out
     "kek":       {"local": {"file": "kek.json", "passphrase": SECRET}},
     "store":     {"files": {"dir": "keys"}},
     "audit":     {"dir": "keyctl-audit"},                       this tool's own: a trail is one process's
@@ -36,6 +36,7 @@ and in production, in place of those:
 
   "kek":       {"vault": {"address": "https://vault.example.com:8200", "mount": "transit", "prefix": "strongroom-",
                  "namespace": "", "caFile": "", "certFile": "", "keyFile": "", "timeout": "5s", "auth": AUTH}}
+  "kek":       {"vault": {..., "sharedKey": "strongroom"}}    in place of a prefix: one key for very many small tenants
   "kek":       {"route": {"providers": {"house": {"vault": {...}}, "theirs": {"vault": {...}}},
                  "default": {"provider": "house"}, "tenants": {"acme": {"provider": "theirs", "also": ["house"]}},
                  "unmarked": "house"}}                        where tenants have key-encryption keys of their own

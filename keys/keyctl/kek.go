@@ -5,12 +5,14 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 )
 
 func (v *vaultConfig) check(p *problems, field string) {
 	p.add(v.Address == "", "%s.address is empty; it is such as https://vault.example.com:8200", field)
+	p.add(v.Prefix != "" && v.SharedKey != "", "%s has a prefix, of keys that each tenant has for itself, and a sharedKey; name one", field)
 	p.add(v.Timeout.wrong, "%s.timeout is no time such as 5s", field)
 	a := v.Auth
 	p.one(field+".auth", "token, appRole, kubernetes and jwt", a.Token != nil, a.AppRole != nil, a.Kubernetes != nil, a.JWT != nil)
@@ -56,17 +58,36 @@ func tokenFile(path string) vaultkek.TokenSource {
 	return vaultkek.TokenFile(path)
 }
 
+// login is one at a Vault: a [vaultkek.KEK] or a [vaultkek.Shared].
+type login interface {
+	keys.KEK
+	Examine(context.Context) (*vaultkek.Examination, error)
+	Close() error
+}
+
 // openVault logs in.
-func (t *tool) openVault(ctx context.Context, c *config, p provider) (*vaultkek.KEK, error) {
+func (t *tool) openVault(ctx context.Context, c *config, p provider) (login, error) {
 	auth, err := t.auth(c, p)
 	if err != nil {
 		return nil, err
 	}
 	v := p.Vault
-	return vaultkek.Open(ctx, v.Address, auth, &vaultkek.Options{
+	opts := &vaultkek.Options{
 		Mount: v.Mount, Prefix: v.Prefix, Namespace: v.Namespace, CAFile: c.in(v.CAFile), CertFile: c.in(v.CertFile), KeyFile: c.in(v.KeyFile),
 		Timeout: v.Timeout.Duration, InsecureAllowPlaintext: v.InsecureAllowPlaintext,
-	})
+	}
+	if v.SharedKey != "" {
+		k, err := vaultkek.OpenShared(ctx, v.Address, auth, v.SharedKey, opts)
+		if err != nil {
+			return nil, err // and no login that is a nil pointer
+		}
+		return k, nil
+	}
+	k, err := vaultkek.Open(ctx, v.Address, auth, opts)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // openLocal opens the file of the key-encryption keys, and makes it only where that is asked for.

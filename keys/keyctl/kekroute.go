@@ -8,7 +8,6 @@ import (
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/routekek"
-	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -116,10 +115,10 @@ func (t *tool) openProvider(ctx context.Context, s *session, p provider) (keys.K
 }
 
 // opened remembers a login at Vault.
-func (s *session) opened(name string, v *vaultkek.KEK) {
+func (s *session) opened(name string, v login) {
 	s.mu.Lock()
 	if s.vaults == nil {
-		s.vaults = map[string]*vaultkek.KEK{}
+		s.vaults = map[string]login{}
 	}
 	s.vaults[name] = v
 	s.mu.Unlock()
@@ -127,7 +126,7 @@ func (s *session) opened(name string, v *vaultkek.KEK) {
 }
 
 // vaultOf returns the login at the Vault that has a tenant's key, or nil if it was not needed yet, or the key is elsewhere.
-func (s *session) vaultOf(id tenant.ID) *vaultkek.KEK {
+func (s *session) vaultOf(id tenant.ID) login {
 	name := ""
 	if r := s.config.KEK.Route; r != nil {
 		name = r.of(id).Provider

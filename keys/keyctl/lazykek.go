@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/strongroom-go/strongroom/keys"
@@ -91,4 +92,43 @@ func (l *lazyKEK) Destroy(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	return k.Destroy(ctx, id)
+}
+
+// Group implements [keys.BatchKEK]. Before the provider is open every tenant is asked about alone, by which it is opened.
+func (l *lazyKEK) Group(ctx context.Context, w keys.Wrapped) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k, ok := l.kek.(keys.BatchKEK); ok {
+		return k.Group(ctx, w)
+	}
+	return ""
+}
+
+// UnwrapBatch implements [keys.BatchKEK].
+func (l *lazyKEK) UnwrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	k, err := l.batch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.UnwrapBatch(ctx, all)
+}
+
+// RewrapBatch implements [keys.BatchKEK].
+func (l *lazyKEK) RewrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	k, err := l.batch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.RewrapBatch(ctx, all)
+}
+
+func (l *lazyKEK) batch(ctx context.Context) (keys.BatchKEK, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b, ok := k.(keys.BatchKEK); ok {
+		return b, nil
+	}
+	return nil, errors.New("the provider cannot be asked about many tenants")
 }

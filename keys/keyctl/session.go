@@ -19,7 +19,6 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
-	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/dialect"
 )
@@ -45,7 +44,7 @@ type session struct {
 	unlogged error
 
 	mu      sync.Mutex
-	vaults  map[string]*vaultkek.KEK // that were needed, by the provider's name
+	vaults  map[string]login // that were needed, by the provider's name
 	closers []func() error
 }
 
@@ -88,7 +87,7 @@ func (c *call) open(ctx context.Context, what opening) (*session, error) {
 }
 
 func (c *config) keyring(recorder audit.Recorder) *keys.Options {
-	return &keys.Options{Label: c.Keyring.Label, SuspendWithin: c.Keyring.SuspendWithin.Duration, Audit: recorder, Actor: "keyctl"}
+	return &keys.Options{Label: c.Keyring.Label, SuspendWithin: c.Keyring.SuspendWithin.Duration, Timeout: c.Keyring.Timeout.Duration, Audit: recorder, Actor: "keyctl"}
 }
 
 func (s *session) closes(f func() error) {

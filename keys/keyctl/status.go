@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -67,11 +68,13 @@ func runStatus(ctx context.Context, c *call) error {
 
 // checkKEK tells whether a tenant's key at Vault, if it is there, is as it should be. The keys have been opened before.
 func (s *session) checkKEK(ctx context.Context, id tenant.ID) error {
-	v := s.vaultOf(id)
-	if v == nil {
-		return nil
+	switch v := s.vaultOf(id).(type) {
+	case *vaultkek.KEK:
+		return v.Check(ctx, id)
+	case *vaultkek.Shared:
+		return v.CheckSharedKey(ctx)
 	}
-	return v.Check(ctx, id)
+	return nil
 }
 
 func printKeys(c *call, all []keyShape) error {

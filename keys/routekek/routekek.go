@@ -184,19 +184,14 @@ func (k *KEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte,
 }
 
 // Destroy implements [keys.KEK], at every provider of the tenant's route. One that the tenant left before must be named in
-// [Route.Also] until [keys.Keyring.RetireKEK] has destroyed its key there.
+// [Route.Also] until [keys.Keyring.RetireKEK] has destroyed its key there. Where it has no own key at one of them, but one that tenants share,
+// that one is not destroyed, and the error is a [*keys.SharedKeyError] once all others are.
 func (k *KEK) Destroy(ctx context.Context, id tenant.ID) error {
 	r, err := k.route(ctx, id)
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, name := range r.names {
-		if err := k.providers[name].Destroy(ctx, id); err != nil {
-			failed = append(failed, fmt.Errorf("routekek: at %s: %w", name, err))
-		}
-	}
-	return errors.Join(failed...)
+	return k.destroy(ctx, id, r.names)
 }
 
 // Retire implements [keys.Retirer]. It is refused for the provider that wraps, where that one has no key of the tenant, where both have the

@@ -25,7 +25,7 @@ type Examination struct {
 	Skew, SkewWithin time.Duration
 	// Unknown tells that the token may not ask what it may do (sys/capabilities-self), so that Lacks and Exceeds say nothing.
 	Unknown bool
-	// Lacks are the rules that the token's policies lack of [Policy], and Exceeds those that they should not have: with them
+	// Lacks are the rules that the token's policies lack of [Policy], or of [SharedPolicy], and Exceeds those that they should not have: with them
 	// keys could leave Vault, or be made, known or used otherwise than by this package. Parameters that policies limit, as
 	// Policy does, are not among what Vault tells.
 	Lacks, Exceeds []string
@@ -59,15 +59,27 @@ func (k *KEK) unwanted() []string {
 // Examine asks Vault about this provider's login: how long it lasts, and whether it may do what [Policy] says and no more.
 // Nothing is opened or changed. The error is as of the other calls.
 func (k *KEK) Examine(ctx context.Context) (*Examination, error) {
+	return k.examine(ctx, &demands{k.wanted(), k.unwanted(), map[string][]string{
+		// With create on encrypt, encrypting makes keys that are not there.
+		k.opts.Mount + "/encrypt/" + k.opts.Prefix + examined: {"create"}}})
+}
+
+// demands are what a login is held against.
+type demands struct {
+	wanted   map[string][]string
+	unwanted []string
+	never    map[string][]string // on paths where others are wanted
+}
+
+func (k *KEK) examine(ctx context.Context, d *demands) (*Examination, error) {
 	var e Examination
 	if err := k.lookupSelf(ctx, &e); err != nil {
 		return nil, err
 	}
 	_, isToken := k.auth.(tokenAuth)
 	e.LoginAgain = !isToken
-	wanted, unwanted := k.wanted(), k.unwanted()
-	paths := slices.Clone(unwanted)
-	for path := range wanted {
+	paths := slices.Clone(d.unwanted)
+	for path := range d.wanted {
 		paths = append(paths, path)
 	}
 	var has map[string][]string
@@ -80,13 +92,13 @@ func (k *KEK) Examine(ctx context.Context) (*Examination, error) {
 	case err != nil:
 		return nil, fmt.Errorf("vaultkek: ask what the token may do: %w", k.explain(ctx, err, "sys/capabilities-self", "update"))
 	}
-	k.judge(&e, has)
+	k.judge(&e, has, d)
 	return &e, nil
 }
 
 // judge holds capabilities against those that are wanted.
-func (k *KEK) judge(e *Examination, has map[string][]string) {
-	for path, wanted := range k.wanted() {
+func (k *KEK) judge(e *Examination, has map[string][]string, d *demands) {
+	for path, wanted := range d.wanted {
 		var lacks []string
 		for _, c := range wanted {
 			if !slices.Contains(has[path], c) && !slices.Contains(has[path], "root") {
@@ -103,12 +115,11 @@ func (k *KEK) judge(e *Examination, has map[string][]string) {
 			e.Exceeds = append(e.Exceeds, rule(strings.ReplaceAll(path, k.opts.Prefix+examined, k.opts.Prefix+"*"), more))
 		}
 	}
-	for _, path := range k.unwanted() {
+	for _, path := range d.unwanted {
 		excess(path, has[path])
 	}
-	// With create on encrypt, encrypting makes keys that are not there.
-	if path := k.opts.Mount + "/encrypt/" + k.opts.Prefix + examined; slices.Contains(has[path], "create") {
-		excess(path, []string{"create"})
+	for path, never := range d.never {
+		excess(path, slices.DeleteFunc(slices.Clone(has[path]), func(c string) bool { return !slices.Contains(never, c) }))
 	}
 	slices.Sort(e.Lacks)
 	slices.Sort(e.Exceeds)

@@ -1,6 +1,7 @@
 package vaultkek
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -157,23 +158,43 @@ func (k *KEK) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte,
 	if err := check(ctx, id); err != nil {
 		return nil, err
 	}
+	if err := own(id, wrapped); err != nil {
+		return nil, err
+	}
 	path := k.path("decrypt", id)
-	var answer struct {
-		Plaintext []byte `json:"plaintext"` // base64, in the standard encoding
-	}
-	err := k.write(ctx, path, map[string]any{"ciphertext": string(wrapped)}, &answer)
-	if err == nil && len(answer.Plaintext) == 0 {
-		err = errShape
-	}
+	plaintext, err := k.plaintext(ctx, path, map[string]any{"ciphertext": string(wrapped)})
 	if err != nil {
 		return nil, k.refused(ctx, "unwrap", id, err, path)
 	}
-	return answer.Plaintext, nil
+	return plaintext, nil
+}
+
+// plaintext sends an operation that answers with a plaintext.
+func (k *KEK) plaintext(ctx context.Context, path string, parameters map[string]any) ([]byte, error) {
+	var answer struct {
+		Plaintext []byte `json:"plaintext"` // base64, in the standard encoding
+	}
+	err := k.write(ctx, path, parameters, &answer)
+	if err == nil && len(answer.Plaintext) == 0 {
+		err = errShape
+	}
+	return answer.Plaintext, err
+}
+
+// own refuses what [Shared] wrapped, in words that say so; Vault would call it damaged.
+func own(id tenant.ID, wrapped []byte) error {
+	if bytes.HasPrefix(wrapped, []byte(sharedMark)) {
+		return fmt.Errorf("vaultkek: tenant %s: %w: it was wrapped with a key that tenants share, and not with the tenant's own; open it with vaultkek.OpenShared, or move it with package routekek", id, keys.ErrIntegrity)
+	}
+	return nil
 }
 
 // Rewrap implements [keys.KEK]. No plaintext leaves Vault.
 func (k *KEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
 	if err := check(ctx, id); err != nil {
+		return nil, err
+	}
+	if err := own(id, wrapped); err != nil {
 		return nil, err
 	}
 	path := k.path("rewrap", id)

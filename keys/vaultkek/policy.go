@@ -14,6 +14,12 @@ var (
 	servicePolicy string
 	//go:embed policies/read-only.hcl
 	readOnlyPolicy string
+	//go:embed policies/shared-operator.hcl
+	sharedOperatorPolicy string
+	//go:embed policies/shared-service.hcl
+	sharedServicePolicy string
+	//go:embed policies/shared-read-only.hcl
+	sharedReadOnlyPolicy string
 	//go:embed policies/audit-signer.hcl
 	signerPolicy string
 )
@@ -31,6 +37,28 @@ func UsePolicy(mount, prefix string) string { return policyFor(servicePolicy, mo
 // ReadOnlyPolicy returns the least privileges of somebody who sees which KEKs there are and what they may be used for
 // ([KEK.Check]), and opens nothing. It is the file policies/read-only.hcl.
 func ReadOnlyPolicy(mount, prefix string) string { return policyFor(readOnlyPolicy, mount, prefix) }
+
+// SharedPolicy returns the least privileges of an operator of a key that tenants share ([OpenShared]), for an engine mounted at
+// mount and a key of this name; empty for "transit" and "strongroom". It can make, rotate and rewrap, and alone can take away
+// older versions; it cannot delete the key. It is the file policies/shared-operator.hcl.
+func SharedPolicy(mount, key string) string { return policyOfKey(sharedOperatorPolicy, mount, key) }
+
+// SharedUsePolicy returns the least privileges of a keyring that provisions and opens tenants with a key that they share. It is the
+// file policies/shared-service.hcl.
+func SharedUsePolicy(mount, key string) string { return policyOfKey(sharedServicePolicy, mount, key) }
+
+// SharedReadOnlyPolicy returns the least privileges of somebody who sees what a shared key may be used for
+// ([Shared.CheckSharedKey]), and opens nothing. It is the file policies/shared-read-only.hcl.
+func SharedReadOnlyPolicy(mount, key string) string {
+	return policyOfKey(sharedReadOnlyPolicy, mount, key)
+}
+
+func policyOfKey(policy, mount, key string) string {
+	if key == "" {
+		key = "strongroom"
+	}
+	return strings.NewReplacer(`path "transit/`, `path "`+policyOptions(mount, "").Mount+`/`, `/strongroom"`, `/`+key+`"`, `/strongroom/`, `/`+key+`/`).Replace(policy)
+}
 
 // SignerPolicy returns the least privileges of a process that signs its audit log with a Transit key ([KEK.Signer]), for an
 // engine mounted at mount and a key of this name; empty for "transit" and "audit". It is the file
@@ -53,7 +81,7 @@ func policyOptions(mount, prefix string) *Options {
 		o.Mount = "transit"
 	}
 	if o.Prefix == "" {
-		o.Prefix = "strongroom-"
+		o.Prefix = defaultPrefix
 	}
 	return o
 }

@@ -1,23 +1,38 @@
-// Package vaultkek keeps the tenants' key-encryption keys in HashiCorp Vault's Transit secrets engine, one named key
-// (aes256-gcm96) per tenant, which never leaves Vault.
+// Package vaultkek keeps the tenants' key-encryption keys in HashiCorp Vault's Transit secrets engine, from which they never
+// leave: one key for each tenant ([Open]), or one key from which Vault derives each tenant's ([OpenShared]).
 //
-// The key's name is [Options.Prefix] and [tenant.ID.Segment]. Keys are made non-exportable, without plaintext backup,
-// and not deletable; [KEK.Destroy] allows deletion in the act of destroying. Thousands of named keys are fine for
-// Vault; millions are not.
+// # A key of the tenant's own
+//
+// The key is aes256-gcm96, and its name is [Options.Prefix] and [tenant.ID.Segment]. Keys are made non-exportable, without
+// plaintext backup, and not deletable; [KEK.Destroy] allows deletion in the act of destroying. Thousands of named keys are fine
+// for Vault; millions are not (https://github.com/hashicorp/vault/issues/5746).
 //
 // There are no batches: Transit's batch_input is of one named key, whose path the request is sent to, and every tenant has its
-// own, so that opening or rewrapping a thousand tenants is a thousand calls. One key for many tenants, derived with a context,
-// could be asked for many at once, and could not be destroyed for one of them.
+// own, so that opening or rewrapping a thousand tenants is a thousand calls.
+//
+// # One key for all
+//
+// [OpenShared] is for very many small tenants. Vault has one key, however many they are, and opens up to 256 tenants by one call,
+// so that a service warms up, and recovers from an outage, by hundredths of the calls. Provisioning makes nothing in Vault, and
+// the service needs no right to make keys.
+//
+// What is lost by it: the key cannot be destroyed, or rotated, for one tenant. Shredding a tenant deletes its wrapped keys, and
+// backups of the key store from before open as long as the versions of the key that there were are not destroyed, which takes
+// an operator's act about all tenants: [keys.Keyring.DestroySharedKEK]. And whoever may use the key may use it for every tenant;
+// no policy of Vault's can be for some of them. A tenant moves from one kind to the other by package routekek. One key is for
+// one key store: destroying versions sees that nothing in that store needs them, and knows of no other.
+//
+// # In either case
 //
 // Vault's Transit loses associated data when it rewraps, and ignores the context of keys that are not derived;
-// therefore neither is used, and the identity of what is wrapped is inside it.
+// therefore neither is relied on, and the identity of what is wrapped is inside it.
 //
 // Where Vault is a cluster, the address is that of its load balancer; it may take requests to any node that is unsealed. When
 // the leader is lost, calls fail with [keys.ErrUnavailable] until the others have elected another: about 15 s with the
 // defaults of Vault's Raft storage, whose performance_multiplier shortens it. Then all goes on by itself, and nothing that
 // was acknowledged is lost. Tenants in use need no Vault meanwhile.
 //
-// What the token must be allowed to do is in [Policy], and the tests run with exactly that.
+// What the token must be allowed to do is in [Policy] and [SharedPolicy], and the tests run with exactly that.
 package vaultkek
 
 import (
@@ -66,6 +81,8 @@ type Options struct {
 	// that is wrapped or unwrapped, then crosses the network for all to read.
 	InsecureAllowPlaintext bool
 }
+
+const defaultPrefix = "strongroom-"
 
 // KEK speaks to one Transit engine. It is safe for concurrent use. Close it to stop renewing its token.
 type KEK struct {
@@ -124,7 +141,7 @@ func (o *Options) complete(address string, auth api.AuthMethod) (*url.URL, error
 		o.Mount = "transit"
 	}
 	if o.Prefix == "" {
-		o.Prefix = "strongroom-"
+		o.Prefix = defaultPrefix
 	}
 	if !plain(o.Mount, "/") || strings.Contains(o.Mount, "//") {
 		problem("Options.Mount must be of a-z, A-Z, 0-9, \"-\", \"_\" and \"/\"")

@@ -48,6 +48,19 @@ type Keys struct {
 	TriedInVain bool `json:"tried_in_vain"`
 	// Destroyed are the keys that there were. It is empty where they could not be opened any more to be counted.
 	Destroyed []Key `json:"destroyed"`
+	// Shared are the key-encryption keys that were not destroyed, because they are other tenants' too. As long as they are there a
+	// backup of the key store from before opens what is left of the tenant. Absent where the tenant had a key of its own.
+	Shared []SharedKey `json:"shared,omitempty"`
+}
+
+// SharedKey is a key-encryption key that many tenants share.
+type SharedKey struct {
+	Name string `json:"name"`
+	// Through is the newest version that a backup may need, of those from 1 on.
+	Through int `json:"through"`
+	// Destroyed tells that those versions had been destroyed when the certificate was written: then no backup of the key store
+	// opens.
+	Destroyed bool `json:"destroyed"`
 }
 
 // Key is one key that there was.

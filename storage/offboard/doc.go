@@ -25,6 +25,11 @@
 // and names of objects are readable in them until they are deleted. A backup of the KEK provider brings the keys back together
 // with a backup of the key store: it has to go as well.
 //
+// Where the key-encryption key is one that tenants share ([keys.SharedKEK]) it is not destroyed for one of them, and the
+// certificate says so: it names the key and its versions. Until [keys.Keyring.DestroySharedKEK] has destroyed those, a backup of the
+// key store from before opens, and the keys are as gone as the last such backup. Running the offboarding again afterwards
+// gives a certificate that says that they are.
+//
 // The actor is personal data, and the tenant's own key for pseudonyms is gone. As in the audit trail's events about a
 // tenant without keys, the actor is therefore a pseudonym under the log's own key ([audit.Log.Pseudonym]): who has that log can
 // tell whether it was somebody, nobody else can. The reason stands in the clear: put no personal data in it.

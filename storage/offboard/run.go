@@ -188,6 +188,9 @@ func (r *run) shred(ctx context.Context) error {
 	for _, k := range s.Keys {
 		r.c.Keys.Destroyed = append(r.c.Keys.Destroyed, Key{string(k.Purpose), k.ID})
 	}
+	for _, k := range s.Shared {
+		r.c.Keys.Shared = append(r.c.Keys.Shared, SharedKey(k))
+	}
 	r.progress(Progress{Stage: Shredding, Done: int64(len(s.Keys))})
 	return nil
 }

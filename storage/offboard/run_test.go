@@ -62,6 +62,11 @@ func as(id tenant.ID) context.Context {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOn(t, func(k keys.KEK) keys.KEK { return k })
+}
+
+func newWorldOn(t *testing.T, provider func(keys.KEK) keys.KEK) *world {
+	t.Helper()
 	w := &world{dir: t.TempDir(), inner: memblob.OpenBucket(nil)}
 	var err error
 	w.log, err = audit.OpenLog(filepath.Join(w.dir, "audit"), &audit.Options{Origin: "audit.example.com/node-7", ReserveBytes: -1})
@@ -71,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	store, err := filestore.Open(filepath.Join(w.dir, "keys"), nil)
 	must(t, err)
-	w.ring, err = keys.Open(t.Context(), kek, store, &keys.Options{Audit: w.log, SuspendWithin: 300 * time.Millisecond})
+	w.ring, err = keys.Open(t.Context(), provider(kek), store, &keys.Options{Audit: w.log, SuspendWithin: 300 * time.Millisecond})
 	must(t, err)
 	t.Cleanup(func() { w.ring.Close() })
 	w.guard = storage.Guard{Keys: w.ring, Audit: w.log}

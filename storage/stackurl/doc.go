@@ -24,6 +24,7 @@
 //	kek.role_id_file, kek.secret_id_file          of approle
 //	kek.token_file       of jwt and token, and of kubernetes, where it has a default
 //	kek.namespace, kek.prefix, kek.ca_file, kek.cert_file, kek.key_file    as in [vaultkek.Options]
+//	kek.shared_key       the name of one key that all tenants share, in place of kek.prefix: see [vaultkek.OpenShared]
 //	kek.passphrase_file  for a file: see [localkek.Options]
 //	keys                 postgres://…  the table of wrapped keys: see [sqlstore.Open]
 //	                     file:///PATH  a directory

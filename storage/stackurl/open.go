@@ -77,10 +77,18 @@ func openKEK(ctx context.Context, p parameters) (keys.KEK, error) {
 		return nil, err
 	}
 	address := url.URL{Scheme: map[string]string{"vault": "https", "vault-http": "http"}[u.Scheme], Host: u.Host}
-	kek, err := vaultkek.Open(ctx, address.String(), login, &vaultkek.Options{
+	opts := &vaultkek.Options{
 		Mount: strings.Trim(u.Path, "/"), Prefix: p["kek.prefix"], Namespace: p["kek.namespace"],
 		CAFile: p["kek.ca_file"], CertFile: p["kek.cert_file"], KeyFile: p["kek.key_file"],
-	})
+	}
+	if key := p["kek.shared_key"]; key != "" {
+		kek, err := vaultkek.OpenShared(ctx, address.String(), login, key, opts)
+		if err != nil {
+			return nil, err
+		}
+		return kek, nil
+	}
+	kek, err := vaultkek.Open(ctx, address.String(), login, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ const Scheme = "strongroom"
 
 // kekParameters are those of a KEK, and keysParameters of a key store.
 var (
-	kekParameters  = []string{"kek.auth", "kek.auth_mount", "kek.ca_file", "kek.cert_file", "kek.key_file", "kek.namespace", "kek.passphrase_file", "kek.prefix", "kek.role", "kek.role_id_file", "kek.secret_id_file", "kek.token_file"}
+	kekParameters  = []string{"kek.auth", "kek.auth_mount", "kek.ca_file", "kek.cert_file", "kek.key_file", "kek.namespace", "kek.passphrase_file", "kek.prefix", "kek.role", "kek.role_id_file", "kek.secret_id_file", "kek.shared_key", "kek.token_file"}
 	keysParameters = []string{"keys.listen", "keys.table"}
 )
 
@@ -229,6 +229,9 @@ func (wrong *problems) applicable(p parameters) {
 		of("is not for a file", vault...)
 	case "vault", "vault-http":
 		of("is not for Vault", "kek.passphrase_file")
+		if p["kek.prefix"] != "" && p["kek.shared_key"] != "" {
+			wrong.add("kek.prefix is of keys that each tenant has for itself, and kek.shared_key is one for all; give one of them")
+		}
 		wrong.login(p)
 	default:
 		wrong.add("kek has a scheme that is not known; use vault:, vault-http: or file:, or open it in Go and set Config.KEK")

@@ -77,6 +77,8 @@ func TestRefused(t *testing.T) {
 		"strongroom:///x?keys.table=sesame":                                                "keys.table is given, and keys is not",
 		"strongroom:///x?kek.role=sesame":                                                  "kek.role is given, and kek is not",
 		"strongroom:///x?kek=hashivault://sesame":                                          "kek has a scheme that is not known; use vault:",
+		"strongroom:///x?kek=file:///k&kek.shared_key=sesame":                              "kek.shared_key is given, and is not for a file",
+		"strongroom:///x?" + vault + "kek.prefix=a-&kek.shared_key=sesame":                 "kek.shared_key is one for all; give one of them",
 		"strongroom:///x?kek=file:///k&kek.role=sesame":                                    "kek.role is given, and is not for a file",
 		"strongroom:///x?kek=file://sesame/k":                                              "kek names no file",
 		"strongroom:///x?kek=file:///k&kek.passphrase_file=/nowhere":                       "kek.passphrase_file: no such file",

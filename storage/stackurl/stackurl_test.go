@@ -203,6 +203,24 @@ func TestServers(t *testing.T) {
 	if names := keys.Data["keys"].([]any); len(names) != 1 || !strings.HasPrefix(names[0].(string), "clinic-") {
 		t.Errorf("keys in Vault: %v", names)
 	}
+	// The same with one key that tenants share: it has to be there, and is the only one.
+	must(t, root.Sys().PutPolicyWithContext(ctx, "url-"+mount, vaultkek.SharedUsePolicy(mount, "one")))
+	query.Del("kek.prefix")
+	query.Set("kek.shared_key", "one")
+	query.Set("keys", "file://"+dir+"/shared-keys")
+	query.Del("keys.table")
+	north := tenant.MustParse("north")
+	shared := "strongroom://" + dir + "/shared?" + query.Encode()
+	s = open(t, shared, c)
+	if err := s.Keys.Provision(ctx, north); err == nil || !strings.Contains(err.Error(), "CreateSharedKey") {
+		t.Errorf("provisioned without the shared key: %v", err)
+	}
+	_, err = root.Logical().WriteWithContext(ctx, mount+"/keys/one", map[string]any{"type": "aes256-gcm96", "derived": true})
+	must(t, err)
+	must(t, s.Keys.Provision(ctx, north))
+	must(t, s.Close())
+	_, err = open(t, shared, c).Keys.Tenant(ctx, north)
+	must(t, err)
 	entries, err := os.ReadDir(dir + "/clinic")
 	if err != nil || len(entries) != 1 || !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == "audit" }) {
 		t.Errorf("in the directory: %v, %v", entries, err)

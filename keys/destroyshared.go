@@ -1,0 +1,281 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/envelope"
+	"github.com/strongroom-go/strongroom/tenant"
+)
+
+// DestroySharedOptions are the optional settings of [Keyring.DestroySharedKEK].
+type DestroySharedOptions struct {
+	// Reason is as in [Keyring.Suspend], and stands in the events of the tenants that are rewrapped.
+	Reason string
+	// Progress is called after each page of tenants.
+	Progress func(DestroySharedProgress)
+}
+
+// DestroySharedProgress is how far [Keyring.DestroySharedKEK] has come.
+type DestroySharedProgress struct {
+	// Proving tells that no tenant is to be rewrapped any more, and that each is tried with the older versions disabled.
+	Proving bool
+	Tenants int64 // that were looked at
+	Last    tenant.ID
+}
+
+// DestroyedShared is what [Keyring.DestroySharedKEK] did.
+type DestroyedShared struct {
+	Key       SharedKey // as it is now
+	Tenants   int64     // that were proved to open without what was destroyed
+	Rewrapped int64     // of them, this time
+}
+
+// provingUndone bounds how long it takes to enable versions again after a proof that failed.
+const provingUndone = 10 * time.Second
+
+// DestroySharedKEK destroys the versions up to through of a KEK that the tenants share, once nothing needs them: what of the key
+// store is in backups from before, tenants that were shredded since among it, opens no more ([Shredded].Shared names the
+// versions). It is an operator's act, about all tenants of the store, and needs rights of the KEK provider's that serving does not.
+//
+// Where through is the newest version it adds one, by a rotation. Then every tenant that may need an older one is rewrapped, by
+// batches. Then the versions up to through are disabled, which can be taken back, and after a time that whoever has wrapped a
+// keyset has for storing it (four times [Options.Timeout]) every tenant is unwrapped by the keyring's own KEK provider. Where one
+// does not open, be it damaged or its provider away, the versions are enabled again and the error names the tenant. Only then are
+// they destroyed. Tenants are served all the while.
+//
+// It can be interrupted at any time and run again with the same through, and must be after an error: what is rewrapped is
+// not rewrapped again, and no further version is made. Where the versions are destroyed already it has no effect.
+//
+// The key must be that of this store alone: what another store's tenants need it cannot see. A store without any record, in which
+// no tenant would object, is refused, and a copy of the store that is older than the store is not told from it.
+//
+// Two events without a tenant are recorded. What a tenant of which the wrapped keys are in memory, or the KEK provider in
+// backups, still opens is another matter, as for [Keyring.Shred].
+func (r *Keyring) DestroySharedKEK(ctx context.Context, kek SharedKEK, through int, opts *DestroySharedOptions) (*DestroyedShared, error) {
+	d := &destroyShared{Keyring: r, kek: kek, through: through}
+	if opts != nil {
+		d.opts = *opts
+	}
+	if err := d.check(ctx); err != nil || d.done.Key.Oldest > through {
+		return &d.done, err
+	}
+	outcome, err := d.intend(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := outcome(d.run(ctx)); err != nil {
+		return nil, err
+	}
+	return &d.done, nil
+}
+
+// destroyShared is a destruction under way.
+type destroyShared struct {
+	*Keyring
+	kek     SharedKEK
+	through int
+	opts    DestroySharedOptions
+	done    DestroyedShared
+}
+
+// check refuses what cannot be, and reads the key.
+func (d *destroyShared) check(ctx context.Context) (err error) {
+	switch {
+	case d.book.closed.Load():
+		return ErrClosed
+	case d.kek == nil:
+		return errors.New("keys: the shared KEK is nil")
+	}
+	if err := checkReason(d.opts.Reason); err != nil {
+		return err
+	}
+	if d.done.Key, err = d.kek.SharedKey(ctx); err != nil {
+		return fmt.Errorf("keys: read the shared KEK: %w", err)
+	}
+	if d.through < 1 || d.through > d.done.Key.Newest {
+		return fmt.Errorf("keys: the shared KEK %s has no version %d to destroy; its newest is %d", d.done.Key.Name, d.through, d.done.Key.Newest)
+	}
+	ids, err := d.listPage(ctx, tenant.ID{})
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("%w: the store has no record at all, so that nothing would object; is it the one whose tenants the shared KEK is for?", ErrNotFound)
+	}
+	return err
+}
+
+// intend records that it is about to happen, and returns what records the outcome.
+func (d *destroyShared) intend(ctx context.Context) (outcome func(error) error, err error) {
+	correlation, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("%w: no randomness for a correlation id: %w", audit.ErrUnavailable, err)
+	}
+	event := func(phase audit.Phase) *audit.Event {
+		e := d.event(ctx, audit.CodeKeyDestroy, tenant.ID{}, nil)
+		e.Phase, e.Status, e.Correlation = phase, audit.Success, correlation.String()
+		e.Reason = fmt.Sprintf("versions up to %d of the KEK that tenants share", d.through)
+		return e
+	}
+	return func(err error) error {
+		e := event(audit.Outcome)
+		if err != nil {
+			e.Status, e.Reason = audit.Failure, e.Reason+": "+class(err)
+		} else {
+			e.Rows = d.done.Tenants
+		}
+		if rerr := d.record(context.WithoutCancel(ctx), e); rerr != nil {
+			return errors.Join(err, fmt.Errorf("keys: the outcome could not be recorded: %w", rerr))
+		}
+		return err
+	}, d.record(ctx, event(audit.Intent))
+}
+
+func (d *destroyShared) run(ctx context.Context) error {
+	oldest := d.done.Key.Oldest
+	// An earlier run may have ended with them disabled, and a record that needs one is still to be rewrapped.
+	if err := d.kek.DisableVersions(ctx, oldest); err != nil {
+		return fmt.Errorf("keys: enable the versions of the shared KEK: %w", err)
+	}
+	if d.done.Key.Newest == d.through {
+		if err := d.kek.RotateSharedKey(ctx); err != nil {
+			return fmt.Errorf("keys: rotate the shared KEK: %w", err)
+		}
+	}
+	if err := d.pages(ctx, false, d.rewrapPage); err != nil {
+		return fmt.Errorf("keys: nothing was destroyed: %w", err)
+	}
+	if err := d.prove(ctx); err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), provingUndone)
+		defer cancel()
+		err = fmt.Errorf("keys: nothing was destroyed: %w", err)
+		if uerr := d.kek.DisableVersions(undo, oldest); uerr != nil {
+			return errors.Join(err, fmt.Errorf("keys: the versions up to %d of the shared KEK are disabled, and could not be enabled again; repeat the call: %w", d.through, uerr))
+		}
+		return err
+	}
+	if err := d.kek.DestroyVersions(ctx, d.through+1); err != nil {
+		return fmt.Errorf("keys: nothing needs the versions up to %d of the shared KEK any more, and they are disabled, not destroyed; repeat the call: %w", d.through, err)
+	}
+	key, err := d.kek.SharedKey(ctx)
+	if err == nil && key.Oldest <= d.through {
+		err = fmt.Errorf("version %d of %s is still there after it was destroyed", key.Oldest, key.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("keys: read the shared KEK: %w", err)
+	}
+	d.done.Key = key
+	return nil
+}
+
+// prove disables the versions, and makes sure that every tenant opens without them.
+func (d *destroyShared) prove(ctx context.Context) error {
+	if err := d.kek.DisableVersions(ctx, d.through+1); err != nil {
+		return fmt.Errorf("disable the versions up to %d of the shared KEK: %w", d.through, err)
+	}
+	select {
+	case <-time.After(d.Keyring.opts.storedWithin()):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return d.pages(ctx, true, d.provePage)
+}
+
+// pages goes through all tenants of the store.
+func (d *destroyShared) pages(ctx context.Context, proving bool, do func(context.Context, []tenant.ID) error) error {
+	var after tenant.ID
+	for n := int64(0); ; {
+		ids, err := d.listPage(ctx, after)
+		if err != nil {
+			return err
+		}
+		if len(ids) > 0 {
+			if err := do(ctx, ids); err != nil {
+				return err
+			}
+			after = ids[len(ids)-1]
+		}
+		if n += int64(len(ids)); d.opts.Progress != nil {
+			d.opts.Progress(DestroySharedProgress{proving, n, after})
+		}
+		if len(ids) < listPage {
+			return ctx.Err()
+		}
+	}
+}
+
+func (d *destroyShared) rewrapPage(ctx context.Context, ids []tenant.ID) error {
+	needs := func(rec *envelope.Record) bool { return d.kek.Needs(rec.WrappedRoot, d.through) }
+	for _, x := range d.rewrapTogether(ctx, ids, d.opts.Reason, needs) {
+		switch {
+		case errors.Is(x.err, ErrShredded), errors.Is(x.err, ErrNotProvisioned):
+		case x.err != nil:
+			return fmt.Errorf("tenant %s could not be rewrapped; restore its record, or shred it, and repeat the call: %w", x.id, x.err)
+		}
+		if x.moved {
+			d.done.Rewrapped++
+		}
+	}
+	return nil
+}
+
+// provePage unwraps the root keyset of every tenant that has one.
+func (d *destroyShared) provePage(ctx context.Context, ids []tenant.ID) error {
+	all := make([]*rewrapping, len(ids))
+	for i, id := range ids {
+		all[i] = &rewrapping{id: id}
+	}
+	each(all, func(x *rewrapping) {
+		switch rec, err := d.stored(ctx, x.id); {
+		case errors.Is(err, ErrNotFound):
+			x.end(nil) // deleted meanwhile
+		case err != nil:
+			x.end(err)
+		case rec.State == envelope.StateShredded:
+			x.end(nil)
+		default:
+			x.rec = *rec
+		}
+	})
+	d.unwrapAll(ctx, all)
+	for _, x := range all {
+		if x.err != nil {
+			return fmt.Errorf("tenant %s does not open without the versions up to %d of the shared KEK; restore its record, or shred it, and repeat the call: %w", x.id, d.through, x.err)
+		}
+		if x.rec.Tenant == x.id {
+			d.done.Tenants++
+		}
+	}
+	return nil
+}
+
+// unwrapAll unwraps those that are not done, together where that goes.
+func (r *Keyring) unwrapAll(ctx context.Context, all []*rewrapping) {
+	groups := map[string][]*rewrapping{}
+	for _, x := range all {
+		if x.done {
+			continue
+		}
+		group := ""
+		if r.crowd.kek != nil {
+			group = r.crowd.kek.Group(ctx, Wrapped{x.id, x.rec.WrappedRoot})
+		}
+		if x.alone = group == ""; !x.alone {
+			groups[group] = append(groups[group], x)
+		}
+	}
+	for _, of := range groups {
+		r.askTogether(ctx, "unwrap", r.unwrapBatch, of, func(x *rewrapping, payload []byte) error {
+			_, err := rootOf(&x.rec, Result{Bytes: payload})
+			x.end(err)
+			return err
+		})
+	}
+	pending(all, func(x *rewrapping) {
+		_, err := r.unwrapRoot(ctx, &x.rec)
+		x.end(err)
+	})
+}
