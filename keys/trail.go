@@ -144,8 +144,11 @@ func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
 	return s.(*auditSealer)
 }
 
-// class is the short, data-free reason that a failed operation has in the trail.
+// class is the short, data-free reason that a failed operation has in the trail, "" for nil.
 func class(err error) string {
+	if err == nil {
+		return ""
+	}
 	for _, c := range []struct {
 		is   error
 		text string

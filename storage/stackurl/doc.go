@@ -25,10 +25,11 @@
 //	kek.token_file       of jwt and token, and of kubernetes, where it has a default
 //	kek.namespace, kek.prefix, kek.ca_file, kek.cert_file, kek.key_file    as in [vaultkek.Options]
 //	kek.passphrase_file  for a file: see [localkek.Options]
-//	keys                 postgres://…  the table of wrapped keys: see [sqlstore.Open]. One connection listens for changes (package
-//	                                   pgxlisten), for which it has to be one to the server itself and not to a pooler
+//	keys                 postgres://…  the table of wrapped keys: see [sqlstore.Open]
 //	                     file:///PATH  a directory
 //	keys.table           the table's name, as in [sqlstore.Options]
+//	keys.listen          no: changes that others make, such as a suspension, are not listened for, which takes a connection; default yes.
+//	                     Through a pooler that gives a client another connection for each transaction nothing is heard: write no
 //	db.NAME              the URL of the database that the Config calls NAME: see [sqldb.Open]
 //	bucket.NAME          the URL of the bucket that the Config calls NAME: see [blobs.Open]; the program imports its driver
 //

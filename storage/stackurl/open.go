@@ -169,7 +169,11 @@ func openStore(ctx context.Context, p parameters) (keys.Store, error) {
 		return nil, fmt.Errorf("stackurl: keys: the connection to %s could be without TLS; add sslmode=verify-full to it", host)
 	}
 	db := stdlib.OpenDB(*config)
-	store, err := sqlstore.Open(ctx, db, dialect.PostgreSQL, &sqlstore.Options{Table: p["keys.table"], Listen: pgxlisten.DB(db)})
+	opts := sqlstore.Options{Table: p["keys.table"]}
+	if p["keys.listen"] != "no" {
+		opts.Listen = pgxlisten.DB(db)
+	}
+	store, err := sqlstore.Open(ctx, db, dialect.PostgreSQL, &opts)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("stackurl: keys: %w", err), db.Close())
 	}

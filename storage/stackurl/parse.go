@@ -21,7 +21,7 @@ const Scheme = "strongroom"
 // kekParameters are those of a KEK, and keysParameters of a key store.
 var (
 	kekParameters  = []string{"kek.auth", "kek.auth_mount", "kek.ca_file", "kek.cert_file", "kek.key_file", "kek.namespace", "kek.passphrase_file", "kek.prefix", "kek.role", "kek.role_id_file", "kek.secret_id_file", "kek.token_file"}
-	keysParameters = []string{"keys.table"}
+	keysParameters = []string{"keys.listen", "keys.table"}
 )
 
 // problems collects what is wrong with a URL. None of its texts has a value of the URL, nor a name that only the URL has: a password
@@ -239,6 +239,9 @@ func (wrong *problems) applicable(p parameters) {
 	case "file":
 		of("is not for files", keysParameters...)
 	case "postgres", "postgresql":
+		if listen := p["keys.listen"]; listen != "" && listen != "yes" && listen != "no" {
+			wrong.add("keys.listen is neither yes nor no")
+		}
 	default:
 		wrong.add("keys has a scheme that is not known; use postgres: or file:, or open it in Go and set Config.Store")
 	}

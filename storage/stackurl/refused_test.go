@@ -86,6 +86,9 @@ func TestRefused(t *testing.T) {
 		"strongroom:///x?" + vault + "kek.auth=kubernetes&kek.role_id_file=/a":             "kek.role_id_file is given, and is not for kek.auth=kubernetes",
 		"strongroom:///x?" + vault + "kek.auth=token&kek.token_file=/a&kek.auth_mount=b":   "kek.auth_mount is given",
 		"strongroom:///x?" + vault + "kek.auth=token&kek.token_file=/nowhere":              "kek.token_file: no such file",
+		"strongroom:///x?keys.listen=no":                                                   "keys.listen is given, and keys is not",
+		"strongroom:///x?keys=file:///y&keys.listen=no":                                    "keys.listen is given, and is not for files",
+		"strongroom:///x?keys=postgres://a@db.invalid/c&keys.listen=sesame":                "keys.listen is neither yes nor no",
 		// A secret where the name of its file belongs.
 		"strongroom:///x?kek=file:///k&kek.passphrase_file=open+sesame":                                               "kek.passphrase_file: no such file",
 		"strongroom:///x?" + vault + "kek.auth=token&kek.token_file=hvs.sesame":                                       "kek.token_file: no such file",
