@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/observed"
@@ -66,10 +67,15 @@ func (p *Pass) left(ctx context.Context, r Result) {
 	}
 	o := telemetry.Outcome{Class: Class(r.Err), Rows: r.Rows, Bytes: r.Bytes, Unknown: r.Unknown}
 	var coded interface{ SQLState() string } // a *pgconn.PgError
-	if errors.As(r.Err, &coded) {
+	if errors.As(r.Err, &coded) && isState(coded.SQLState()) {
 		o.Code = coded.SQLState()
 	}
 	p.reported.End(ctx, o)
+}
+
+// isState tells an SQLSTATE from what an application's error of that method could say.
+func isState(s string) bool {
+	return len(s) == 5 && !strings.ContainsFunc(s, func(r rune) bool { return (r < '0' || r > '9') && (r < 'A' || r > 'Z') })
 }
 
 // Class is the class of an error in telemetry, empty for none: that which it has in the trail, but for what only an application

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// handler is an application's that does not return while it is closed, or panics.
+// handler is an application's that does not return of what is no error while it is closed, or panics.
 type handler struct {
 	slog.Handler
 	open   chan struct{}
@@ -17,7 +17,12 @@ type handler struct {
 	lines  atomic.Int64
 }
 
-func (h *handler) Enabled(context.Context, slog.Level) bool { <-h.open; return true }
+func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
+	if level < slog.LevelError {
+		<-h.open
+	}
+	return true
+}
 
 func (h *handler) Handle(context.Context, slog.Record) error {
 	if h.lines.Add(1); h.panics {
@@ -46,11 +51,15 @@ func TestALoggerHoldsNobodyUp(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("a line behind those that are stuck took %v", took)
 		}
+		trail.Alert(t.Context(), Event{Code: "isolation"})
+		if n := h.lines.Load(); n != 1 {
+			t.Errorf("an alert behind denials that are stuck: the handler had %d lines", n)
+		}
 		close(h.open)
 		synctest.Wait()
 		h.panics = true
 		trail.Denied(t.Context(), Event{Code: "sql.query"})
-		if n := h.lines.Load(); n != maxLines+1 {
+		if n := h.lines.Load(); n != maxLines+2 {
 			t.Errorf("the handler had %d lines", n)
 		}
 	})

@@ -161,7 +161,7 @@ func checkGoogle() error {
 			return environmentError(name)
 		}
 	}
-	if name := "GCE_METADATA_HOST"; os.Getenv(name) != "" && os.Getenv(name) != "metadata.google.internal" {
+	if name := "GCE_METADATA_HOST"; os.Getenv(name) != "" && os.Getenv(name) != googleMetadata {
 		if err := judgeMetadata(name, "http://"+os.Getenv(name)); err != nil {
 			return err
 		}

@@ -86,6 +86,7 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 		{"gs://b", `CREDENTIALS={"type":"service_account","TOKEN_URI":"HTTP://192.0.2.1/token","token_uri":""}`, "credentials file"},
 		{"gs://b", `CREDENTIALS={"type":"external_account","token_url":"https://sts.googleapis.com/v1/token","credential_source":{"url":"http://192.0.2.1/"}}`, "credentials file"},
 		{"gs://b", `CREDENTIALS={"type":"external_account","credential_source":{"url":"http://169.254.169.254/latest/meta-data/iam/security-credentials"}}`, ""},
+		{"gs://b", `CREDENTIALS={"type":"external_account","credential_source":{"url":"http://metadata.google.internal/computeMetadata/v1/x"}}`, ""},
 		{"gs://b", `CREDENTIALS={"type":"authorized_user","quota_project_id":"http`, ""}, // the SDK refuses it
 		{"gs://b", `WELLKNOWN={"type":"authorized_user","token_uri":"http://192.0.2.1/token"}`, "credentials file"},
 		{"gs://b", `STORAGE_EMULATOR_HOST=127.0.0.1:9000 CREDENTIALS={"token_uri":"http://192.0.2.1/token"}`, ""},

@@ -7,6 +7,9 @@ import (
 	"net/url"
 )
 
+// googleMetadata is what Google calls the service that has a machine's credentials, at a link-local address.
+const googleMetadata = "metadata.google.internal"
+
 // judgeCredentials judges each URL in a file of credentials, since each kind of them has others, of which some are asked for tokens. A
 // file that is no JSON is for the SDK to refuse.
 func judgeCredentials(f io.Reader) error {
@@ -20,7 +23,7 @@ func judgeCredentials(f io.Reader) error {
 			return err
 		}
 		text, _ := token.(string)
-		if u, err := url.Parse(text); err == nil && u.Scheme == "http" {
+		if u, err := url.Parse(text); err == nil && u.Scheme == "http" && u.Host != googleMetadata {
 			if err := judgeMetadata("a URL in it", text); err != nil {
 				return err
 			}

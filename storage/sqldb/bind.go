@@ -41,7 +41,12 @@ func (d *database) param(pass *gate.Pass, p sqlplan.Param, args []driver.NamedVa
 	var v driver.Value
 	switch p.Source {
 	case sqlplan.FromTenant:
-		return canonicalTenant(pass.Tenant().String(), p.TenantType)
+		id, err := canonicalTenant(pass.Tenant().String(), p.TenantType)
+		if number, ok := id.(int64); ok && d.native {
+			// A text goes past the types of a connection, which an application can reach and replace at any time.
+			return strconv.FormatInt(number, 10), err
+		}
+		return id, err
 	case sqlplan.FromCaller:
 		if p.Caller < 1 || p.Caller > len(args) {
 			return nil, errors.New("the plan asks for a parameter that was not given")

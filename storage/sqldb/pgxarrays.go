@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -303,9 +302,6 @@ func (d *database) bindRows(a *access, rows *copyArrays) (*rowParams, error) {
 			id, err := d.param(a.pass, p, nil)
 			if err != nil {
 				return nil, fmt.Errorf("sqldb: parameter %s: %w", describe(p), err)
-			}
-			if number, ok := id.(int64); ok {
-				id = strconv.FormatInt(number, 10)
 			}
 			params.values[i], params.formats[i] = []byte(id.(string)), pgtype.TextFormatCode
 			continue

@@ -3,12 +3,14 @@ package sqldb_test
 import (
 	"bytes"
 	"database/sql/driver"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -113,6 +115,52 @@ func TestPoolOwnTypesAreNotReplaced(t *testing.T) {
 
 // recodes is a codec of an application's.
 type recodes struct{ pgtype.Codec }
+
+// A codec that is registered later, by whoever kept a connection's types or has them from a result, does not make another tenant's number of
+// a tenant's.
+func TestPoolTypesMakeNoOtherTenant(t *testing.T) {
+	for _, typ := range []string{"bigint", "integer"} {
+		raw, dsn, _ := newRaw(t, dialect.PostgreSQL)
+		mustExec(t, raw, fmt.Sprintf(`CREATE TABLE notes (tenant_id %s NOT NULL, id bigint NOT NULL, note text, PRIMARY KEY (tenant_id, id))`, typ))
+		a, b := tenant.MustParse("17"), tenant.MustParse("18")
+		guard := storage.Guard{Keys: newRing(t, a, b), Audit: &recorder{}}
+		pool, err := sqldb.OpenPool(t.Context(), dsn, sqldb.Schema{"notes": {}}, guard, &sqldb.PoolOptions{Options: sqldb.Options{TenantType: typ, InsecureWithoutRLS: true}})
+		must(t, err)
+		t.Cleanup(pool.Close)
+		for _, id := range []tenant.ID{a, b} {
+			_, err := pool.Exec(as(id), `INSERT INTO notes (id, note) VALUES (1, $1)`, "of "+id.String())
+			must(t, err)
+		}
+		rows, err := pool.Query(as(a), `SELECT note FROM notes`)
+		must(t, err)
+		for _, oid := range []uint32{pgtype.Int4OID, pgtype.Int8OID} {
+			was, _ := rows.TypeMap().TypeForOID(oid)
+			rows.TypeMap().RegisterType(&pgtype.Type{Name: was.Name, OID: oid, Codec: misleads{was.Codec}})
+		}
+		rows.Close()
+		var note string
+		if err := pool.QueryRow(as(a), `SELECT note FROM notes`).Scan(&note); err != nil || note != "of 17" {
+			t.Errorf("%s: %q, %v", typ, note, err)
+		}
+	}
+}
+
+// misleads is a codec of an application's that makes every number 18.
+type misleads struct{ pgtype.Codec }
+
+func (m misleads) PlanEncode(_ *pgtype.Map, oid uint32, format int16, _ any) pgtype.EncodePlan {
+	switch {
+	case format == pgtype.TextFormatCode:
+		return sends("18")
+	case oid == pgtype.Int4OID:
+		return sends("\x00\x00\x00\x12")
+	}
+	return sends("\x00\x00\x00\x00\x00\x00\x00\x12")
+}
+
+type sends string
+
+func (s sends) Encode(_ any, buf []byte) ([]byte, error) { return append(buf, s...), nil }
 
 func TestPoolEmptyBytesAreNotNull(t *testing.T) {
 	pool := openWide(t, &sqldb.PoolOptions{})
