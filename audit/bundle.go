@@ -1,8 +1,9 @@
 package audit
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -163,12 +164,12 @@ func (c *bundleCheck) end(t *bundleTrailer) error {
 
 // parseTime returns the time at the beginning of a line that this package wrote.
 func parseTime(line []byte) (time.Time, bool) {
-	const begin = `{"time":`
-	if len(line) < len(begin) {
+	const most = 20 // digits and a sign
+	number, ok := bytes.CutPrefix(line, []byte(`{"time":`))
+	end := bytes.IndexByte(number[:min(len(number), most+1)], ',')
+	if !ok || end < 1 || number[0] == '+' {
 		return time.Time{}, false
 	}
-	dec := json.NewDecoder(strings.NewReader(string(line[len(begin):min(len(line), len(begin)+24)])))
-	var ms int64
-	err := dec.Decode(&ms)
+	ms, err := strconv.ParseInt(string(number[:end]), 10, 64)
 	return time.UnixMilli(ms).UTC(), err == nil
 }

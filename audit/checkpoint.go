@@ -80,11 +80,13 @@ func parseCheckpoint(msg []byte, origin string) (checkpoint, error) {
 
 // checkpointReader reads the notes of a checkpoints file in order and checks their chain.
 type checkpointReader struct {
-	r      *bufio.Reader
-	origin string
-	last   checkpoint // zero before the first
-	end    int64      // where the last whole note ends
-	torn   int64      // bytes of an unfinished note behind it
+	r       *bufio.Reader
+	origin  string
+	last    checkpoint // zero before the first
+	first   int64      // the number of the first; 0 before it, and where reading did not begin there
+	dropped dropped    // what is known of those that were deleted before it
+	end     int64      // where the last whole note ends
+	torn    int64      // bytes of an unfinished note behind it
 }
 
 func newCheckpointReader(r io.Reader, origin string) *checkpointReader {
@@ -112,15 +114,11 @@ func (r *checkpointReader) next() (checkpoint, error) {
 		return checkpoint{}, &noteError{r.last.number + 1, "no blank line follows it"}
 	}
 	c, err := parseCheckpoint(msg[:len(msg)-1], r.origin)
-	switch {
-	case err != nil:
+	if err != nil {
 		return c, &noteError{r.last.number + 1, err.Error()}
-	case c.number != r.last.number+1:
-		return c, &noteError{c.number, fmt.Sprintf("it follows number %d: one was taken out, put in or moved", r.last.number)}
-	case c.before != hashNote(r.last.note):
-		return c, &noteError{c.number, "it does not continue the one before it, which was changed or replaced"}
-	case c.tree.N <= r.last.tree.N:
-		return c, &noteError{c.number, fmt.Sprintf("its size %d is not above the size %d before it", c.tree.N, r.last.tree.N)}
+	}
+	if err := r.continues(&c); err != nil {
+		return c, err
 	}
 	r.last, r.end = c, r.end+int64(len(msg))
 	return c, nil

@@ -96,15 +96,24 @@
 //
 // Options.Retention, [Log.Retain] and "auditctl retain" compress old segments, and delete the oldest by age or size, beside the
 // goroutine that writes. The log is then pruned as C2SP tlog-tiles has it: events before a minimum index are gone, and the tree stays what
-// it was. Their leaf hashes (32 bytes an event, salted) and all checkpoints are kept, so that every pin, witness and proof
+// it was. Their leaf hashes (32 bytes an event, salted) and all checkpoints are kept by default, so that every pin, witness and proof
 // of growth holds as before.
 //
 // [Retention].DropHashes deletes the leaf hashes as well, 32 MB a million events: the record then has the edge of the tree from which
 // the others go on. Whatever is there verifies, is bundled and is shown to have grown as before, from that event on. A pin or a
 // witness's tree of fewer events has nothing left to say of an event that is there; such a pin is compared with the checkpoints, and
-// such a witness takes no later one. Checkpoints stay, since old pins are compared with them: some 300 bytes each, one every Options.CheckpointEvery in
-// which something was recorded. With the default of 1 s that is 26 MB a day at most: 3 MB a million events at 100 events/s, and 300 MB
-// at one, where a longer CheckpointEvery makes it less.
+// such a witness takes no later one.
+//
+// Checkpoints are some 300 bytes each, one every Options.CheckpointEvery in which something was recorded. With the default of 1 s that
+// is 26 MB a day at most: 3 MB a million events at 100 events/s, and 300 MB at one, where a longer CheckpointEvery makes it less.
+// [Retention].DropCheckpoints deletes those that seal nothing but deleted events. Nobody needs them who has the tree: opening reads
+// those behind the last state, a bundle and a proof of growth have the newest, and pins and cosignatures are compared with the tree, be they
+// ever so old, as long as there are leaf hashes. A log that is read over the network serves its newest checkpoint alone, and a pruned
+// one the trees from its minimum index on (C2SP tlog-tiles). Without the leaf hashes an older pin can be compared with nothing any more;
+// no sparse selection is kept for it, since it would have to be the very ones that somebody kept elsewhere. The record names the last that
+// was deleted, by number, size and hash, and the first that is there must continue it: to take away one more is tampering, and so is
+// to put another in its place. [Verify] says from which number on they are there ([Report.Dropped]). The file is written anew when half
+// of it or more goes, so that its length stays below twice what is needed.
 //
 // That events are missing is tampering unless the log itself says so, in two places: an audit.pruned event, which is sealed
 // before anything is deleted, and the file pruned, signed by the log's key, whose hash that event states. Before a segment goes
@@ -114,7 +123,7 @@
 // event held nothing shows any more: keep a copy elsewhere where that may be asked.
 //
 // What decompresses is bounded by what a segment may hold, and compared line by line with the leaf hashes. Earlier releases know
-// neither form and take such a log for tampered with.
+// none of these forms and take such a log for tampered with; they change nothing in it.
 //
 // # The format
 //
@@ -179,7 +188,8 @@
 //
 // The file pruned is such a note too, of "strongroom/audit-pruned/v1"; what follows it is a JSON object, with the minimum index,
 // the frontier of the tree of so many events and what else Verify counts of them, hashes and hash_tree where leaf hashes were deleted
-// (how many, and the frontier of their tree), and a line for each tenant as in the state. In
+// (how many, and the frontier of their tree), checkpoints where such were deleted (number, size and hash of the last one, how many bytes all
+// were, and how many of those earlier), and a line for each tenant as in the state. In
 // audit.pruned, unmapped.pruned has the minimum index, events, and record, the SHA-256 (base64) of what follows the note. The newest
 // such event states the record that is there, unless what it announced was interrupted before the record was written.
 //

@@ -372,7 +372,7 @@ func TestFollowTrustedKeys(t *testing.T) {
 	if err := r.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	body, err := r.record().body()
+	body, err := r.record(false).body()
 	if err != nil {
 		t.Fatal(err)
 	}

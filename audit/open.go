@@ -95,7 +95,7 @@ func (l *Log) reopen(c config) error {
 		return err
 	}
 	w.stated = r.stated
-	w.tree, w.last = r.tree, r.sealed
+	w.tree, w.last, w.lacks = r.tree, r.sealed, r.lacks
 	w.disk, err = openDisk(fsys, l.dir, r.tail.first, r.tail.size, r.sealedLeaves()*tlog.HashSize, r.cpEnd, os.O_CREATE)
 	if err != nil {
 		return fmt.Errorf("audit: cannot open the log in %s for writing: %w", l.dir, err)

@@ -9,28 +9,28 @@ import (
 	"slices"
 )
 
-// prune deletes the events before a segment's first, and perhaps their leaf hashes. The order is: check them, record and seal that they are going, write the
-// record, delete.
-func (j *retaining) prune(index int64, hashes bool) error {
+// prune deletes the events before a segment's first, and perhaps their leaf hashes and checkpoints. The order is: check them, record and
+// seal that they are going, write the record, delete.
+func (j *retaining) prune(index int64, r *Retention) error {
 	l := j.log
 	own, err := verifierList([]string{l.key}, j.signer.Name())
 	if err != nil {
 		return err
 	}
-	r := &replay{fs: l.opts.fs, dir: l.dir, origin: j.signer.Name(), verifiers: own, chained: true, until: index}
-	if err := r.run(j.ctx); err != nil {
+	read := &replay{fs: l.opts.fs, dir: l.dir, origin: j.signer.Name(), verifiers: own, chained: true, until: index}
+	if err := read.run(j.ctx); err != nil {
 		return fmt.Errorf("nothing is deleted: %w", err)
 	}
-	record, kept := r.record(), "of the events before index %d the leaf hashes are kept"
-	if hashes {
-		record.hashed, kept = record.tree.clone(), "nothing is kept of the events before index %d but the checkpoints"
+	record := read.record(r.DropCheckpoints)
+	if r.DropHashes {
+		record.hashed = record.tree.clone()
 	}
 	body, err := record.body()
 	if err != nil {
 		return err
 	}
 	var file []byte
-	if unasked := l.do(j.ctx, func(w *writer) { file, err = w.announce(index, fmt.Sprintf("by retention; "+kept, index), body) }); unasked != nil || err != nil {
+	if unasked := l.do(j.ctx, func(w *writer) { file, err = w.announce(index, "by retention; "+record.kept(), body) }); unasked != nil || err != nil {
 		return errors.Join(unasked, err)
 	}
 	if err := writeAtomic(l.opts.fs, filepath.Join(l.dir, prunedName), file); err != nil {
@@ -43,7 +43,22 @@ func (j *retaining) prune(index int64, hashes bool) error {
 		return err
 	}
 	j.done.Deleted, j.done.First = index-j.segments[0], index
-	return j.clear(index, record.firstHash())
+	return errors.Join(j.clear(index, record.firstHash()), j.dropCheckpoints(record.droppedCheckpoints()))
+}
+
+// kept says what is kept of what is going.
+func (p *pruned) kept() string {
+	kept := fmt.Sprintf("of the events before index %d the leaf hashes are kept", p.tree.size)
+	if p.hashed.size == p.tree.size {
+		kept = fmt.Sprintf("nothing is kept of the events before index %d but the checkpoints", p.tree.size)
+	}
+	if d := p.droppedCheckpoints(); d.Number > 0 {
+		kept += fmt.Sprintf(", and of those none up to number %d, which seals %d events", d.Number, d.Size)
+		if p.hashed.size < p.tree.size {
+			kept = fmt.Sprintf("of the events before index %d the leaf hashes are kept, and of the checkpoints those behind number %d, which seals %d events", p.tree.size, d.Number, d.Size)
+		}
+	}
+	return kept
 }
 
 // announce records and seals that the events before an index are going, and returns the record of it, signed.

@@ -22,8 +22,8 @@ import (
 
 // A log is pruned (C2SP tlog-tiles, "Pruning") by deleting the segments before its minimum index. The tree stays what it was:
 // the leaf hashes of what was deleted are kept, so that every checkpoint, every pin and every proof of growth can still be
-// checked; or they are deleted as well, and the file has the edge of the tree from which the others go on. What went with the lines is how many events of each tenant they were, and what else is to be known of them; the
-// file pruned has that, signed by the log's key, and an audit.pruned event, written and sealed before anything was deleted,
+// checked; or they are deleted as well, and the file has the edge of the tree from which the others go on. Checkpoints may go, too. What
+// went with the lines is how many events of each tenant they were, and what else is to be known of them; the file pruned has that, signed by the log's key, and an audit.pruned event, written and sealed before anything was deleted,
 // states the minimum index and the SHA-256 of the file's body. Without both, a segment that is missing is tampering.
 //
 // The file is a C2SP signed note as that of the state is, with a title of its own; behind it stand a line of JSON, and a line
@@ -57,6 +57,8 @@ type prunedHead struct {
 	Streams    map[string]streamEnd `json:"streams,omitempty"`
 	Hashes     int64                `json:"hashes,omitempty"`    // so many leaf hashes were deleted
 	HashTree   []byte               `json:"hash_tree,omitempty"` // the frontier of their tree
+	// Checkpoints says which were deleted, nil for none. As with Hashes, what is there of them is what an interruption left.
+	Checkpoints *dropped `json:"checkpoints,omitempty"`
 }
 
 var errPruned = errors.New("it is no record by this log's key of what was deleted")
@@ -74,7 +76,8 @@ func readPruned(fsys vfs.FS, dir, origin string, verifiers note.Verifiers) (*pru
 		var ok, hashed bool
 		p.tree, ok = unpack(p.Events, p.Tree)
 		p.hashed, hashed = unpack(p.Hashes, p.HashTree)
-		return ok && hashed && p.Events > 0 && p.Hashes <= p.Events && readTenants(lines, p.tenants)
+		return ok && hashed && p.Events > 0 && p.Hashes <= p.Events &&
+			(p.Checkpoints == nil || p.Checkpoints.plausible(p.Events)) && readTenants(lines, p.tenants)
 	})
 	switch {
 	case err == nil:
@@ -205,7 +208,7 @@ func (r *replay) passOver() error {
 		return r.tampered(segmentsName, r.tree.size, "the leaf hashes of the %d events that were deleted are not all there", p.Events)
 	case !slices.Equal(r.tree.nodes, p.tree.nodes):
 		return r.tampered(prunedName, -1, "it is not about the events whose leaf hashes are there")
-	case r.behind():
+	case r.behind() || r.next.number <= p.droppedCheckpoints().Number:
 		return r.tampered(checkpointsName, -1, "the newest checkpoint seals %d events, and %d were deleted: the log was cut", r.sealed.tree.N, p.Events)
 	}
 	r.tenants = p.tenants
@@ -274,13 +277,21 @@ func (r *replay) passLeaves(leaves *leafReader) error {
 	}
 }
 
-// record is what is to be known of the events that were read, all of which are to be deleted.
-func (r *replay) record() *pruned {
-	return &pruned{
+// record is what is to be known of the events that were read, all of which are to be deleted, perhaps with checkpoints of theirs.
+func (r *replay) record(checkpoints bool) *pruned {
+	p := &pruned{
 		prunedHead: prunedHead{Events: r.tree.size, Last: r.lastCode, Chain: r.nonce, Heads: r.heads, Unnumbered: r.unnumbered,
 			Refusals: r.refusals, Missing: r.gapped, Gaps: r.gaps, Recovered: mergeSpans(slices.Clone(r.recovered)), Streams: r.streams},
 		tree: r.tree, hashed: r.pruned.edgeOfHashes(), tenants: r.tenants,
 	}
+	last, end := &r.sealed, int64(0)
+	if checkpoints { // the next one was read already
+		end = r.checkpoints.end - int64(len(r.next.note)) - 1
+	}
+	if d := r.pruned.droppable(last, end, r.required); d.Number > 0 {
+		p.Checkpoints = &d
+	}
+	return p
 }
 
 // retained returns the first indexes of the segments that a log has, and the record of those that were deleted, which is nil

@@ -275,7 +275,7 @@ func (f *Filter) read(line []byte) (s selected) {
 // passes tells whether a line is one that the filter does not select, which costs a tenth of decoding it. What has not the form
 // of an event it leaves to who decodes.
 func (f *Filter) passes(line []byte) bool {
-	if f == nil || f.Tenant.IsZero() && f.Code == "" && f.Status == "" {
+	if f == nil || f.Tenant.IsZero() && f.Code == "" && f.Status == "" && f.Since.IsZero() && f.Until.IsZero() {
 		return false
 	}
 	m, ok := parseMeta(line)
@@ -285,6 +285,11 @@ func (f *Filter) passes(line []byte) bool {
 	case !f.Tenant.IsZero() && string(m.tenant) != f.Tenant.String(),
 		f.Code != "" && string(m.code) != string(f.Code) && !(f.kind() && strings.HasPrefix(string(m.code), string(f.Code))):
 		return true
+	}
+	if !f.Since.IsZero() || !f.Until.IsZero() {
+		if when, ok := parseTime(line); ok && (!f.Since.IsZero() && when.Before(f.Since) || !f.Until.IsZero() && !when.Before(f.Until)) {
+			return true
+		}
 	}
 	// A quotation mark within a string is escaped, so this is a member, and no other object has one of this name.
 	return f.Status != "" && !bytes.Contains(line, []byte(`"status_code":"`+string(f.Status)+`"`))

@@ -3,7 +3,9 @@ package audit
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -125,6 +127,23 @@ func TestFilterPasses(t *testing.T) {
 	mustRecord(t, l, hostile)
 	mustClose(t, l)
 	all = append(all, entries(t, l.dir, nil)...)
+	for _, at := range []time.Time{time.UnixMilli(-5_000), time.UnixMilli(-4_999), time.UnixMilli(0), time.UnixMilli(1), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} {
+		e := all[0]
+		e.Raw = append(fmt.Appendf(nil, `{"time":%d`, at.UnixMilli()), e.Raw[bytes.IndexByte(e.Raw, ','):]...)
+		e.Time = at
+		all = append(all, e)
+	}
+	for _, e := range slices.Clone(all) {
+		filters = append(filters, &Filter{Since: e.Time}, &Filter{Until: e.Time}, &Filter{Since: e.Time, Until: e.Time.Add(time.Millisecond)}, &Filter{Tenant: acme, Since: e.Time})
+		if when, ok := parseTime(e.Raw); !ok || !when.Equal(e.Time) {
+			t.Errorf("%v, %v: want %v", when, ok, e.Time)
+		}
+	}
+	for _, line := range []string{"", "{", `{"time":`, `{"time":1`, `{"time":,`, `{"time":+1,`, `{"time":1.5,`, `{"time":12345678901234567890123,`, `{"tame":1,`} {
+		if when, ok := parseTime([]byte(line)); ok {
+			t.Errorf("%s: %v", line, when)
+		}
+	}
 	for _, f := range filters {
 		for _, e := range all {
 			if got, want := f.read(e.Raw).use, f.match(&e); got != want {
@@ -132,8 +151,10 @@ func TestFilterPasses(t *testing.T) {
 			}
 		}
 	}
-	if s := (&Filter{Tenant: acme}).read([]byte(`{"time":1}`)); s.err == nil {
-		t.Error("what is no event is passed over")
+	for _, f := range []*Filter{{Tenant: acme}, {Since: time.Unix(1, 0)}} {
+		if s := f.read([]byte(`{"time":1}`)); s.err == nil {
+			t.Error("what is no event is passed over")
+		}
 	}
 }
 

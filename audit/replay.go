@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -73,6 +74,7 @@ type replay struct {
 	hasher      *leafHasher
 	hash        tlog.Hash // of the newest line
 	checkpoints *checkpointReader
+	lacks       int64       // bytes of deleted checkpoints that the file lacks
 	required    int64       // bytes of checkpoints that were there before the events were looked at
 	requiredN   int64       // events that those seal, as far as they are reached
 	next        *checkpoint // the first one that the tree has not reached
@@ -106,28 +108,19 @@ func (r *replay) run(ctx context.Context) error {
 	r.hasher = newLeafHasher()
 	slices.SortFunc(r.pins, func(a, b TreeHead) int { return cmp.Compare(a.Size, b.Size) })
 	r.ctx = ctx
-	// While somebody writes the log: the checkpoints that are there now seal no more events than are there when the
-	// events are looked at, and those that are there afterwards reach as far as the sessions of the events that were.
-	f, size, err := r.open(filepath.Join(r.dir, checkpointsName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return r.tampered(checkpointsName, -1, "the file is missing; a log has a checkpoint from its beginning")
-	}
+	f, size, err := r.begin()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := r.listAll(); err != nil {
+	if r.lacks, err = r.lacking(f); err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	r.required = size
-	r.checkpoints = newCheckpointReader(io.LimitReader(ctxReader{ctx, f}, info.Size()), r.origin)
+	r.checkpoints = newCheckpointReader(io.LimitReader(ctxReader{ctx, f}, size), r.origin)
+	r.checkpoints.dropped = r.pruned.droppedCheckpoints()
 	if s := r.state(f); s != nil {
 		r.resume(s)
-		r.checkpoints = newCheckpointReader(ctxReader{ctx, io.NewSectionReader(f, s.Checkpoints, info.Size()-s.Checkpoints)}, r.origin)
+		r.checkpoints = newCheckpointReader(ctxReader{ctx, io.NewSectionReader(f, s.Checkpoints, size-s.Checkpoints)}, r.origin)
 		r.checkpoints.last, r.checkpoints.end = s.checkpoint, s.Checkpoints
 	}
 	if err := r.advance(); err != nil {
@@ -155,13 +148,62 @@ func (r *replay) run(ctx context.Context) error {
 	return r.finish()
 }
 
+// begin opens the checkpoints, finds the segments, and returns how many bytes of checkpoints there are.
+//
+// While somebody writes the log: the checkpoints that are there first seal no more events than are there when the events are looked
+// at, and those that are there afterwards reach as far as the sessions of the events that were. Where another file has taken their
+// place meanwhile, for retention deleted the oldest of them, it begins anew.
+func (r *replay) begin() (f vfs.File, size int64, err error) {
+	name := filepath.Join(r.dir, checkpointsName)
+	for range 4 {
+		if f, r.required, err = r.open(name); errors.Is(err, fs.ErrNotExist) {
+			return nil, 0, r.tampered(checkpointsName, -1, "the file is missing; a log has a checkpoint from its beginning")
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := r.listAll(); err != nil {
+			return nil, 0, errors.Join(err, f.Close())
+		}
+		info, err1 := f.Stat()
+		now, err2 := r.fs.Lstat(name)
+		if errors.Is(err2, fs.ErrNotExist) {
+			err2 = r.tampered(checkpointsName, -1, "the file was taken away while it was read")
+		}
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, 0, errors.Join(fmt.Errorf("audit: %w", err), f.Close())
+		}
+		if os.SameFile(info, now) {
+			return f, info.Size(), nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, 0, fmt.Errorf("audit: %w", err)
+		}
+	}
+	return nil, 0, errors.New("audit: checkpoints were deleted again and again while the log was looked at; try again")
+}
+
+// lacking returns how many bytes of checkpoints the file lacks that were deleted.
+func (r *replay) lacking(f io.ReaderAt) (int64, error) {
+	d := r.pruned.droppedCheckpoints()
+	n, err := d.lacks(f, r.origin)
+	var bad *TamperError
+	if errors.As(err, &bad) {
+		return 0, bad
+	}
+	if err != nil {
+		return 0, fmt.Errorf("audit: reading %s: %w", filepath.Join(r.dir, checkpointsName), err)
+	}
+	return n, nil
+}
+
 // state returns the log's state, or nil where there is none to go on from: then everything is read.
 func (r *replay) state(checkpoints io.ReaderAt) *state {
 	if r.fromState == nil {
 		return nil
 	}
 	s, err := readState(r.fs, r.dir, r.origin, r.fromState)
-	if err != nil || !s.fits(checkpoints, r.segments, r.pruned) {
+	if err != nil || !s.fits(checkpoints, r.lacks, r.segments, r.pruned) {
 		return nil
 	}
 	r.stated = s.checkpoint.tree.N

@@ -91,7 +91,7 @@ func (r *replay) list() error {
 	if entries, err = r.segmentFiles(); err != nil {
 		return err
 	}
-	leaves := map[int64]bool{}
+	leaves, seen := map[int64]bool{}, map[int64]bool{}
 	for _, e := range entries {
 		first, err := r.segmentOf(e)
 		if err != nil {
@@ -107,10 +107,13 @@ func (r *replay) list() error {
 		case first < r.pruned.first():
 			continue // its deletion was interrupted
 		}
-		if slices.Contains(r.segments, first) {
+		if seen[first] {
 			continue // in both forms: compressing it was interrupted
 		}
-		r.segments = append(r.segments, first)
+		r.segments, seen[first] = append(r.segments, first), true
+		if r.progress == nil {
+			continue // an opening asks nothing of files that it does not read
+		}
 		if info, err := e.Info(); err == nil {
 			r.total += info.Size()
 		}
@@ -118,7 +121,9 @@ func (r *replay) list() error {
 	for first := range leaves {
 		if first < r.pruned.first() {
 			delete(leaves, first)
-		} else if _, err := r.fs.Lstat(compressedPath(r.dir, first)); err == nil && !slices.Contains(r.segments, first) {
+		} else if seen[first] {
+			continue
+		} else if _, err := r.fs.Lstat(compressedPath(r.dir, first)); err == nil {
 			r.segments = append(r.segments, first) // it was compressed while it was looked for
 		}
 	}

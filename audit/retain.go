@@ -34,6 +34,12 @@ type Retention struct {
 	// were deleted cannot be shown to have grown into the log's. [Verify] compares a pin of that age with the checkpoints alone,
 	// and a witness that has cosigned none since then needs to begin anew. Earlier releases take such a log for tampered with.
 	DropHashes bool
+	// DropCheckpoints deletes with the events the checkpoints that seal no others (some 300 bytes each, one every
+	// Options.CheckpointEvery in which something was recorded), whenever they are half of all or more: what is kept of them is written
+	// anew. What remains verifies as before, and so do pins and cosignatures of any age, which are compared with the leaf hashes;
+	// with DropHashes, too, none of fewer events than were deleted can be checked any more. Earlier releases take such a log for
+	// tampered with.
+	DropCheckpoints bool
 }
 
 func (r *Retention) check() error {
@@ -57,8 +63,8 @@ type RetentionResult struct {
 // Before a segment is deleted its events are read and checked once more, as [Verify] checks them; where one is not what was
 // recorded, the error wraps [ErrTampered] and nothing is deleted. Then an audit.pruned event is recorded and sealed that states how
 // many events are going, and by which record. Leaf hashes (32 bytes an event) and checkpoints are kept, but for what
-// [Retention].DropHashes says: every pin and every proof holds as before, and [Verify] says from which event on there is more than
-// hashes ([Report.Deleted]). Checkpoints are always kept.
+// [Retention].DropHashes and DropCheckpoints say: every pin and every proof holds as before, and [Verify] says from which event on there
+// is more than hashes ([Report.Deleted]).
 //
 // An error that wraps [ErrUnavailable] is one of recording the event; the log then records nothing more.
 func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult, err error) {
@@ -92,6 +98,9 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	if err := j.clear(j.segments[0], min(before.firstHash(), j.segments[0])); err != nil { // what an interrupted call left
 		return done, err
 	}
+	if err := j.dropCheckpoints(before.droppedCheckpoints()); err != nil {
+		return done, err
+	}
 	tooOld, err := j.tooOld(r.Age)
 	if err != nil {
 		return done, err
@@ -105,20 +114,17 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	if err != nil || index <= j.segments[0] {
 		return done, err
 	}
-	return done, j.prune(index, r.DropHashes)
+	return done, j.prune(index, r)
 }
 
-// recorded returns the record of what was deleted before, nil where nothing was.
+// recorded returns the record of what was deleted before, nil where nothing was. It takes one by the key that the log signs with, as
+// opening does, and by none beside it in log.json: whoever can write to the log's files can put others there.
 func (j *retaining) recorded() (*pruned, error) {
-	c, err := readConfig(j.log.opts.fs, j.log.dir)
+	own, err := verifierList([]string{j.log.key}, j.signer.Name())
 	if err != nil {
 		return nil, err
 	}
-	verifiers, err := verifierList(c.Verifiers, c.Origin) // as opening the log does
-	if err != nil {
-		return nil, err
-	}
-	p, err := readPruned(j.log.opts.fs, j.log.dir, c.Origin, verifiers)
+	p, err := readPruned(j.log.opts.fs, j.log.dir, j.signer.Name(), own)
 	if errors.Is(err, errPruned) {
 		return nil, &TamperError{prunedName, -1, err.Error()}
 	}

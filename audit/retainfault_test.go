@@ -34,16 +34,21 @@ func oldLog(t *testing.T) (dir string, opts *Options, shortening *Retention, lin
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustRetain(t, l, until(before[len(before)-3]))
+	first := until(before[len(before)-3])
+	first.DropCheckpoints = true
+	mustRetain(t, l, first)
+	if d := droppedFrom(t, dir); d.Number == 0 || d.Before != 0 {
+		t.Fatalf("%+v: the test wants checkpoints deleted", d)
+	}
 	fillLog(t, l, "t", 10)
 	mustClose(t, l)
 	shortening = until(before[len(before)-1])
-	shortening.DropHashes = true // those of the first time as well
-	first, err := Retained(dir)
-	if err != nil || first == 0 {
-		t.Fatal(first, err)
+	shortening.DropHashes, shortening.DropCheckpoints = true, true // those of the first time as well
+	kept, err := Retained(dir)
+	if err != nil || kept == 0 {
+		t.Fatal(kept, err)
 	}
-	lines = make([][]byte, first)
+	lines = make([][]byte, kept)
 	for _, e := range entries(t, dir, nil) {
 		lines = append(lines, e.Raw)
 	}
@@ -204,8 +209,13 @@ func finishShortening(t *testing.T, what, dir string, opts *Options, shortening 
 			seen[first] = true
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, compressing)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s: %s was left", what, compressing)
+	for _, begun := range []string{compressing, checkpointsName + temporary} {
+		if _, err := os.Stat(filepath.Join(dir, begun)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %s was left", what, begun)
+		}
+	}
+	if d, first := droppedFrom(t, dir), firstNote(t, dir); d.Before == 0 || first != d.Number+1 {
+		t.Errorf("%s: %+v, and the first checkpoint is number %d", what, d, first)
 	}
 }
 
@@ -264,7 +274,7 @@ const retainDir = "STRONGROOM_AUDIT_RETAIN_DIR"
 func retainUntilKilled(dir string) {
 	l, err := OpenLog(dir, &Options{
 		SegmentBytes: 16 << 10, CheckpointEvery: 5 * time.Millisecond, HeadEvery: 50, ReserveBytes: 1 << 16, Timeout: time.Minute,
-		stateEvents: 50, Retention: &Retention{Compress: true, Bytes: 40 << 10, DropHashes: os.Getpid()%2 == 0}, RetainEvery: time.Millisecond,
+		stateEvents: 50, Retention: &Retention{Compress: true, Bytes: 40 << 10, DropHashes: os.Getpid()%2 == 0, DropCheckpoints: os.Getpid()%3 > 0}, RetainEvery: time.Millisecond,
 	})
 	if err != nil {
 		fmt.Println("failed", err)
@@ -395,7 +405,7 @@ func TestRetainBesideReaders(t *testing.T) {
 	first := int64(0)
 	for round := range 15 {
 		fillLog(t, l, fmt.Sprint(round), 6)
-		first = mustRetain(t, l, &Retention{Compress: true, Bytes: 14 << 10, DropHashes: round%3 > 0}).First
+		first = mustRetain(t, l, &Retention{Compress: true, Bytes: 14 << 10, DropHashes: round%3 > 0, DropCheckpoints: true}).First
 	}
 	close(stop)
 	readers.Wait()

@@ -61,7 +61,7 @@ type stateHead struct {
 	Tree        []byte               `json:"tree"`              // the frontier of the log's tree
 	Segments    []int64              `json:"segments"`          // the first index of each
 	Lines       int64                `json:"lines"`             // bytes of the last one under the checkpoint
-	Checkpoints int64                `json:"checkpoints"`       // bytes of the checkpoints file, this one included
+	Checkpoints int64                `json:"checkpoints"`       // bytes of all checkpoints, this one and those that were deleted included
 	Closed      bool                 `json:"closed"`            // the log was closed there
 	Chain       string               `json:"chain"`             // the nonce of the session's chain; "" for none
 	Position    int64                `json:"position"`          // of the next batch in it
@@ -270,12 +270,13 @@ func readTenant(line string, into map[string]*tenantState) bool {
 }
 
 // fits tells whether the log is one that goes on from the state: its checkpoint stands where it says, and the segments
-// before are there, but for those that were deleted since.
-func (s *state) fits(checkpoints io.ReaderAt, segments []int64, p *pruned) bool {
+// before are there, but for those that were deleted since. The file lacks so many bytes of checkpoints; that s counts them, too, ends here.
+func (s *state) fits(checkpoints io.ReaderAt, lacks int64, segments []int64, p *pruned) bool {
 	s.Segments = slices.DeleteFunc(s.Segments, func(first int64) bool { return first < p.first() })
 	if len(s.Segments) == 0 {
 		return false
 	}
+	s.Checkpoints -= lacks
 	n := len(s.checkpoint.note) + 1
 	stands := make([]byte, n)
 	if s.Checkpoints < int64(n) {

@@ -32,7 +32,7 @@ func (w *writer) saveState(closed bool) {
 	}
 	tenants = slices.DeleteFunc(tenants, func(t *tenantState) bool { return t.tree.size == 0 }) // nothing of theirs is written yet
 	s := &state{checkpoint: w.last, tree: w.tree, stateHead: stateHead{
-		Segments: w.disk.segments, Lines: w.disk.lines.size, Checkpoints: w.disk.checkpoints.size, Closed: closed,
+		Segments: w.disk.segments, Lines: w.disk.lines.size, Checkpoints: w.lacks + w.disk.checkpoints.size, Closed: closed,
 	}}
 	s.Streams = w.log.streams // it is encoded below, before the writer goes on
 	if w.chain != nil {

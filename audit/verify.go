@@ -33,13 +33,14 @@ type Report struct {
 	Dir         string
 	Origin      string
 	Segments    int
-	Events      int64 // whole events, Sealed + Unsealed, and Deleted among them
-	Deleted     int64 // the first ones, of which retention left the leaf hashes ([Log.Retain]); events from this index on are there
-	Unhashed    int64 // the first ones of those, of which there are no leaf hashes either ([Retention].DropHashes)
-	Sealed      int64 // under a signed checkpoint
-	Unsealed    int64 // behind the newest checkpoint; normally the last second of a log that was not closed
-	Torn        int64 // bytes of an unfinished event, leaf or checkpoint at the end; opening the log cuts them off
-	Checkpoints int64
+	Events      int64       // whole events, Sealed + Unsealed, and Deleted among them
+	Deleted     int64       // the first ones, of which retention left the leaf hashes ([Log.Retain]); events from this index on are there
+	Unhashed    int64       // the first ones of those, of which there are no leaf hashes either ([Retention].DropHashes)
+	Sealed      int64       // under a signed checkpoint
+	Unsealed    int64       // behind the newest checkpoint; normally the last second of a log that was not closed
+	Torn        int64       // bytes of an unfinished event, leaf or checkpoint at the end; opening the log cuts them off
+	Checkpoints int64       // the number of the newest
+	Dropped     int64       // the first ones of those, which retention deleted ([Retention].DropCheckpoints)
 	Tenants     int         // tenants with events
 	Heads       int64       // head leaves, each of which proves a tenant's events complete up to it
 	Uncovered   int64       // tenants' events behind their newest head leaf
@@ -85,7 +86,8 @@ func ParseCheckpoint(msg []byte, verifiers []string) (TreeHead, error) {
 // Of a log whose oldest events retention deleted ([Log.Retain]) it checks the leaf hashes that are left of them against every
 // checkpoint and pin, and that an event of the log says how many they are; of what they held it can say nothing any more. Where
 // leaf hashes were deleted, too ([Retention].DropHashes, [Report.Unhashed]), pins of fewer events are compared with the checkpoints
-// alone; one that is none of them cannot be checked, which is an error that does not wrap [ErrTampered].
+// alone; one that is none of them cannot be checked, which is an error that does not wrap [ErrTampered]. Where checkpoints were deleted,
+// too ([Retention].DropCheckpoints, [Report.Dropped]), the first that is there must continue the last of those, as the record has it.
 //
 // An error that wraps [ErrTampered] is a [TamperError] about the first thing found wrong; the report then says how far
 // all was well. Any other error means that the log could not be read.
@@ -128,6 +130,14 @@ func Verify(ctx context.Context, dir string, opts *VerifyOptions) (*Report, erro
 	return report, err
 }
 
+// droppedNow is how many checkpoints are not there.
+func (r *replay) droppedNow() int64 {
+	if r.checkpoints == nil {
+		return 0
+	}
+	return max(0, r.checkpoints.first-1)
+}
+
 func cmpErr(err, otherwise error) error {
 	if err == nil {
 		return otherwise
@@ -140,7 +150,7 @@ func (r *replay) report() *Report {
 		Dir: r.dir, Origin: r.origin, Segments: len(r.segments),
 		Events: r.tree.size, Deleted: min(r.pruned.first(), r.tree.size), Unhashed: min(r.pruned.firstHash(), r.tree.size),
 		Sealed: r.sealed.tree.N, Unsealed: r.tree.size - r.sealed.tree.N,
-		Torn: r.tail.torn + r.tail.stray + r.cpTorn, Checkpoints: r.sealed.number, Heads: r.heads,
+		Torn: r.tail.torn + r.tail.stray + r.cpTorn, Checkpoints: r.sealed.number, Dropped: r.droppedNow(), Heads: r.heads,
 		Closed: r.lastCode == CodeLogStopping && r.tail.torn == 0, Unnumbered: r.unnumbered,
 		Head: TreeHead{r.tree.size, r.tree.root()}, Checkpoint: r.sealed.note,
 	}
@@ -192,6 +202,9 @@ func (p *Report) String() string {
 		row("hashes", "from index %d on; pins of fewer events were compared with the checkpoints alone", p.Unhashed)
 	}
 	row("sealed", "%d under %d checkpoints", p.Sealed, p.Checkpoints)
+	if p.Dropped > 0 {
+		row("checkpoints", "from number %d on; retention deleted those before, which sealed deleted events alone", p.Dropped+1)
+	}
 	row("unsealed", "%d", p.Unsealed)
 	row("torn", "%d bytes", p.Torn)
 	for _, s := range p.Unauthenticated {

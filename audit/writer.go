@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,10 +25,12 @@ type writer struct {
 	hasher *leafHasher
 
 	batch    batch
+	shared   bool       // the newest batch had events of more than one
 	tree     frontier   // over every line that was written
 	leaves   []byte     // hashes that are not yet in the leaves file
 	unsynced bool       // there are written lines that no sync covers
 	last     checkpoint // the newest one
+	lacks    int64      // bytes of deleted checkpoints that their file lacks
 	chain    *chain     // authenticates what is behind it; nil while the log is opened, and once it is closed
 
 	due   []*tenantState // wait for a head leaf
@@ -53,6 +56,11 @@ func (w *writer) run() {
 	for !w.failed {
 		select {
 		case <-l.wake:
+			// Where several record, some of them are about to: they run first, and share this write and its sync. Whoever is
+			// alone does not wait.
+			if w.shared {
+				runtime.Gosched()
+			}
 			w.commit()
 		case <-w.sync.C:
 			w.check(w.syncLines(), nil)
@@ -98,6 +106,7 @@ func (w *writer) commit() {
 	}
 	w.log.committed(err)
 	w.check(err, b)
+	w.shared = len(b.items) > 1
 	b.reset()
 	if len(w.due) > 0 {
 		w.log.signal()

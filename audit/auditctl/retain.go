@@ -72,6 +72,7 @@ func retentionFlags(flags *flag.FlagSet) func(dir string) (*audit.Retention, err
 		return err
 	})
 	flags.BoolVar(&policy.DropHashes, "drop-hashes", false, "delete with events their leaf hashes: older pins are compared with the checkpoints alone, and older witnesses begin anew")
+	flags.BoolVar(&policy.DropCheckpoints, "drop-checkpoints", false, "delete with events the checkpoints that seal no others; older pins are compared with the leaf hashes, where those are kept")
 	var cursors []string
 	flags.Func("needed-cursor", "the cursor of an auditctl ship: what its receiver has not is kept (repeatable)", func(s string) error {
 		cursors = append(cursors, s)
@@ -82,8 +83,8 @@ func retentionFlags(flags *flag.FlagSet) func(dir string) (*audit.Retention, err
 			policy.Needed = sink.Needed(dir, cursors...)
 		}
 		if !policy.Compress && policy.Age == 0 && policy.Bytes == 0 {
-			if policy.DropHashes {
-				return nil, errors.New("auditctl: -drop-hashes goes with what is deleted, and nothing is; give -age or -size with it")
+			if policy.DropHashes || policy.DropCheckpoints {
+				return nil, errors.New("auditctl: -drop-hashes and -drop-checkpoints go with what is deleted, and nothing is; give -age or -size with them")
 			}
 			if len(cursors) > 0 {
 				return nil, errors.New("auditctl: -needed-cursor bounds what is deleted, and nothing is; give -age or -size with it")

@@ -24,11 +24,16 @@ func TestRetain(t *testing.T) {
 		if err := log.Record(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
+		if i%5 == 0 {
+			if _, err := log.Checkpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, wrong := range [][]string{{}, {"-age", "0d"}, {"-age", "soon"}, {"-size", "many"}, {"-size", "9999999999TiB"}, {"-needed", "-1"}, {"-drop-hashes"}} {
+	for _, wrong := range [][]string{{}, {"-age", "0d"}, {"-age", "soon"}, {"-size", "many"}, {"-size", "9999999999TiB"}, {"-needed", "-1"}, {"-drop-hashes"}, {"-drop-checkpoints"}} {
 		try(t, 2, append(append([]string{"retain"}, wrong...), dir)...)
 	}
 	missing := filepath.Join(t.TempDir(), "none")
@@ -55,11 +60,14 @@ func TestRetain(t *testing.T) {
 			t.Errorf("%s: %s\n%s", command, errs, out)
 		}
 	}
-	try(t, 0, "retain", "-size", "10KiB", "-drop-hashes", dir)
+	try(t, 0, "retain", "-size", "10KiB", "-drop-hashes", "-drop-checkpoints", dir)
 	if first, err = audit.Retained(dir); err != nil {
 		t.Fatal(err)
 	}
 	if out, _ := try(t, 0, "verify", "-key", log.Verifier(), dir); !strings.Contains(out, fmt.Sprintf("from index %d on; pins", first)) || !strings.Contains(out, "intact") {
+		t.Error(out)
+	}
+	if out, _ := try(t, 0, "verify", "-key", log.Verifier(), dir); !strings.Contains(out, "checkpoints  from number ") || !strings.Contains(out, "intact") {
 		t.Error(out)
 	}
 	bundle := filepath.Join(t.TempDir(), "bundle")

@@ -135,6 +135,9 @@ func viewLog(l Log) logView {
 	if r.Deleted > 0 {
 		v.Facts = append(v.Facts, fact{"Deleted", "the oldest " + number(r.Deleted) + " of these, by retention", ""})
 	}
+	if r.Dropped > 0 {
+		v.Facts = append(v.Facts, fact{"Checkpoints", "from number " + number(r.Dropped+1) + " on; retention deleted those of deleted events", ""})
+	}
 	v.Facts = append(v.Facts, []fact{
 		{"Signed", number(r.Sealed) + " under " + plural(r.Checkpoints, "checkpoint"), ""},
 		{"Keys", keys, ""}, {"Pin", pin, ""}, {"Witness", witness, ""},
