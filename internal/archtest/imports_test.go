@@ -58,7 +58,7 @@ var usesOfInternals = map[string][]string{
 }
 
 // suites are packages for tests and measurements that stand beside library code.
-var suites = []string{"audit/recordertest", "internal/bench", "keys/kektest", "keys/storetest", "internal/testenv", "internal/samplelog", "internal/sqlplan/sqlcases", "internal/sqlplan/sqlgen",
+var suites = []string{"audit/recordertest", "audit/sink/internal/sinktest", "internal/bench", "keys/kektest", "keys/storetest", "internal/testenv", "internal/samplelog", "internal/sqlplan/sqlcases", "internal/sqlplan/sqlgen",
 	"storage/storagetest"}
 
 // file is one Go file of the module that is not a test.

@@ -5,7 +5,9 @@
 //	go run ./internal/bench -run '^sql\.scale\.[a-z]+$'   those on a million rows, which take a minute to make
 //	go run ./internal/bench -run '^keys\.scale$' -tenants 100000   a keyring with very many tenants: ten minutes
 //	go run ./internal/bench -run '^audit.open$' -events 5000000   what opening a long log costs: 2 GB, two minutes
+//	go run ./internal/bench -run '^sql.reseal' -values 1000000   a tenant of a million values goes to a new key: half an hour
 //	go run ./internal/bench -run '^audit.cost$'   latencies and events a second of each recorder: a minute
+//	go run ./internal/bench -run '^field' -cpuprofile f   where the time goes, for go tool pprof
 //	go run ./internal/bench -json           [{"id","ours_ns","peer","peer_ns","ratio","spread","allocs"}]
 //
 // Every figure is a time per operation (for ids that end in .memory: bytes), so lower is better and ratio is ours
@@ -23,6 +25,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime/pprof"
 	"slices"
 	"text/tabwriter"
 
@@ -49,7 +52,20 @@ func main() { os.Exit(testenv.Run(run)) }
 func run() int {
 	pattern := flag.String("run", "", "run only the rows whose id matches this regular expression")
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
+	profile := flag.String("cpuprofile", "", "write a profile of both sides, their setup included, to this file")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench: -cpuprofile:", err)
+			return 2
+		}
+		defer f.Close()
+		defer pprof.StopCPUProfile()
+	}
 	match, err := regexp.Compile(*pattern)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: -run:", err)

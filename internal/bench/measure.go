@@ -29,6 +29,8 @@ type Pair struct {
 	Ours, Peer func(n int) error
 	// Each is how many operations count as n = 1, where they come in batches only; 0 means 1.
 	Each int
+	// Turns, if set, is how many turns are taken, where one takes minutes.
+	Turns int
 	// Cleanup, if set, is called after measuring.
 	Cleanup func()
 	// Bytes, if set, is measured instead: the bytes that each side retains per item, by makers of items.
@@ -89,7 +91,11 @@ func (r *Result) timed(p *Pair) error {
 		return fmt.Errorf("the alternative: %w", err)
 	}
 	var ours, peer []float64
-	for turn, start := 0, time.Now(); turn < turns && (turn < minTurns || time.Since(start) < rowTime); turn++ {
+	least, most := minTurns, turns
+	if p.Turns > 0 {
+		least, most = p.Turns, p.Turns
+	}
+	for turn, start := 0, time.Now(); turn < most && (turn < least || time.Since(start) < rowTime); turn++ {
 		for side := range 2 {
 			if (turn+side)%2 == 0 {
 				ours, err = appendTime(ours, p.Ours, nOurs)

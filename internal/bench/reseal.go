@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"time"
 
@@ -23,8 +24,11 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// resealValues is how many values are moved to a new key at a time. With a million a row takes most of an hour.
-const resealValues = 50_000
+// The fewer turns are for many values, of which one turn takes minutes: a million in a quarter of an hour a row.
+var resealValues = flag.Int("values", 50_000, "how many values sql.reseal moves to a new key at a time; from 500,000 on there are two turns")
+
+// manyValues is from where on two turns do.
+const manyValues = 500_000
 
 // resealRows are about moving all values of a tenant to a new key, on PostgreSQL with row-level security and a durable trail.
 // The figures are of one value. Ours includes the rotation, and counting what is left. The alternative does for the same rows
@@ -33,8 +37,8 @@ const resealValues = 50_000
 func resealRows() []Row {
 	const peer = "pgx and Tink: read, decrypt, encrypt, write by hand"
 	return []Row{
-		{"sql.reseal.data", peer, func() (*Pair, error) { return resealPair(resealValues, false) }},
-		{"sql.reseal.index", peer, func() (*Pair, error) { return resealPair(resealValues, true) }},
+		{"sql.reseal.data", peer, func() (*Pair, error) { return resealPair(*resealValues, false) }},
+		{"sql.reseal.index", peer, func() (*Pair, error) { return resealPair(*resealValues, true) }},
 	}
 }
 
@@ -103,7 +107,11 @@ func resealPair(n int, index bool) (p *Pair, err error) {
 		}
 		return nil
 	}
-	return &Pair{Ours: ours, Peer: peer, Each: n, Cleanup: func() {
+	turns := 0
+	if n >= manyValues {
+		turns = 2
+	}
+	return &Pair{Ours: ours, Peer: peer, Each: n, Turns: turns, Cleanup: func() {
 		b.db.Close()
 		b.peer.Close(ctx)
 		cleanup()

@@ -97,8 +97,8 @@
 // # Limits
 //
 // A text has at most 256 KiB, 80,000 tokens and about 40 levels of nesting (pgparse.MaxLength, MaxTokens,
-// MaxDepth) and [MaxRelations] relations, a select list PostgreSQL's 1,664 columns, a plan at most [MaxParams]
-// parameters. Planning ends with its context.
+// MaxDepth) and [MaxRelations] relations, a select list PostgreSQL's 1,664 columns, all relations, * and whole rows together
+// [MaxVisible] columns, a plan at most [MaxParams] parameters. Planning ends with its context.
 //
 // # Adding a construct
 //

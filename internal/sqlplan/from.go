@@ -13,6 +13,10 @@ import (
 // MaxRelations is the most relations that a statement may name. PostgreSQL itself takes long for a few hundred.
 const MaxRelations = 1000
 
+// MaxVisible is the most columns that a statement's relations, its * and its whole rows may have together. A query that selects
+// all columns of two others has as many as both, so that a short statement comes to millions.
+const MaxVisible = 100_000
+
 // from is the FROM or USING clause of a query while it is planned.
 type from struct {
 	p     *planner
@@ -70,20 +74,30 @@ func (f *from) item(n *pg.Node, left fragment, spine bool) (*pg.Node, fragment) 
 	case *pg.Node_RangeVar:
 		n, r := f.rangeVar(item.RangeVar)
 		f.name(r)
+		p.visible(len(r.columns))
 		return n, show(r)
 	case *pg.Node_JoinExpr:
 		return n, f.join(item.JoinExpr, left, spine)
 	case *pg.Node_RangeSubselect:
 		r := f.subquery(item.RangeSubselect, left)
 		f.name(r)
+		p.visible(len(r.columns))
 		return n, show(r)
 	case *pg.Node_RangeFunction:
 		r := f.function(item.RangeFunction, left)
 		f.name(r)
+		p.visible(len(r.columns))
 		return n, show(r)
 	}
 	refuse("unsupported item in FROM", kindOf(n), -1, "use tables, subqueries and joins")
 	return nil, fragment{}
+}
+
+// visible counts columns that become visible, or are written out.
+func (p *planner) visible(n int) {
+	if p.shown += n; p.shown > MaxVisible {
+		refuse("statement over the limit of columns", "", -1, fmt.Sprintf("name the columns that you need in place of * and of whole rows: those of all relations, of * and of whole rows may be %d together", MaxVisible))
+	}
 }
 
 // rangeVar plans a name in FROM: a common table expression or a table.

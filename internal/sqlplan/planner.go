@@ -37,6 +37,7 @@ type planner struct {
 	plain     map[int]string       // the type that a sealed column gave it, of pg_catalog, see params.go
 	untyped   map[int][]*pg.Node   // where it stands in places that give it none
 	relations int                  // how many were met
+	shown     int                  // how many columns they have together, with those that * and whole rows were written out as
 	ctx       context.Context
 	engine    builtin.Engine
 	tenants   []TenantValue

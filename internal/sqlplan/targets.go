@@ -35,7 +35,10 @@ func (p *planner) targets(items []*pg.Node, in ctx) (planned []*pg.Node, out []c
 	for _, n := range items {
 		t := n.GetResTarget()
 		if ref := t.Val.GetColumnRef(); ref != nil && isStar(ref) {
-			for _, v := range p.star(ref, in.scope) {
+			columns := p.star(ref, in.scope)
+			selected(len(out)+len(columns), t.Location)
+			p.visible(len(columns))
+			for _, v := range columns {
 				e := p.use(&v)
 				in.scope.level.note(e)
 				planned, out = append(planned, p.named(v.name, e.node, t.Location)), append(out, output(e, v.name))
@@ -55,14 +58,19 @@ func (p *planner) targets(items []*pg.Node, in ctx) (planned []*pg.Node, out []c
 		}
 		t.Val = e.node
 		planned, out = append(planned, p.named(name, t.Val, t.Location)), append(out, output(e, name))
-		if len(out) > maxColumns {
-			refuse("statement over the limit of columns", "", t.Location, "select at most "+itoa(maxColumns)+" columns")
-		}
+		selected(len(out), t.Location)
 	}
 	if len(planned) == 0 {
 		refuse("empty select list", "", -1, "select a column or 1")
 	}
 	return planned, out
+}
+
+// selected refuses a select list of too many columns.
+func selected(n int, position int32) {
+	if n > maxColumns {
+		refuse("statement over the limit of columns", "", position, "select at most "+itoa(maxColumns)+" columns")
+	}
 }
 
 // output is the column that an expression becomes. A literal has found its type by then.

@@ -30,6 +30,7 @@ func (p *planner) wholeRow(function string, n *pg.Node, in ctx) (row expr, ok bo
 	if r == nil || r.scalar {
 		return expr{}, false
 	}
+	p.visible(len(r.columns))
 	row = expr{typ: builtin.Unknown, rels: relset{r}, total: true}
 	for i := range r.columns {
 		v := &visible{column: r.columns[i], rel: r}

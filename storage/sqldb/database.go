@@ -40,8 +40,12 @@ type planKey struct {
 	rows     bool
 }
 
-// maxCachedText keeps long statements, which are rarely sent twice, from filling the cache's memory.
-const maxCachedText = 16 << 10
+// maxCachedText and maxCachedSQL keep long statements, which are rarely sent twice, from filling the cache's memory, and those that are
+// long once * is written out.
+const (
+	maxCachedText = 16 << 10
+	maxCachedSQL  = 4 * maxCachedText
+)
 
 // newDatabase connects to the database and holds its tables against the schema.
 func newDatabase(ctx context.Context, e engine, g *gate.Gate, s Schema, o *Options) (*database, error) {
@@ -96,7 +100,7 @@ func (d *database) planOf(ctx context.Context, key planKey) (*sqlplan.Plan, erro
 		return nil, err
 	}
 	span.End("")
-	if len(key.text) <= maxCachedText && d.plans.Add(key, p) {
+	if len(key.text) <= maxCachedText && len(p.SQL) <= maxCachedSQL && d.plans.Add(key, p) {
 		d.planned.Evicted()
 	}
 	return p, nil

@@ -156,6 +156,40 @@ func (s *surveyor) foreignOf() error {
 			s.tables[name].Tenant.Of = s.tenantOf(name, all, nil)
 		}
 	}
+	return s.noteSlowHanding()
+}
+
+// noteSlowHanding notes tables that are read whole each time a row which they take their tenant from goes to another one:
+// PostgreSQL makes no index for a foreign key by itself.
+func (s *surveyor) noteSlowHanding() error {
+	leading := map[string][]string{} // what indexes begin with, by the table
+	err := s.each(`SELECT d.name, a.attname::text FROM declared d JOIN pg_index i ON i.indrelid = d.oid AND i.indisvalid AND i.indpred IS NULL
+		JOIN pg_attribute a ON a.attrelid = d.oid AND a.attnum = i.indkey[0]`, func(rows pgx.Rows) error {
+		var table, column string
+		if err := rows.Scan(&table, &column); err != nil {
+			return err
+		}
+		leading[table] = append(leading[table], column)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(s.tables) {
+		for _, c := range s.tables[name].Children {
+			child := ""
+			for _, other := range sortedKeys(s.tables) {
+				if s.tables[other].Table == c.Table {
+					child = other
+				}
+			}
+			if slices.ContainsFunc(c.Columns, func(column string) bool { return slices.Contains(leading[child], column) }) {
+				continue
+			}
+			s.notes = append(s.notes, fmt.Sprintf("no index of %s begins with (%s): where the application moves a row of %s to another tenant meanwhile, all of %s is read for it; CREATE INDEX CONCURRENTLY ON %s (%s)",
+				child, strings.Join(c.Columns, ", "), name, child, c.Table, quoteAll(c.Columns)))
+		}
+	}
 	return nil
 }
 

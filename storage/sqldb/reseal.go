@@ -108,8 +108,8 @@ func (r ResealReport) Remaining(p keys.Purpose) (n int64, err error) {
 // It works in batches in the order of the primary key, and takes a connection from the pool for each. A row is written
 // only where its sealed columns hold what was read, so that what somebody else stores meanwhile stands: the next pass
 // looks at it. On PostgreSQL it locks the rows of a batch and passes over those that others have locked. Where it has to
-// wait all the same, for a unique key, it gives up after half a second, before PostgreSQL looks for a deadlock
-// (deadlock_timeout, by default a second). So it makes no statement fail at the level READ COMMITTED, unless that asks
+// wait all the same, for unique keys or in declared triggers, it gives up after half a second in all, before PostgreSQL
+// looks for a deadlock (deadlock_timeout, by default a second), and tries again. So it makes no statement fail at the level READ COMMITTED, unless that asks
 // not to wait; a transaction of a higher level can fail to serialize, as with any other writer. On SQLite it reads and
 // opens before it takes the write lock. Triggers that are declared run as with any UPDATE.
 //

@@ -23,8 +23,8 @@ type walker struct {
 	write bool
 	after []driver.Value // the last row's key; nil at the beginning
 	limit int
-	// single is set after a batch that a duplicate kept from being written: as many rows are then taken one by one, and of the
-	// duplicate the index values are left alone.
+	// single is set after a batch that a duplicate, or somebody who may yet write one, kept from being written: as many rows are then
+	// taken one by one, and of the duplicate the index values are left alone.
 	single       int
 	leaveIndexes bool
 	done         bool
@@ -68,7 +68,7 @@ func (w *walker) next(ctx context.Context) (int, error) {
 			w.leaveIndexes = false
 			w.advance(rows, limit)
 			return len(rows), nil
-		case isUniqueViolation(err) && len(rows) > 1:
+		case len(rows) > 1 && (isUniqueViolation(err) || isLockTimeout(err)):
 			w.single, w.faults = len(rows), before
 			return 0, nil
 		case isUniqueViolation(err) && len(rows) == 1 && !w.leaveIndexes:
@@ -108,7 +108,7 @@ func (w *walker) duplicate(row resealRow) {
 }
 
 // batch passes the gate, reads rows, and writes what is to be changed in one transaction. The rows are returned with an error
-// where the database answered that a write violates a unique key.
+// where the database answered that a write violates a unique key, or would have to be waited for.
 func (w *walker) batch(ctx context.Context, limit int) (rows []resealRow, err error) {
 	op := w.table.counting()
 	if w.write {
@@ -182,6 +182,9 @@ func (b *resealBatch) run(ctx context.Context, limit int) (rows []resealRow, err
 			return nil, err
 		}
 	}
+	if err := b.waitFor(ctx, len(args)); err != nil {
+		return nil, err
+	}
 	changed, err := b.conn.session.update(ctx, b.pass.Tenant(), b.table.update, args)
 	if err != nil {
 		return rows, err
@@ -200,9 +203,20 @@ func (b *resealBatch) run(ctx context.Context, limit int) (rows []resealRow, err
 	return rows, nil
 }
 
-// lockTimeout is set where a write may wait for somebody else, whose own wait must not be what ends in a deadlock: PostgreSQL
-// looks for those after a second.
-const lockTimeout = "SELECT pg_catalog.set_config('lock_timeout', '500ms', true)"
+// lockTimeout is how long the writes of a batch wait together, at the most, for somebody else, whose own wait for a row of the batch
+// must not be what ends in a deadlock: PostgreSQL looks for those after a second.
+const lockTimeout = 500 * time.Millisecond
+
+// waitFor bounds each wait for a lock from now on in the transaction, for updates of so many rows. PostgreSQL's bound is for one wait,
+// and an update may have several.
+func (b *resealBatch) waitFor(ctx context.Context, rows int) error {
+	if b.table.lite || b.table.waits == 0 {
+		return nil
+	}
+	each := max(lockTimeout/time.Duration(rows*b.table.waits), time.Millisecond)
+	_, err := b.all(ctx, fmt.Sprintf("SELECT pg_catalog.set_config('lock_timeout', '%dms', true)", each.Milliseconds()), nil)
+	return err
+}
 
 func (b *resealBatch) begin(ctx context.Context) error {
 	var opts driver.TxOptions
@@ -213,11 +227,7 @@ func (b *resealBatch) begin(ctx context.Context) error {
 		return err
 	}
 	b.inTx = true
-	if b.table.lite || !b.table.indexes {
-		return nil
-	}
-	_, err := b.all(ctx, lockTimeout, nil)
-	return err
+	return b.waitFor(ctx, 1) // reading passes over what is locked
 }
 
 // read reads the next rows.

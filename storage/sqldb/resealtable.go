@@ -25,6 +25,7 @@ type resealTable struct {
 	key     []string // the primary key without the tenant column: what orders the rows, and tells them apart
 	tenant  sqlplan.TenantType
 	indexes bool // index values are moved, so that every value is opened
+	waits   int  // how many locks of others the update of a row may have to wait for: of unique values, and of what triggers change
 	data    bool // sealed values are moved
 	locks   bool // rows are locked when they are read
 	op      gate.Op
@@ -53,6 +54,7 @@ func (d *database) resealTable(ctx context.Context, name string, purposes []keys
 		c := resealColumn{name: column, decl: d.schema[name].Sealed[column]}
 		if c.decl.searchable && slices.Contains(purposes, keys.PurposeIndex) {
 			c.index, r.indexes = c.decl.index, true
+			r.waits++
 		}
 		if r.data || c.index != "" {
 			r.columns = append(r.columns, c)
@@ -60,6 +62,9 @@ func (d *database) resealTable(ctx context.Context, name string, purposes []keys
 	}
 	if len(r.columns) == 0 {
 		return nil, nil
+	}
+	for _, trigger := range d.schema[name].Triggers {
+		r.waits += max(1, len(trigger.Writes)+len(trigger.Deletes))
 	}
 	var err error
 	if r.key, err = orderOf(t); err != nil {

@@ -19,8 +19,8 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/audit/sink"
+	"github.com/strongroom-go/strongroom/audit/sink/internal/sinktest"
 	"github.com/strongroom-go/strongroom/audit/sink/otlp"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func must(t testing.TB, err error) {
@@ -32,19 +32,9 @@ func must(t testing.TB, err error) {
 
 func newLog(t *testing.T) (dir string, list []audit.Entry) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "log")
-	l, err := audit.OpenLog(dir, &audit.Options{Origin: "example.com/clinic", ReserveBytes: -1, Timeout: time.Minute})
-	must(t, err)
-	for i := range 40 {
-		must(t, l.Record(t.Context(), &audit.Event{Code: audit.CodeQuery, Phase: audit.Single, Status: audit.Denied, Tenant: tenant.MustParse("acme"), Actor: "dr.okafor@example.org",
-			Request: fmt.Sprint("é", i), Rows: -1, Bytes: -1}))
-	}
-	must(t, l.Close())
-	for e, err := range audit.Read(t.Context(), dir, nil) {
-		must(t, err)
-		list = append(list, e)
-	}
-	return dir, list
+	return sinktest.NewLog(t, 40, func(i int, e *audit.Event) {
+		e.Phase, e.Status, e.Request = audit.Single, audit.Denied, fmt.Sprint("é", i)
+	})
 }
 
 // receiver decodes what OTLP says that a server gets, and answers as answer says.

@@ -17,10 +17,10 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/audit/sink"
+	"github.com/strongroom-go/strongroom/audit/sink/internal/sinktest"
 	"github.com/strongroom-go/strongroom/audit/sink/s3lock"
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -34,19 +34,9 @@ func must(t testing.TB, err error) {
 
 func newLog(t *testing.T) (dir string, list []audit.Entry) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "log")
-	l, err := audit.OpenLog(dir, &audit.Options{Origin: "example.com/clinic", ReserveBytes: -1, Timeout: time.Minute})
-	must(t, err)
-	for i := range 40 {
-		must(t, l.Record(t.Context(), &audit.Event{Code: audit.CodeQuery, Phase: audit.Intent, Status: audit.Success, Tenant: tenant.MustParse("acme"), Actor: "dr.okafor@example.org",
-			Request: fmt.Sprint(i), Rows: -1, Bytes: -1}))
-	}
-	must(t, l.Close())
-	for e, err := range audit.Read(t.Context(), dir, nil) {
-		must(t, err)
-		list = append(list, e)
-	}
-	return dir, list
+	return sinktest.NewLog(t, 40, func(i int, e *audit.Event) {
+		e.Request = fmt.Sprint(i)
+	})
 }
 
 // newBucket makes a bucket. The server keeps it, and what is locked in it, in memory, and ends with the tests.

@@ -14,10 +14,10 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/audit/sink"
+	"github.com/strongroom-go/strongroom/audit/sink/internal/sinktest"
 	"github.com/strongroom-go/strongroom/audit/sink/sqltable"
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/storage/dialect"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -31,21 +31,9 @@ func must(t testing.TB, err error) {
 
 func newLog(t *testing.T) (dir string, list []audit.Entry) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "log")
-	l, err := audit.OpenLog(dir, &audit.Options{ReserveBytes: -1, Timeout: time.Minute})
-	must(t, err)
-	for i := range 130 {
-		p, err := l.Queue(t.Context(), &audit.Event{Code: audit.CodeQuery, Phase: audit.Outcome, Status: audit.Success, Tenant: tenant.MustParse("acme"), Actor: "dr.okafor@example.org",
-			Purpose: fmt.Sprintf("'; DROP TABLE x -- %d \x00 é", i), Rows: int64(i) - 1, Bytes: -1})
-		must(t, err)
-		must(t, p.Wait(t.Context()))
-	}
-	must(t, l.Close())
-	for e, err := range audit.Read(t.Context(), dir, nil) {
-		must(t, err)
-		list = append(list, e)
-	}
-	return dir, list
+	return sinktest.NewLog(t, 130, func(i int, e *audit.Event) {
+		e.Phase, e.Purpose, e.Rows = audit.Outcome, fmt.Sprintf("'; DROP TABLE x -- %d \x00 é", i), int64(i)-1
+	})
 }
 
 // delivered delivers a log twice, as after a crash between a commit and the cursor, and looks at

@@ -21,8 +21,8 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/audit/sink"
+	"github.com/strongroom-go/strongroom/audit/sink/internal/sinktest"
 	"github.com/strongroom-go/strongroom/audit/sink/syslog"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func must(t testing.TB, err error) {
@@ -34,26 +34,15 @@ func must(t testing.TB, err error) {
 
 func newLog(t *testing.T) (dir string, list []audit.Entry) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "log")
-	l, err := audit.OpenLog(dir, &audit.Options{Origin: "example.com/clinic", ReserveBytes: -1, Timeout: time.Minute})
-	must(t, err)
-	for i := range 30 {
-		e := &audit.Event{Code: audit.CodeQuery, Phase: audit.Intent, Status: audit.Success, Tenant: tenant.MustParse("acme"), Actor: "dr.okafor@example.org",
-			Request: fmt.Sprintf("<%d> \"é\" ]\\", i), Statement: strings.Repeat("x", i*500), Rows: -1, Bytes: -1}
-		if i == 7 {
+	return sinktest.NewLog(t, 30, func(i int, e *audit.Event) {
+		e.Request, e.Statement = fmt.Sprintf("<%d> \"é\" ]\\", i), strings.Repeat("x", i*500)
+		switch i {
+		case 7:
 			e.Code, e.Phase = audit.CodeIsolation, audit.Single
-		}
-		if i == 8 {
+		case 8:
 			e.Phase, e.Status = audit.Single, audit.Denied
 		}
-		must(t, l.Record(t.Context(), e))
-	}
-	must(t, l.Close())
-	for e, err := range audit.Read(t.Context(), dir, nil) {
-		must(t, err)
-		list = append(list, e)
-	}
-	return dir, list
+	})
 }
 
 // collector is a server that reads as RFC 5425 says.

@@ -23,8 +23,8 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/audit/sink"
+	"github.com/strongroom-go/strongroom/audit/sink/internal/sinktest"
 	"github.com/strongroom-go/strongroom/audit/sink/webhook"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func must(t testing.TB, err error) {
@@ -37,19 +37,9 @@ func must(t testing.TB, err error) {
 // newLog makes a log with events whose texts need escapes, and returns what is in it.
 func newLog(t *testing.T) (dir string, list []audit.Entry) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "log")
-	l, err := audit.OpenLog(dir, &audit.Options{Origin: "example.com/clinic", ReserveBytes: -1, Timeout: time.Minute})
-	must(t, err)
-	for i := range 20 {
-		must(t, l.Record(t.Context(), &audit.Event{Code: audit.CodeQuery, Phase: audit.Intent, Status: audit.Success, Tenant: tenant.MustParse("acme"), Actor: "dr.okafor@example.org",
-			Request: fmt.Sprintf("<%d> & \u2028 \"é\"", i), Statement: "SELECT a < b", Rows: -1, Bytes: -1}))
-	}
-	must(t, l.Close())
-	for e, err := range audit.Read(t.Context(), dir, nil) {
-		must(t, err)
-		list = append(list, e)
-	}
-	return dir, list
+	return sinktest.NewLog(t, 20, func(i int, e *audit.Event) {
+		e.Request, e.Statement = fmt.Sprintf("<%d> & \u2028 \"é\"", i), "SELECT a < b"
+	})
 }
 
 func newSecret() string {
