@@ -1,0 +1,72 @@
+package vaultkek_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/strongroom-go/strongroom/keys"
+)
+
+// hooked is a shared key about which others do something meanwhile.
+type hooked struct {
+	keys.SharedKEK
+	disabled, destroying func()
+}
+
+func (h hooked) DisableVersions(ctx context.Context, oldest int) error {
+	err := h.SharedKEK.DisableVersions(ctx, oldest)
+	if oldest > 1 && err == nil {
+		h.disabled()
+	}
+	return err
+}
+
+func (h hooked) DestroyVersions(ctx context.Context, oldest int) error {
+	h.destroying()
+	return h.SharedKEK.DestroyVersions(ctx, oldest)
+}
+
+// TestTwoDestructionsAtOnce: a second run begins by enabling the versions that the first is proving to be of no use, and disables them
+// again before the first destroys them. A tenant that was stored behind both of their backs needs one all the same.
+func TestTwoDestructionsAtOnce(t *testing.T) {
+	s := newSharedSite(t)
+	const timeout = 2 * time.Second
+	operator := s.ring(t, s.operator, keys.Options{Timeout: timeout})
+	all := tenants(2)
+	must(t, operator.Provision(t.Context(), all[0]))
+	slow := &slowStore{s.store, all[1], make(chan struct{}), make(chan struct{})}
+	r, err := keys.Open(t.Context(), s.service, slow, &keys.Options{InsecureWithoutAudit: true, Timeout: timeout})
+	must(t, err)
+	defer r.Close()
+	provisioned := make(chan error, 1)
+	go func() { provisioned <- r.Provision(t.Context(), all[1]) }()
+	<-slow.arrived
+	_, err = operator.DestroySharedKEK(t.Context(), hooked{s.operator, func() {
+		must(t, s.operator.DisableVersions(t.Context(), 1)) // the second run, which finds nobody to rewrap
+		close(slow.letGo)
+		must(t, <-provisioned)
+	}, func() {
+		must(t, s.operator.DisableVersions(t.Context(), 2))
+	}}, 1, nil)
+	wantErr(t, err, keys.ErrConflict)
+	wantText(t, err, nil, "nothing was destroyed", all[1].String())
+	must(t, s.operator.DisableVersions(t.Context(), 1)) // and the second run fails as well
+	must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])))
+	must(t, second(operator.DestroySharedKEK(t.Context(), s.operator, 1, nil)))
+	must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])))
+}
+
+// TestAnotherKeyringsSharedKEK: versions of a key with which none of the keyring's tenants is wrapped are those of others, of whom
+// none would object.
+func TestAnotherKeyringsSharedKEK(t *testing.T) {
+	s, others := newSharedSite(t), newSharedSite(t)
+	ring, id := s.ring(t, s.operator, keys.Options{Timeout: 100 * time.Millisecond}), tenants(1)[0]
+	must(t, ring.Provision(t.Context(), id))
+	must(t, others.ring(t, others.operator, keys.Options{}).Provision(t.Context(), id))
+	_, err := ring.DestroySharedKEK(t.Context(), others.operator, 1, nil)
+	if err == nil {
+		t.Error("another keyring's key was destroyed")
+	}
+	must(t, second(others.ring(t, others.service, keys.Options{}).Tenant(t.Context(), id)))
+}
