@@ -13,11 +13,12 @@ import (
 
 var _ keys.BatchKEK = (*KEK)(nil)
 
-// Group implements [keys.BatchKEK]: tenants whose keysets one provider wrapped can be asked about together, if they can be there.
+// Group implements [keys.BatchKEK]: tenants whose keysets one provider wrapped can be asked about together, if they can be there. One
+// that moves is asked about alone: to move it takes calls of its own, to two providers, and no other tenant is to wait for them.
 func (k *KEK) Group(ctx context.Context, w keys.Wrapped) string {
-	_, name, inner, err := k.wrapper(ctx, w.Tenant, w.Bytes)
-	if err != nil {
-		return "" // which says by itself what is wrong
+	r, name, inner, err := k.wrapper(ctx, w.Tenant, w.Bytes)
+	if err != nil || r.names[0] != name {
+		return "" // an error says by itself what is wrong
 	}
 	p, ok := k.providers[name].(keys.BatchKEK)
 	if !ok {
