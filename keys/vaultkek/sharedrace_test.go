@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/vaultkek"
 )
 
 // hooked is a shared key about which others do something meanwhile.
@@ -69,4 +70,34 @@ func TestAnotherKeyringsSharedKEK(t *testing.T) {
 		t.Error("another keyring's key was destroyed")
 	}
 	must(t, second(others.ring(t, others.service, keys.Options{}).Tenant(t.Context(), id)))
+}
+
+// beforeRewrap is a shared key before whose first batch is rewrapped something is done.
+type beforeRewrap struct {
+	*vaultkek.Shared
+	do func()
+}
+
+func (b beforeRewrap) RewrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	b.do()
+	return b.Shared.RewrapBatch(ctx, all)
+}
+
+// TestServedWhileVersionsAreDestroyed: a process that has read a tenant's record a moment ago, and opens it once the version that
+// wrapped it there is disabled, is served, and not told that the record is damaged.
+func TestServedWhileVersionsAreDestroyed(t *testing.T) {
+	s := newSharedSite(t)
+	id := tenants(1)[0]
+	service := s.ring(t, s.service, keys.Options{SuspendWithin: 20 * time.Second, Timeout: 20 * time.Second})
+	k := beforeRewrap{s.operator, func() { must(t, second(service.Status(t.Context(), id))) }}
+	operator := s.ring(t, k, keys.Options{})
+	must(t, operator.Provision(t.Context(), id))
+	asked := false
+	must(t, second(operator.DestroySharedKEK(t.Context(), hooked{k, func() {
+		asked = true
+		must(t, second(service.Tenant(t.Context(), id)))
+	}, func() {}}, 1, nil)))
+	if !asked {
+		t.Error("the test wants versions disabled")
+	}
 }
