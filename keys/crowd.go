@@ -72,18 +72,15 @@ func (r *Keyring) openAll(all []*opening) {
 	}
 }
 
-// runTogether makes calls until nobody waits any more.
+// runTogether makes calls until nobody waits any more, or until one of them was given up: then another goroutine has its place.
 func (r *Keyring) runTogether(q queue) {
 	for {
 		err := r.calls.acquire(r.base, q.lane)
 		all := r.next(q)
-		switch {
-		case err == nil && len(all) > 0:
-			r.openTogether(q, all) // gives the turn back
-		case err == nil:
-			r.calls.release(q.lane)
-		}
 		if len(all) == 0 {
+			if err == nil {
+				r.calls.release(q.lane)
+			}
 			return
 		}
 		if err != nil {
@@ -91,7 +88,50 @@ func (r *Keyring) runTogether(q queue) {
 				r.askOpen(o)
 				r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, err))
 			}
+			continue
 		}
+		var p place
+		r.openTogether(q, all, func() {
+			if r.crowd.giveUp(q, &p) {
+				r.workers.start(func() { r.runTogether(q) })
+			}
+		})
+		if !r.crowd.keep(&p) {
+			return
+		}
+	}
+}
+
+// place is that of a call among those of its queue: it is kept, or given up, by whoever says so first. Under the crowd's lock.
+type place struct{ kept, given bool }
+
+// giveUp gives up the place of a call that does not end, and reports whether somebody waits who is to have it.
+func (c *crowd) giveUp(q queue, p *place) (next bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.kept {
+		return false
+	}
+	p.given = true
+	if len(c.waiting[q]) > 0 {
+		return true
+	}
+	c.leave(q)
+	return false
+}
+
+// keep reports whether the place was not given up, and from now on will not be.
+func (c *crowd) keep(p *place) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.kept = !p.given
+	return p.kept
+}
+
+// leave notes that there is a call less for a queue. Under the lock.
+func (c *crowd) leave(q queue) {
+	if c.calls[q]--; c.calls[q] == 0 {
+		delete(c.calls, q)
 	}
 }
 
@@ -110,18 +150,15 @@ func (r *Keyring) next(q queue) []*opening {
 	if n > 0 {
 		return all[:n]
 	}
-	if c.calls[q]--; c.calls[q] == 0 {
-		delete(c.calls, q)
-	}
+	c.leave(q)
 	return nil
 }
 
-// openTogether asks the KEK provider about many tenants by one call, and lands their flights.
-func (r *Keyring) openTogether(q queue, all []*opening) {
+// openTogether asks the KEK provider about many tenants by one call, in a turn that it gives back, and lands their flights. GivenUp is
+// called where the call does not end in time.
+func (r *Keyring) openTogether(q queue, all []*opening, givenUp func()) {
 	if len(all) == 1 {
-		// As it is asked where it cannot be asked together: a trace shows whose call it is.
-		r.calls.release(q.lane)
-		r.runOpenAlone(all[0])
+		r.askAlone(all[0], givenUp) // as where it cannot be asked together: a trace shows whose call it is
 		return
 	}
 	wrapped := make([]Wrapped, len(all))
@@ -136,6 +173,7 @@ func (r *Keyring) openTogether(q queue, all []*opening) {
 		for _, o := range all {
 			r.abandonOpen(o.about, o.flight, o.into, timeout)
 		}
+		givenUp()
 	}, func(ctx context.Context) { results, err = r.unwrapBatch(ctx, wrapped) })
 	r.calls.release(q.lane)
 	err = inTime(err, timeout)

@@ -24,7 +24,8 @@ type crowdKEK struct {
 	group            func(tenant.ID) string
 	forge            func([]keys.Wrapped, []keys.Result) ([]keys.Result, error) // of the first answer about many
 	hang             atomic.Bool
-	one              []byte // what is answered about each, whoever it is, from then on
+	ends             chan struct{} // calls do not before, whatever their context says; nil for now
+	one              []byte        // what is answered about each, whoever it is, from then on
 }
 
 func (k *crowdKEK) Group(_ context.Context, w keys.Wrapped) string {
@@ -36,6 +37,9 @@ func (k *crowdKEK) Group(_ context.Context, w keys.Wrapped) string {
 
 func (k *crowdKEK) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
 	k.singles.Add(1)
+	if k.ends != nil {
+		<-k.ends
+	}
 	time.Sleep(k.takes)
 	if k.one != nil {
 		return slices.Clone(k.one), nil
@@ -58,6 +62,9 @@ func (k *crowdKEK) RewrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.
 
 func (k *crowdKEK) batch(ctx context.Context, all []keys.Wrapped, one func(context.Context, tenant.ID, []byte) ([]byte, error)) ([]keys.Result, error) {
 	n := k.batches.Add(1)
+	if k.ends != nil {
+		<-k.ends
+	}
 	if k.hang.Load() {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -245,4 +252,46 @@ func TestABatchThatHangs(t *testing.T) {
 			t.Errorf("warmed %+v by a keyring that was closed", w)
 		}
 	})
+}
+
+// TestCallsThatDoNotEnd, although their time is over, keep nobody waiting who comes after them, and nobody who is in use: each is told
+// in time that there was no answer, and opens once there is.
+func TestCallsThatDoNotEnd(t *testing.T) {
+	l := newLocal(t)
+	ids := many(t, l, 60)
+	for _, together := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ends := make(chan struct{})
+			k := &crowdKEK{sharedKEK: sharedKEK{l.kek}, ends: ends}
+			r := openRing(t, k, &batchStore{Store: l.store}, &keys.Options{Timeout: time.Second})
+			ask := func(id tenant.ID) error {
+				begun := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				_, err := r.Tenant(ctx, id)
+				if time.Since(begun) > 10*time.Second {
+					t.Errorf("%s was told after %v", id, time.Since(begun))
+				}
+				return err
+			}
+			var wait sync.WaitGroup
+			for i := range 6 { // more than there are calls at a time
+				for _, id := range ids[i*8 : i*8+8] {
+					wait.Go(func() { wantErr(t, ask(id), keys.ErrUnavailable) })
+					if !together {
+						break
+					}
+				}
+				time.Sleep(time.Millisecond)
+			}
+			wait.Wait()
+			wantErr(t, ask(ids[50]), keys.ErrUnavailable)
+			close(ends)
+			time.Sleep(time.Minute)
+			for _, id := range ids {
+				must(t, ask(id))
+			}
+			r.Close()
+		})
+	}
 }

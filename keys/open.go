@@ -71,17 +71,26 @@ func (r *Keyring) runOpen(o *opening) {
 }
 
 func (r *Keyring) runOpenAlone(o *opening) {
-	var got opened
-	timeout := r.opts.openTime()
-	err := r.calls.acquire(r.base, o.lane)
-	r.askOpen(o)
-	if err != nil {
-		err = r.noTurn(o, err)
-	} else {
-		abandon := func() { r.abandonOpen(o.about, o.flight, o.into, timeout) }
-		r.calls.call(r.background(o.about), timeout, abandon, func(ctx context.Context) { got, err = r.unwrap(ctx, &o.into.tenant, o.record) })
-		r.calls.release(o.lane)
+	if err := r.calls.acquire(r.base, o.lane); err != nil {
+		r.askOpen(o)
+		r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, err))
+		return
 	}
+	r.askAlone(o, func() {})
+}
+
+// askAlone asks the KEK provider about one tenant, in a turn that it gives back, and lands its flight. GivenUp is called where the call
+// does not end in time.
+func (r *Keyring) askAlone(o *opening, givenUp func()) {
+	var got opened
+	var err error
+	timeout := r.opts.openTime()
+	r.askOpen(o)
+	r.calls.call(r.background(o.about), timeout, func() {
+		r.abandonOpen(o.about, o.flight, o.into, timeout)
+		givenUp()
+	}, func(ctx context.Context) { got, err = r.unwrap(ctx, &o.into.tenant, o.record) })
+	r.calls.release(o.lane)
 	r.landOpen(o.about, o.flight, o.into, o.record, got, inTime(err, timeout))
 }
 
