@@ -115,7 +115,7 @@ func (r *Keyring) put(ctx context.Context, t *inflight, rec *envelope.Record, ve
 		return nil, fmt.Errorf("keys: store the record of tenant %s: %w", t.id, err)
 	}
 	e := b.entry(rec, version)
-	if o.sealer != nil {
+	if o.sealer != nil && !r.late(at) { // what is late is tried first
 		e.tenant, e.taken = *o.keys, true
 		e.publish(opened{o.sealer, &e.tenant}, at)
 	}

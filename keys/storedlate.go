@@ -3,6 +3,7 @@ package keys
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,10 +30,11 @@ func (r *Keyring) afterwards(ctx context.Context) (context.Context, context.Canc
 }
 
 func storedLate(id tenant.ID, err error) error {
-	return fmt.Errorf("%w: the keys of tenant %s took long to be stored, and open no more: %w", ErrUnavailable, id, err)
+	return fmt.Errorf("%w: the keys of tenant %s took long to be stored, and do not open: %w", ErrUnavailable, id, err)
 }
 
-// provisionedLate deletes the first record of a tenant if it does not open.
+// provisionedLate tries the first record of a tenant. It deletes one that was wrapped by a version that is destroyed, which nobody can
+// have opened; any other stays, for somebody may have sealed with its keys already.
 func (r *Keyring) provisionedLate(ctx context.Context, f *inflight, rec *envelope.Record, version int64) error {
 	within, cancel := r.afterwards(ctx)
 	defer cancel()
@@ -43,18 +45,36 @@ func (r *Keyring) provisionedLate(ctx context.Context, f *inflight, rec *envelop
 	err = storedLate(f.id, err)
 	within, cancel = r.afterwards(ctx)
 	defer cancel()
-	if derr := r.store.Delete(within, f.id, version); derr != nil {
-		r.book.mu.Lock()
-		r.book.doubt(f)
-		r.book.mu.Unlock()
-		return fmt.Errorf("%w; their record could not be deleted: delete it, and provision the tenant anew: %w", err, derr)
+	gone, derr := r.destroyed(within, rec)
+	if gone {
+		derr = r.store.Delete(within, f.id, version)
+	}
+	r.book.mu.Lock()
+	r.book.doubt(f)
+	r.book.mu.Unlock()
+	switch {
+	case derr != nil:
+		return fmt.Errorf("%w; repeat the call, and if that does not help, delete the tenant's record: %w", err, derr)
+	case !gone:
+		return fmt.Errorf("%w; repeat the call, and if that does not help, delete the tenant's record", err)
 	}
 	r.ask(within, f, nil) // that it is gone
 	return fmt.Errorf("%w; their record was deleted: repeat the call", err)
 }
 
-// rewrappedLate tries those that were stored late, and puts back what was wrapped before where one does not open: where the tenant
-// came from another KEK, that one still opens.
+// destroyed reports whether the version of a shared KEK that wrapped the record is destroyed. Whoever destroyed it has not seen the
+// record, so that was stored after the version was disabled.
+func (r *Keyring) destroyed(ctx context.Context, rec *envelope.Record) (bool, error) {
+	shared, ok := r.crowd.kek.(SharedKEK)
+	if !ok {
+		return false, nil
+	}
+	key, err := shared.SharedKey(ctx)
+	return err == nil && shared.Needs(rec.WrappedRoot, key.Oldest-1), err
+}
+
+// rewrappedLate tries those that were stored late. What was wrapped before is put back where that opens and the other does not, as
+// where the tenant came from another KEK.
 func (r *Keyring) rewrappedLate(ctx context.Context, all []*rewrapping) {
 	var late []*rewrapping
 	of := map[*rewrapping]*rewrapping{}
@@ -73,19 +93,28 @@ func (r *Keyring) rewrappedLate(ctx context.Context, all []*rewrapping) {
 	each(late, func(x *rewrapping) {
 		if d := of[x]; x.err != nil {
 			d.moved = false
-			d.end(r.putBack(ctx, &d.rec, d.a.rec.WrappedRoot, storedLate(d.id, x.err)))
+			d.end(r.putBack(ctx, &d.rec, d.a.rec.WrappedRoot, x.err))
 		}
 	})
 }
 
-// putBack puts back what was wrapped before, unless somebody has wrapped it anew, and returns the error that is given with what came
-// of that.
-func (r *Keyring) putBack(ctx context.Context, rec *envelope.Record, before []byte, err error) error {
+// putBack puts back what was wrapped before where the KEK provider refused what is stored now, unless somebody has wrapped that anew, and
+// returns what is to be said of it. Where there was no answer nothing is put back: the versions that others need no more are those of
+// before.
+func (r *Keyring) putBack(ctx context.Context, rec *envelope.Record, before []byte, cause error) error {
+	err := storedLate(rec.Tenant, cause)
+	if !errors.Is(cause, ErrIntegrity) && !errors.Is(cause, ErrNotFound) {
+		return fmt.Errorf("%w; repeat the call", err)
+	}
 	within, cancel := r.afterwards(ctx)
 	defer cancel()
-	late := rec.WrappedRoot
+	was := *rec
+	was.WrappedRoot = before
+	if _, berr := r.unwrapRoot(within, &was); berr != nil {
+		return fmt.Errorf("%w; nor does what was wrapped before: repeat the call, or restore the tenant's record: %w", err, berr)
+	}
 	serr := r.swap(within, rec.Tenant, func(now *envelope.Record) (bool, error) {
-		same := bytes.Equal(now.WrappedRoot, late)
+		same := bytes.Equal(now.WrappedRoot, rec.WrappedRoot)
 		if same {
 			now.WrappedRoot = before
 		}

@@ -1,12 +1,15 @@
 package vaultkek_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/keys/routekek"
@@ -109,4 +112,80 @@ func TestStoredTooLate(t *testing.T) {
 			must(t, second(s.ring(t, k, keys.Options{}).Tenant(t.Context(), all[1])))
 		})
 	}
+}
+
+// away is a shared key of which nobody unwraps once it is away.
+type away struct {
+	*vaultkek.Shared
+	is atomic.Bool
+}
+
+var errGone = fmt.Errorf("%w: it is away", keys.ErrUnavailable)
+
+func (a *away) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
+	if a.is.Load() {
+		return nil, errGone
+	}
+	return a.Shared.Unwrap(ctx, id, wrapped)
+}
+
+func (a *away) UnwrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	if a.is.Load() {
+		return nil, errGone
+	}
+	return a.Shared.UnwrapBatch(ctx, all)
+}
+
+// TestStoredLateIsLeft: what took long to be stored and does not open for now stays as it is: another process may have used it
+// before, and what it took the place of may be what nobody needs any more.
+func TestStoredLateIsLeft(t *testing.T) {
+	t.Run("provisioned", func(t *testing.T) {
+		s := newSharedSite(t)
+		id := tenants(1)[0]
+		stuck := &stuckStore{s.store, id, 0, make(chan struct{}), make(chan struct{})}
+		r, err := keys.Open(t.Context(), s.service, stuck, &keys.Options{InsecureWithoutAudit: true, Timeout: time.Minute})
+		must(t, err)
+		defer r.Close()
+		provisioned := make(chan error, 1)
+		go func() { provisioned <- r.Provision(t.Context(), id) }()
+		<-stuck.arrived
+		must(t, s.operator.RotateSharedKey(t.Context()))
+		must(t, s.operator.DisableVersions(t.Context(), 2))
+		time.Sleep(time.Second) // from which on it is late
+		close(stuck.letGo)
+		wantErr(t, <-provisioned, keys.ErrUnavailable)
+		before := s.backup(t, id)
+		must(t, s.operator.DisableVersions(t.Context(), 1)) // by whoever finds the tenant
+		must(t, r.Provision(t.Context(), id))
+		must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), id)))
+		if now := s.backup(t, id); now.Version != before.Version || !bytes.Equal(now.Data, before.Data) {
+			t.Error("the record was replaced")
+		}
+	})
+	t.Run("rewrapped", func(t *testing.T) {
+		s := newSharedSite(t)
+		id := tenants(1)[0]
+		operator := s.ring(t, s.operator, keys.Options{})
+		must(t, operator.Provision(t.Context(), id))
+		must(t, s.operator.RotateSharedKey(t.Context()))
+		stuck := &stuckStore{s.store, id, s.backup(t, id).Version, make(chan struct{}), make(chan struct{})}
+		k := &away{Shared: s.service}
+		r, err := keys.Open(t.Context(), k, stuck, &keys.Options{InsecureWithoutAudit: true, Timeout: time.Minute})
+		must(t, err)
+		defer r.Close()
+		rewrapped := make(chan error, 1)
+		go func() { rewrapped <- r.Rewrap(t.Context(), id, "") }()
+		<-stuck.arrived
+		time.Sleep(time.Second)
+		k.is.Store(true)
+		close(stuck.letGo)
+		wantErr(t, <-rewrapped, keys.ErrUnavailable)
+		rec, err := envelope.ParseRecord(s.backup(t, id).Data)
+		must(t, err)
+		if s.operator.Needs(rec.WrappedRoot, 1) {
+			t.Error("what was wrapped before was put back")
+		}
+		must(t, second(operator.DestroySharedKEK(t.Context(), s.operator, 1, nil)))
+		must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), id)))
+	})
 }
