@@ -194,17 +194,15 @@ func (d *destroyShared) pages(ctx context.Context, proving bool, do func(context
 		if err != nil {
 			return err
 		}
-		if len(ids) > 0 {
-			if err := do(ctx, ids); err != nil {
-				return err
-			}
-			after = ids[len(ids)-1]
+		if len(ids) == 0 {
+			return ctx.Err()
 		}
+		if err := do(ctx, ids); err != nil {
+			return err
+		}
+		after = ids[len(ids)-1]
 		if n += int64(len(ids)); d.opts.Progress != nil {
 			d.opts.Progress(DestroySharedProgress{proving, n, after})
-		}
-		if len(ids) < listPage {
-			return ctx.Err()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // hooked is a shared key about which others do something meanwhile.
@@ -99,5 +100,38 @@ func TestServedWhileVersionsAreDestroyed(t *testing.T) {
 	}, func() {}}, 1, nil)))
 	if !asked {
 		t.Error("the test wants versions disabled")
+	}
+}
+
+// shortPages is a store that lists one tenant at a time, however many it is asked for.
+type shortPages struct{ keys.Store }
+
+func (s shortPages) List(ctx context.Context, after tenant.ID, _ int) ([]tenant.ID, error) {
+	return s.Store.List(ctx, after, 1)
+}
+
+// TestAStoreThatListsFewAtATime: the versions that a tenant needs are not destroyed because the store did not list it yet.
+func TestAStoreThatListsFewAtATime(t *testing.T) {
+	s := newSharedSite(t)
+	s.store = shortPages{s.store}
+	ring, all := s.ring(t, s.operator, keys.Options{}), tenants(3)
+	for _, id := range all {
+		must(t, ring.Provision(t.Context(), id))
+	}
+	done, err := ring.DestroySharedKEK(t.Context(), s.operator, 1, nil)
+	must(t, err)
+	if done.Tenants != 3 || done.Rewrapped != 3 {
+		t.Errorf("%+v", done)
+	}
+	for _, id := range all {
+		must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), id)))
+	}
+	listed := 0
+	for _, err := range ring.Tenants(t.Context()) {
+		must(t, err)
+		listed++
+	}
+	if listed != 3 {
+		t.Errorf("%d tenants are listed", listed)
 	}
 }
