@@ -134,5 +134,12 @@ func (s sharedAt) Needs(wrapped []byte, through int) bool {
 	if err != nil {
 		return true
 	}
-	return name == s.name && s.SharedKEK.Needs(inner, through)
+	if name != s.name {
+		other, ok := s.of.providers[name].(keys.SharedKEK)
+		w := keys.Wrapped{Bytes: inner}
+		if !ok || other.Group(context.Background(), w) != s.Group(context.Background(), w) {
+			return false
+		} // else it is another name of the same one
+	}
+	return s.SharedKEK.Needs(inner, through)
 }

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/routekek"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -133,5 +135,37 @@ func TestAStoreThatListsFewAtATime(t *testing.T) {
 	}
 	if listed != 3 {
 		t.Errorf("%d tenants are listed", listed)
+	}
+}
+
+// TestOneSharedKeyOfTwoNames: a router that has two names for one key, as while one is replaced by the other, has the tenants of both
+// rewrapped.
+func TestOneSharedKeyOfTwoNames(t *testing.T) {
+	s := newSharedSite(t)
+	all := tenants(2)
+	k, err := routekek.New(map[string]keys.KEK{"old": s.operator, "new": s.operator}, func(_ context.Context, id tenant.ID) (routekek.Route, error) {
+		if id == all[0] {
+			return routekek.Route{Provider: "old"}, nil
+		}
+		return routekek.Route{Provider: "new"}, nil
+	}, nil)
+	must(t, err)
+	ring := s.ring(t, k, keys.Options{})
+	for _, id := range all {
+		must(t, ring.Provision(t.Context(), id))
+	}
+	at, err := k.Shared("new", s.operator)
+	must(t, err)
+	for _, id := range all {
+		rec, err := envelope.ParseRecord(s.backup(t, id).Data)
+		must(t, err)
+		if !at.Needs(rec.WrappedRoot, 1) {
+			t.Errorf("%s is said not to need the version", id)
+		}
+	}
+	done, err := ring.DestroySharedKEK(t.Context(), at, 1, nil)
+	must(t, err)
+	if done.Rewrapped != 2 || done.Tenants != 2 {
+		t.Errorf("%+v", done)
 	}
 }
