@@ -249,7 +249,7 @@ func (r *replay) passHashes() error {
 	if len(r.pins) > 0 && r.pins[0].Size < r.tree.size {
 		return r.unpinnable()
 	}
-	return nil
+	return r.milestones(prunedName, nil) // a pin of just so many events
 }
 
 // unpinnable is the error about a pin that nothing is left to compare with.

@@ -19,8 +19,14 @@ func TestRetainDropHashes(t *testing.T) {
 	key := l.Verifier()
 	early := fillLog(t, l, "s", 5)
 	fillLog(t, l, "t", 35)
+	before := copyDir(t, dir)
 	done := mustRetain(t, l, &Retention{Compress: true, Bytes: 19 << 10, DropHashes: true})
 	hashes := done.First
+	var deleted frontier
+	if err := readLeaves(background, before, 0, hashes, deleted.add); err != nil {
+		t.Fatal(err)
+	}
+	edge := TreeHead{hashes, deleted.root()}
 	if done.Deleted == 0 || hashes <= early.Size {
 		t.Fatalf("%+v: the test wants more deleted than the first %d events", done, early.Size)
 	}
@@ -45,6 +51,16 @@ func TestRetainDropHashes(t *testing.T) {
 		forged.Root[5] ^= 1
 		if _, err := Verify(background, dir, &VerifyOptions{Pins: []TreeHead{forged}}); !errors.Is(err, ErrTampered) {
 			t.Errorf("%s: a pin that is no checkpoint's: %v", when, err)
+		}
+		if hashes == edge.Size {
+			forged := edge
+			forged.Root[5] ^= 1
+			if r, err := Verify(background, dir, &VerifyOptions{Pins: []TreeHead{edge, early}}); err != nil || r.Pins != 2 {
+				t.Errorf("%s: a pin of just the events whose leaf hashes were deleted: %v", when, err)
+			}
+			if _, err := Verify(background, dir, &VerifyOptions{Pins: []TreeHead{forged}}); !errors.Is(err, ErrTampered) || !strings.Contains(err.Error(), prunedName) {
+				t.Errorf("%s: another root of just those events: %v", when, err)
+			}
 		}
 		for _, size := range []int64{early.Size - 1, hashes - 1} {
 			if _, err := Verify(background, dir, &VerifyOptions{Pins: []TreeHead{{size, early.Root}}}); err == nil || errors.Is(err, ErrTampered) {

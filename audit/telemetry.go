@@ -24,7 +24,8 @@ type Telemetry struct {
 	MeterProvider metric.MeterProvider
 	// Logger gets a line for what operators should hear: denials (a warning each, which whoever sends requests can bring about;
 	// a handler may sample them), alerts, changes of keys, and what does not answer, once when it goes away and once when it is
-	// back. Optional.
+	// back. A handler that hangs is waited for a second, and not at all while it has 64 lines, which loses more; one that panics loses
+	// the line. It is called by goroutines of its own. Optional.
 	Logger *slog.Logger
 	// TenantIDs adds tenants' ids to spans and log lines. In some services they are personal data, and traces are commonly read by
 	// more people, and kept by others, than a trail. Without it, spans carry the correlation id of the access, by which the trail

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // crowd has tenants opened together where the KEK provider can. Nobody waits for others to come: while few calls are under way
 // each is made at once, and who comes meanwhile is asked about by the next, however many they are. So one tenant alone is
 // opened as fast as ever, and a thousand at once by a few calls.
 type crowd struct {
-	kek BatchKEK // nil: the provider cannot
+	kek  BatchKEK    // nil: the provider cannot
+	seen atomic.Bool // a tenant was opened that can be asked about with others
 
 	mu      sync.Mutex
 	waiting map[queue][]*opening
@@ -28,9 +30,9 @@ type queue struct {
 // maxTogether is how many calls there are for a queue at a time. With more of them each would be for fewer.
 const maxTogether = 4
 
-func newCrowd(kek KEK) crowd {
-	k, _ := kek.(BatchKEK)
-	return crowd{kek: k, waiting: map[queue][]*opening{}, calls: map[queue]int{}}
+func (c *crowd) init(kek KEK) {
+	c.kek, _ = kek.(BatchKEK)
+	c.waiting, c.calls = map[queue][]*opening{}, map[queue]int{}
 }
 
 // queueOf returns where an open flight waits. It has no group where it is to ask alone.
@@ -44,9 +46,14 @@ func (r *Keyring) queueOf(o *opening) queue {
 // queue has open flights wait, and reports whether the caller has to run [Keyring.runTogether] for them.
 func (r *Keyring) queue(q queue, all ...*opening) (run bool) {
 	c := &r.crowd
+	now := r.opts.clock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, o := range all {
+		o.since = now
+	}
 	c.waiting[q] = append(c.waiting[q], all...)
+	c.seen.Store(true)
 	if c.calls[q] >= maxTogether {
 		return false
 	}
@@ -60,7 +67,7 @@ func (r *Keyring) openAll(all []*opening) {
 	for _, o := range all {
 		q := r.queueOf(o)
 		if q.group == "" {
-			r.workers.start(func() { r.runOpenAlone(o) })
+			r.workers.start(func() { r.runOpenAlone(o, func() {}) })
 			continue
 		}
 		queues[q] = append(queues[q], o)
@@ -72,7 +79,7 @@ func (r *Keyring) openAll(all []*opening) {
 	}
 }
 
-// runTogether makes calls until nobody waits any more, or until one of them was given up: then another goroutine has its place.
+// runTogether makes calls until nobody waits any more. Nobody waits for one that does not end: another runs in its place.
 func (r *Keyring) runTogether(q queue) {
 	for {
 		err := r.calls.acquire(r.base, q.lane)
@@ -83,55 +90,39 @@ func (r *Keyring) runTogether(q queue) {
 			}
 			return
 		}
-		if err != nil {
-			for _, o := range all {
-				r.askOpen(o)
-				r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, err))
+		if err == nil {
+			if all = r.inTurn(all); len(all) == 0 {
+				r.calls.release(q.lane)
+				continue
+			}
+			if r.openTogether(q, all) {
+				return
 			}
 			continue
 		}
-		var p place
-		r.openTogether(q, all, func() {
-			if r.crowd.giveUp(q, &p) {
-				r.workers.start(func() { r.runTogether(q) })
-			}
-		})
-		if !r.crowd.keep(&p) {
-			return
+		r.landWithoutTurn(all, err)
+	}
+}
+
+// inTurn returns those that have not waited for longer than anybody does for a turn, and lands the others.
+func (r *Keyring) inTurn(all []*opening) (left []*opening) {
+	now := r.opts.clock()
+	var late []*opening
+	for _, o := range all {
+		if now-o.since > 4*r.calls.timeout {
+			late = append(late, o)
+		} else {
+			left = append(left, o)
 		}
 	}
+	r.landWithoutTurn(late, context.DeadlineExceeded)
+	return left
 }
 
-// place is that of a call among those of its queue: it is kept, or given up, by whoever says so first. Under the crowd's lock.
-type place struct{ kept, given bool }
-
-// giveUp gives up the place of a call that does not end, and reports whether somebody waits who is to have it.
-func (c *crowd) giveUp(q queue, p *place) (next bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.kept {
-		return false
-	}
-	p.given = true
-	if len(c.waiting[q]) > 0 {
-		return true
-	}
-	c.leave(q)
-	return false
-}
-
-// keep reports whether the place was not given up, and from now on will not be.
-func (c *crowd) keep(p *place) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p.kept = !p.given
-	return p.kept
-}
-
-// leave notes that there is a call less for a queue. Under the lock.
-func (c *crowd) leave(q queue) {
-	if c.calls[q]--; c.calls[q] == 0 {
-		delete(c.calls, q)
+func (r *Keyring) landWithoutTurn(all []*opening, cause error) {
+	for _, o := range all {
+		r.askOpen(o)
+		r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, cause))
 	}
 }
 
@@ -150,16 +141,41 @@ func (r *Keyring) next(q queue) []*opening {
 	if n > 0 {
 		return all[:n]
 	}
-	c.leave(q)
+	c.ended(q)
 	return nil
 }
 
-// openTogether asks the KEK provider about many tenants by one call, in a turn that it gives back, and lands their flights. GivenUp is
-// called where the call does not end in time.
-func (r *Keyring) openTogether(q queue, all []*opening, givenUp func()) {
+// ended notes that there is a call less. Under mu.
+func (c *crowd) ended(q queue) {
+	if c.calls[q]--; c.calls[q] == 0 {
+		delete(c.calls, q)
+	}
+}
+
+// givenUp has another call made in place of one that does not end, if somebody waits.
+func (r *Keyring) givenUp(q queue) {
+	c := &r.crowd
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended(q); len(c.waiting[q]) > 0 {
+		c.calls[q]++
+		r.workers.start(func() { r.runTogether(q) })
+	}
+}
+
+// openTogether asks the KEK provider about many tenants by one call, in a turn that was acquired, and lands their flights. It
+// reports whether the call was given up: then another has its place.
+func (r *Keyring) openTogether(q queue, all []*opening) (lost bool) {
+	var given atomic.Bool
+	giveUp := func() {
+		given.Store(true)
+		r.givenUp(q)
+	}
 	if len(all) == 1 {
-		r.askAlone(all[0], givenUp) // as where it cannot be asked together: a trace shows whose call it is
-		return
+		// As it is asked where it cannot be asked together: a trace shows whose call it is.
+		r.calls.release(q.lane)
+		r.runOpenAlone(all[0], giveUp)
+		return given.Load()
 	}
 	wrapped := make([]Wrapped, len(all))
 	for i, o := range all {
@@ -173,25 +189,26 @@ func (r *Keyring) openTogether(q queue, all []*opening, givenUp func()) {
 		for _, o := range all {
 			r.abandonOpen(o.about, o.flight, o.into, timeout)
 		}
-		givenUp()
+		giveUp()
 	}, func(ctx context.Context) { results, err = r.unwrapBatch(ctx, wrapped) })
 	r.calls.release(q.lane)
 	err = inTime(err, timeout)
 	for i, o := range all {
 		var got opened
-		oerr := err
+		var oerr error
 		switch {
 		case err == nil:
 			got, oerr = r.openResult(o, results[i])
 		case !errors.Is(err, ErrUnavailable) && r.base.Err() == nil:
 			// Asked again alone: one may be why there was no answer for all.
-			r.workers.start(func() { r.runOpenAlone(o) })
+			r.workers.start(func() { r.runOpenAlone(o, func() {}) })
 			continue
 		default:
 			oerr = fmt.Errorf("keys: unwrap the root keyset of tenant %s: %w", o.about.id, err)
 		}
 		r.landOpen(o.about, o.flight, o.into, o.record, got, inTime(oerr, timeout))
 	}
+	return given.Load()
 }
 
 // openResult opens a record with what the KEK provider answered about its tenant.

@@ -269,3 +269,10 @@ func (r *Keyring) Inflight() int {
 	defer r.book.mu.Unlock()
 	return len(r.book.inflight)
 }
+
+// Waiting is how many calls there are, and tenants that wait for them, among those that are opened together.
+func (r *Keyring) Waiting() int {
+	r.crowd.mu.Lock()
+	defer r.crowd.mu.Unlock()
+	return len(r.crowd.calls) + len(r.crowd.waiting)
+}

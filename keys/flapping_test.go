@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +47,8 @@ type flapping struct {
 	busy   int
 	most   int
 	early  []string
+
+	together atomic.Int64 // calls about many tenants
 }
 
 func (f *flapping) pass(ctx context.Context, w weather) error {
@@ -81,32 +84,68 @@ func (f *flapping) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
 func (f *flapping) Unwrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte, error) {
 	begun := f.begin(id)
 	err := f.pass(ctx, weather(f.kek.Load()))
-	f.end(id, begun, err)
+	f.end(begun, err, id)
 	if err != nil {
 		return nil, err
 	}
 	return f.KEK.Unwrap(ctx, id, wrapped)
 }
 
-func (f *flapping) begin(id tenant.ID) time.Time {
+// flappingTogether can be asked about many tenants.
+type flappingTogether struct{ *flapping }
+
+func (f flappingTogether) Group(context.Context, keys.Wrapped) string { return "all" }
+
+func (f flappingTogether) RewrapBatch(context.Context, []keys.Wrapped) ([]keys.Result, error) {
+	panic("nobody rewraps")
+}
+
+func (f flappingTogether) UnwrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
+	f.together.Add(1)
+	results := make([]keys.Result, len(all))
+	ids := make([]tenant.ID, len(all))
+	for i, w := range all {
+		ids[i] = w.Tenant
+	}
+	begun := f.begin(ids...)
+	err := f.pass(ctx, weather(f.kek.Load()))
+	f.end(begun, err, ids...)
+	if err != nil {
+		return nil, err
+	}
+	for i, w := range all {
+		results[i].Bytes, results[i].Err = f.KEK.Unwrap(ctx, w.Tenant, w.Bytes)
+	}
+	return results, nil
+}
+
+func (f *flapping) begin(ids ...tenant.ID) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked++
 	f.busy++
 	f.most = max(f.most, f.busy)
+	for _, id := range ids {
+		f.beginOne(id)
+	}
+	return time.Now()
+}
+
+func (f *flapping) beginOne(id tenant.ID) {
 	if at, ok := f.failed[id]; ok && time.Since(at) < time.Second {
 		f.early = append(f.early, fmt.Sprintf("%s is asked for %v after a failure", id, time.Since(at)))
 	}
 	delete(f.failed, id)
-	return time.Now()
 }
 
-func (f *flapping) end(id tenant.ID, begun time.Time, err error) {
+func (f *flapping) end(begun time.Time, err error, ids ...tenant.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.busy--
 	if err != nil && time.Since(begun) <= flapTimeout { // or it was given up, and what is asked since is another question
-		f.failed[id] = time.Now()
+		for _, id := range ids {
+			f.failed[id] = time.Now()
+		}
 	}
 }
 
@@ -159,11 +198,19 @@ func TestFlapping(t *testing.T) {
 	l := newLocal(t)
 	ids := many(t, l, 60)
 	inUse := ids[:8]
-	for name, policy := range map[string]keys.Policy{"FailNow": keys.FailNow, "ServeStale": keys.ServeStale} {
+	for name, c := range map[string]struct {
+		policy   keys.Policy
+		together bool
+	}{"FailNow": {keys.FailNow, false}, "ServeStale": {keys.ServeStale, false}, "Together": {keys.FailNow, true}, "ServeStaleTogether": {keys.ServeStale, true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				policy := c.policy
 				f := &flapping{KEK: sharedKEK{l.kek}, Store: l.store, rng: rand.New(rand.NewPCG(1, 7)), failed: map[tenant.ID]time.Time{}}
-				r := openRing(t, f, f, &keys.Options{WhenUnavailable: policy, Timeout: flapTimeout, ReopenAfter: time.Minute, StaleLimit: 2 * time.Hour,
+				var kek keys.KEK = f
+				if c.together {
+					kek = flappingTogether{f}
+				}
+				r := openRing(t, kek, f, &keys.Options{WhenUnavailable: policy, Timeout: flapTimeout, ReopenAfter: time.Minute, StaleLimit: 2 * time.Hour,
 					CacheSize: 40, MaxKEKCalls: 8, MaxStoreReads: 16})
 				ctx, cancel := context.WithCancel(t.Context())
 				var callers sync.WaitGroup
@@ -203,6 +250,14 @@ func TestFlapping(t *testing.T) {
 						time.Sleep(500 * time.Millisecond)
 					}
 				})
+				if c.together {
+					callers.Go(func() { // those in use last, which stay
+						for ctx.Err() == nil {
+							r.Warm(ctx, slices.Values(append(slices.Clone(ids[20:36]), inUse...)))
+							time.Sleep(20 * time.Second)
+						}
+					})
+				}
 				var early uint64
 				for i := range cycles {
 					f.change()
@@ -237,7 +292,10 @@ func TestFlapping(t *testing.T) {
 				if most := 3 * (4*flapTimeout + flapTimeout*9/8); longest > most {
 					t.Errorf("somebody waited for %v, over %v", longest, most)
 				}
-				t.Logf("%d served, %d refused; %d KEK calls; the longest wait was %v", served.Load(), refused.Load(), f.asked, longest)
+				if c.together && f.together.Load() == 0 {
+					t.Error("nobody was asked about together")
+				}
+				t.Logf("%d served, %d refused; %d KEK calls, %d of them about many; the longest wait was %v", served.Load(), refused.Load(), f.asked, f.together.Load(), longest)
 				time.Sleep(time.Minute) // idle ones end
 				synctest.Wait()
 				if left := begunByKeys(); len(left) > 0 {

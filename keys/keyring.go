@@ -102,6 +102,8 @@ type Keyring struct {
 	store Store
 	opts  Options
 
+	retirer Retirer // the provider, where it is one
+
 	book    *book
 	batch   batch
 	workers *workers
@@ -141,7 +143,8 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 		return nil, fmt.Errorf("keys: make the cache: %w", err)
 	}
 	r.batch = newBatch(store, &r.opts)
-	r.crowd = newCrowd(kek)
+	r.crowd.init(kek)
+	r.retirer, _ = kek.(Retirer)
 	if err := r.observe(); err != nil {
 		cancel()
 		return nil, err

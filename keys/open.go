@@ -18,6 +18,7 @@ type opening struct {
 	lane   lane
 	into   *entry
 	record *envelope.Record
+	since  time.Duration // when it began to wait for its turn among others
 }
 
 // open returns the flight in which the KEK provider opens the keys of the tenant's entry and, if there was none, what the
@@ -49,7 +50,7 @@ func (r *Keyring) open(t *inflight, a answer) (f *flight, run *opening) {
 	f = newFlight()
 	t.opening = f
 	r.book.join(t.id)
-	return f, &opening{t, f, l, into, rec}
+	return f, &opening{about: t, flight: f, lane: l, into: into, record: rec}
 }
 
 // startOpen has a goroutine run the flight; nil is none.
@@ -67,30 +68,25 @@ func (r *Keyring) runOpen(o *opening) {
 		}
 		return
 	}
-	r.runOpenAlone(o)
+	r.runOpenAlone(o, func() {})
 }
 
-func (r *Keyring) runOpenAlone(o *opening) {
-	if err := r.calls.acquire(r.base, o.lane); err != nil {
-		r.askOpen(o)
-		r.landOpen(o.about, o.flight, o.into, o.record, opened{}, r.noTurn(o, err))
-		return
-	}
-	r.askAlone(o, func() {})
-}
-
-// askAlone asks the KEK provider about one tenant, in a turn that it gives back, and lands its flight. GivenUp is called where the call
-// does not end in time.
-func (r *Keyring) askAlone(o *opening, givenUp func()) {
+// runOpenAlone asks about one tenant. GivenUp is called where the call does not end in time; then nobody waits for it any more.
+func (r *Keyring) runOpenAlone(o *opening, givenUp func()) {
 	var got opened
-	var err error
 	timeout := r.opts.openTime()
+	err := r.calls.acquire(r.base, o.lane)
 	r.askOpen(o)
-	r.calls.call(r.background(o.about), timeout, func() {
-		r.abandonOpen(o.about, o.flight, o.into, timeout)
-		givenUp()
-	}, func(ctx context.Context) { got, err = r.unwrap(ctx, &o.into.tenant, o.record) })
-	r.calls.release(o.lane)
+	if err != nil {
+		err = r.noTurn(o, err)
+	} else {
+		abandon := func() {
+			r.abandonOpen(o.about, o.flight, o.into, timeout)
+			givenUp()
+		}
+		r.calls.call(r.background(o.about), timeout, abandon, func(ctx context.Context) { got, err = r.unwrap(ctx, &o.into.tenant, o.record) })
+		r.calls.release(o.lane)
+	}
 	r.landOpen(o.about, o.flight, o.into, o.record, got, inTime(err, timeout))
 }
 

@@ -29,7 +29,8 @@ func (e *SharedKeyError) Error() string {
 	for i, k := range e.Keys {
 		names[i] = fmt.Sprintf("%s, versions %d to %d", k.Name, k.Oldest, k.Newest)
 	}
-	return "keys: the KEK is not this tenant's own: it wraps for other tenants as well, and nothing was done to it; Keyring.DestroySharedKEK, or keyctl kek, does it for all of them (" + strings.Join(names, "; ") + ")"
+	return "keys: the KEK is not this tenant's own: it wraps for other tenants as well, and nothing was done to it; " +
+		"Keyring.DestroySharedKEK, or keyctl kek, does it for all of them (" + strings.Join(names, "; ") + ")"
 }
 
 // Is makes it an [errors.ErrUnsupported].

@@ -3,6 +3,7 @@ package keys_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -123,4 +124,69 @@ func TestStatusNowAsksTheStore(t *testing.T) {
 	wantErr(t, err, keys.ErrNotFound)
 	_, err = r.StatusNow(t.Context(), tenant.ID{})
 	wantErr(t, err, tenant.ErrInvalidID)
+}
+
+// sharing is a KEK provider whose key other tenants share.
+type sharing struct {
+	sharedKEK
+	err error
+}
+
+func (s *sharing) Destroy(context.Context, tenant.ID) error { return s.err }
+
+// TestShreddingUnderASharedKEK says what was not destroyed, also after an interruption; and a key of the tenant's own that could not
+// be destroyed is not taken for one that is shared.
+func TestShreddingUnderASharedKEK(t *testing.T) {
+	l := newLocal(t)
+	must(t, l.kek.Create(t.Context(), idA))
+	k := &sharing{sharedKEK: sharedKEK{l.kek}}
+	r := openRing(t, k, l.store, &keys.Options{SuspendWithin: 10 * time.Millisecond})
+	ids := many(t, l, 2)
+	provision(t, r, ids...)
+	told := func(oldest, newest int) error {
+		return &keys.SharedKeyError{Keys: []keys.SharedKey{{Name: "b", Oldest: oldest, Newest: newest}, {Name: "a", Oldest: 1, Newest: 9}}}
+	}
+	for what, err := range map[string]error{
+		"joined": errors.Join(told(1, 2), errors.New("permission denied")), "wrapped with another": fmt.Errorf("%w: %w", errors.New("permission denied"), told(1, 2)),
+		"about no key": &keys.SharedKeyError{},
+	} {
+		k.err = err
+		if _, err := r.ShredWithReport(t.Context(), ids[0], ""); err == nil || !strings.Contains(err.Error(), "still exists") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	wantStatus(t, openRing(t, k, l.store, nil), ids[0], keys.StatusShredded)
+	k.err = fmt.Errorf("with a word before: %w", told(1, 2))
+	s, err := openRing(t, k, l.store, nil).ShredWithReport(t.Context(), ids[0], "")
+	must(t, err)
+	want := []keys.SharedVersions{{Name: "a", Through: 9}, {Name: "b", Through: 2}}
+	if !slices.Equal(s.Shared, want) || s.Tried || len(s.Keys) == 0 {
+		t.Errorf("%+v", s)
+	}
+	k.err = told(3, 5) // versions since do not concern the tenant
+	s, err = r.ShredWithReport(t.Context(), ids[0], "")
+	must(t, err)
+	want[1].Destroyed = true
+	if !slices.Equal(s.Shared, want) {
+		t.Errorf("%+v", s)
+	}
+	// One whose record is opened by none of those keys is tried, and does not open.
+	k.err = told(1, 2)
+	gone := &sharing{sharedKEK: sharedKEK{unopening{l.kek}}, err: told(1, 2)}
+	s, err = openRing(t, gone, l.store, nil).ShredWithReport(t.Context(), ids[1], "")
+	must(t, err)
+	if !s.Tried || len(s.Shared) != 2 {
+		t.Errorf("%+v", s)
+	}
+	// A tenant that two processes provision at once, and one shreds, leaves no error about a key that is not its own.
+	if err := r.Provision(t.Context(), ids[1]); !errors.Is(err, keys.ErrShredded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// unopening opens nothing.
+type unopening struct{ keys.KEK }
+
+func (unopening) Unwrap(context.Context, tenant.ID, []byte) ([]byte, error) {
+	return nil, fmt.Errorf("not this: %w", keys.ErrIntegrity)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // observe has the keyring, its KEK provider, its store and its events reported, where telemetry is on. Optional interfaces of the
-// store are asked for before.
+// provider and the store are asked for before.
 func (r *Keyring) observe() (err error) {
 	if r.opts.Audit, err = observed.Recorder(r.opts.Audit, r.opts.Telemetry); err != nil {
 		return fmt.Errorf("keys: Options.Telemetry: %w", err)
@@ -87,7 +87,7 @@ type observedKEK struct {
 func (o observedKEK) call(ctx context.Context, what string, call func(context.Context) error) error {
 	ctx, c := o.telemetry.KEK(ctx, what)
 	err := call(ctx)
-	c.End(ctx, class(err), away(err))
+	c.End(ctx, answerClass(err), away(err))
 	return err
 }
 
@@ -131,12 +131,13 @@ type observedStore struct {
 func (o observedStore) call(ctx context.Context, what string, call func(context.Context) error) error {
 	ctx, c := o.telemetry.Store(ctx, what)
 	err := call(ctx)
-	c.End(ctx, storeClass(err), away(err))
+	c.End(ctx, answerClass(err), away(err))
 	return err
 }
 
-// storeClass is class for what a store answers: that there is no record is an answer, and says nothing of tenants.
-func storeClass(err error) string {
+// answerClass is class for what a store or a KEK provider answers: that there is nothing is an answer, such as the one a shredding waits
+// for, and says nothing of tenants.
+func answerClass(err error) string {
 	if errors.Is(err, ErrNotFound) {
 		return "not found"
 	}

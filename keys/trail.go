@@ -29,6 +29,7 @@ type trail struct {
 	about       string // what of the keys, in the details
 	key         uint32 // a single key that it is about, in the details; 0 for none
 	note        string // what else is to be known of an outcome that succeeded, in the clear
+	kek         string // the provider whose KEK it is about, in the details; "" for none
 }
 
 // begin checks what every operation with a reason needs, and prepares its events.
@@ -87,7 +88,7 @@ func (t *trail) outcome(ctx context.Context, err error) error {
 func (t *trail) event(ctx context.Context, phase audit.Phase, status audit.Status) *audit.Event {
 	e := t.ring.event(ctx, t.code, t.id, t.sealer)
 	e.Phase, e.Status, e.Correlation, e.KeyVersion = phase, status, t.correlation, t.keyVersion
-	if t.reason != "" || t.about != "" || t.key != 0 {
+	if t.reason != "" || t.about != "" || t.key != 0 || t.kek != "" {
 		e.Details = map[string]string{}
 	}
 	if t.reason != "" {
@@ -100,6 +101,8 @@ func (t *trail) event(ctx context.Context, phase audit.Phase, status audit.Statu
 		e.Details["purpose"] = t.about
 	case t.about != "":
 		e.Details["rotated"] = t.about
+	case t.kek != "":
+		e.Details["kek"] = t.kek
 	}
 	return e
 }
@@ -143,8 +146,11 @@ func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
 	return s.(*auditSealer)
 }
 
-// class is the short, data-free reason that a failed operation has in the trail.
+// class is the short, data-free reason that a failed operation has in the trail, "" for nil.
 func class(err error) string {
+	if err == nil {
+		return ""
+	}
 	for _, c := range []struct {
 		is   error
 		text string

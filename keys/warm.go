@@ -50,12 +50,13 @@ func (r *Keyring) Warm(ctx context.Context, ids iter.Seq[tenant.ID]) (Warmed, er
 		return ctx.Err() == nil && !r.book.closed.Load() && away < len(together) && w.Opened < r.opts.CacheSize
 	}
 	// Twice what the KEK provider is asked at a time: it is kept busy, and who asks meanwhile does not wait for all.
+	// Where they are opened together, as many as that go into one call.
 	size := min(2*r.opts.MaxKEKCalls, MaxBatch)
-	if r.crowd.kek != nil {
-		size = MaxBatch
-	}
-	together := make([]tenant.ID, 0, size)
+	var together []tenant.ID
 	for id := range ids {
+		if r.crowd.seen.Load() {
+			size = MaxBatch
+		}
 		if together = append(together, id); len(together) == min(size, r.opts.CacheSize-w.Opened) {
 			if !warm(together) {
 				return w, first

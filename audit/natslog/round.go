@@ -137,16 +137,20 @@ func (s *Sealer) fetch(ctx context.Context, limit int, p *portion) (n int, err e
 // leaps are what is known of messages that are not there, behind the first that was left alone: there they are many, for what is
 // between messages that are left alone was sealed and deleted.
 type leaps struct {
-	last uint64            // the sequence number that the newest one led to; 0 for none
-	came map[string]uint64 // the newest message of each subject
-	left map[string]uint64 // the first message of each subject that was left alone
+	last    uint64            // the sequence number that the newest one led to; 0 for none
+	came    map[string]uint64 // the newest message of each subject
+	left    map[string]uint64 // the first message of each subject that was left alone
+	unasked map[string][]leap // of each subject, before messages that were left alone, too
 }
+
+// leap is from behind one message of a subject to the next one that came, with others missing between that may be the subject's.
+type leap struct{ from, to uint64 }
 
 // leave notes a message that is left alone.
 func (s *Sealer) leave(sequence uint64, subject string) {
 	s.others++
 	if s.alone == 0 {
-		s.alone, s.leaps = sequence, leaps{came: map[string]uint64{subject: sequence}, left: map[string]uint64{}}
+		s.alone, s.leaps = sequence, leaps{came: map[string]uint64{subject: sequence}, left: map[string]uint64{}, unasked: map[string][]leap{}}
 	}
 	if s.leaps.left[subject] == 0 {
 		s.leaps.left[subject] = sequence
@@ -157,29 +161,42 @@ func (s *Sealer) leave(sequence uint64, subject string) {
 // leader has. What was taken for a gap would be one for ever.
 //
 // Behind a message that was left alone it asks only before an event that is to be sealed, and only of the event's own subject, since in
-// that alone can it bring a gap about: once for each recorder's stream, and not for each message that is missing.
+// that alone can it bring a gap about: once for each recorder's stream, and not for each message that is missing. Then it asks about
+// all leaps in that subject, also those before messages that were left alone: behind such a one an event may have been left out, too.
 func (s *Sealer) believe(ctx context.Context, sequence uint64, subject string, alone bool) error {
-	from, of := s.next, s.names.events+"*"
 	if s.alone == 0 {
 		if sequence == s.next {
 			return nil
 		}
-	} else {
-		if sequence != s.next {
-			s.leaps.last = sequence
-		}
-		before := s.leaps.came[subject]
-		s.leaps.came[subject] = sequence
-		if alone || before >= s.leaps.last {
-			return nil
-		}
-		from, of = max(before, s.alone)+1, subject
+		return s.leapt(ctx, leap{s.next, sequence}, s.names.events+"*")
 	}
-	first, err := s.msgGet(ctx, from, of)
+	if sequence != s.next {
+		s.leaps.last = sequence
+	}
+	before := max(s.leaps.came[subject], s.alone)
+	s.leaps.came[subject] = sequence
+	if before < s.leaps.last {
+		s.leaps.unasked[subject] = append(s.leaps.unasked[subject], leap{before + 1, sequence})
+	}
+	if alone {
+		return nil
+	}
+	for _, l := range s.leaps.unasked[subject] {
+		if err := s.leapt(ctx, l, subject); err != nil {
+			return err
+		}
+	}
+	delete(s.leaps.unasked, subject)
+	return nil
+}
+
+// leapt returns an error where the stream's leader has a message of a subject between.
+func (s *Sealer) leapt(ctx context.Context, l leap, subject string) error {
+	first, err := s.msgGet(ctx, l.from, subject)
 	if err != nil {
 		return err
 	}
-	if first != sequence {
+	if first != l.to {
 		return fmt.Errorf("a replica has left out message %d, which the stream's leader has, or has deleted meanwhile; they are read again", first)
 	}
 	return nil

@@ -29,7 +29,7 @@ type Pair struct {
 	Ours, Peer func(n int) error
 	// Each is how many operations count as n = 1, where they come in batches only; 0 means 1.
 	Each int
-	// Turns, if set, is how many turns are taken, where one takes minutes.
+	// Turns, if set, is how many turns are taken, of one operation each and nothing besides, where one takes minutes.
 	Turns int
 	// Cleanup, if set, is called after measuring.
 	Cleanup func()
@@ -82,19 +82,18 @@ func (row Row) measure() (Result, error) {
 // timed measures both sides in turns, the first of a turn alternating.
 func (r *Result) timed(p *Pair) error {
 	runtime.GC()
-	nOurs, err := calibrate(p.Ours)
-	if err != nil {
-		return fmt.Errorf("ours: %w", err)
-	}
-	nPeer, err := calibrate(p.Peer)
-	if err != nil {
-		return fmt.Errorf("the alternative: %w", err)
+	nOurs, nPeer, least, most := 1, 1, p.Turns, p.Turns
+	var err error
+	if p.Turns == 0 {
+		least, most = minTurns, turns
+		if nOurs, err = calibrate(p.Ours); err != nil {
+			return fmt.Errorf("ours: %w", err)
+		}
+		if nPeer, err = calibrate(p.Peer); err != nil {
+			return fmt.Errorf("the alternative: %w", err)
+		}
 	}
 	var ours, peer []float64
-	least, most := minTurns, turns
-	if p.Turns > 0 {
-		least, most = p.Turns, p.Turns
-	}
 	for turn, start := 0, time.Now(); turn < most && (turn < least || time.Since(start) < rowTime); turn++ {
 		for side := range 2 {
 			if (turn+side)%2 == 0 {
@@ -112,6 +111,9 @@ func (r *Result) timed(p *Pair) error {
 		ours[i], peer[i] = ours[i]/each, peer[i]/each
 	}
 	r.summarize(ours, peer)
+	if p.Turns > 0 {
+		return nil
+	}
 	r.Allocs, err = allocations(p.Ours, max(nOurs/10, 1))
 	r.Allocs /= each
 	return err

@@ -24,7 +24,6 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// The fewer turns are for many values, of which one turn takes minutes: a million in a quarter of an hour a row.
 var resealValues = flag.Int("values", 50_000, "how many values sql.reseal moves to a new key at a time; from 500,000 on there are two turns")
 
 // manyValues is from where on two turns do.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -102,7 +103,7 @@ func TestAnAuthorizerThatDoesNotReturnDenies(t *testing.T) {
 // their errors, wrapped or not.
 func TestAnApplicationsErrorDoesNotWriteIntoTheTrail(t *testing.T) {
 	g, _, rec := newGate(t, nil)
-	for _, err := range []error{telling{}, fmt.Errorf("the hook: %w", telling{})} {
+	for _, err := range []error{telling{}, fmt.Errorf("the hook: %w", telling{}), &sqlplan.RefusedError{Reason: "Ada Lovelace"}} { // the last is exported
 		pass, entered := g.Enter(request(alpha), &op)
 		if entered != nil {
 			t.Fatal(entered)

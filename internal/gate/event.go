@@ -83,7 +83,7 @@ type Reasoner interface{ AuditReason() reason.Text }
 func classOf(err error) string {
 	var r Reasoner
 	switch {
-	case errors.As(err, &r):
+	case errors.As(err, &r) && r.AuditReason() != "":
 		return string(r.AuditReason())
 	case errors.Is(err, tenant.ErrMissing):
 		return "no tenant in the context"

@@ -162,6 +162,15 @@ func TestMetricsCount(t *testing.T) {
 		if age := sum(t, found[telemetry.ConfirmationAge]); age <= 0 || age > 5 {
 			t.Errorf("a confirmation was %v s old, of 5 at most", age)
 		}
+		// All that is asked of provider and store here is answered, with no record too.
+		for _, m := range []string{telemetry.KEKDuration, telemetry.StoreDuration} {
+			sets, values := points(t, found[m])
+			for i, s := range sets {
+				if class, failed := s.Value("error.type"); failed && class.AsString() != "not found" {
+					t.Errorf("%s: %v calls failed: %v", m, values[i], s.ToSlice())
+				}
+			}
+		}
 		if sum(t, found[telemetry.TrailRefused])+sum(t, found[telemetry.TrailTimedOut]) != 0 {
 			t.Error("events were refused or given up")
 		}

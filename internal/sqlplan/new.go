@@ -18,7 +18,7 @@ func NewContext(ctx context.Context, sql string, cat *Catalog) (*Plan, error) {
 
 func newPlan(ctx context.Context, sql string, cat *Catalog, rows bool) (plan *Plan, err error) {
 	if cat.IndexVersions < 1 || cat.IndexVersions > 8 || cat.Dialect != PostgreSQL && cat.Dialect != SQLite {
-		return nil, &RefusedError{Reason: "invalid catalog", Position: -1, Hint: "set the dialect, and IndexVersions from 1 to 8"}
+		return nil, Refused("invalid catalog", "", -1, "set the dialect, and IndexVersions from 1 to 8")
 	}
 	defer func() {
 		if r := recover(); r != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/strongroom-go/strongroom/internal/reason"
 	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
 )
 
@@ -15,11 +16,11 @@ type refusal struct{ err *RefusedError }
 type interruption struct{ err error }
 
 // refuse stops the planning. Neither construct nor hint may hold a literal.
-func refuse(reason, construct string, position int32, hint string) {
+func refuse(class, construct string, position int32, hint string) {
 	if position < 0 {
 		position = -1
 	}
-	panic(refusal{&RefusedError{Reason: reason, Construct: construct, Position: int(position), Hint: hint}})
+	panic(refusal{Refused(reason.Text(class), construct, int(position), hint)})
 }
 
 // hasPlaceholder tells whether a text has a ? that stands alone, as other databases write parameters.
@@ -47,12 +48,12 @@ func parseRefusal(err error) *RefusedError {
 		case "depth":
 			hint = "split the statement, or write a long chain of operators as a list or a function"
 		}
-		return &RefusedError{Reason: "statement over the limit of " + limit.What, Position: limit.Position, Hint: hint}
+		return Refused(reason.Text("statement over the limit of "+limit.What), "", limit.Position, hint)
 	}
 	position := -1
 	var syntax *pgparse.SyntaxError
 	if errors.As(err, &syntax) {
 		position = syntax.Position
 	}
-	return &RefusedError{Reason: "syntax error", Position: position, Hint: "write the statement in PostgreSQL's SQL"}
+	return Refused("syntax error", "", position, "write the statement in PostgreSQL's SQL")
 }

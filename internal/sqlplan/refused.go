@@ -17,6 +17,14 @@ type RefusedError struct {
 	Position int
 	// Hint says what to do instead.
 	Hint string
+
+	class reason.Text // Reason, where Refused made the error
+}
+
+// Refused returns a [*RefusedError]. What is in it must hold no data: all of it is shown, and the reason goes into the audit trail in
+// the clear.
+func Refused(class reason.Text, construct string, position int, hint string) *RefusedError {
+	return &RefusedError{Reason: string(class), Construct: construct, Position: position, Hint: hint, class: "refused: " + class}
 }
 
 func (e *RefusedError) Error() string {
@@ -35,5 +43,6 @@ func (e *RefusedError) Error() string {
 	return "sqldb: statement refused: " + e.Reason + construct + at + hint
 }
 
-// AuditReason implements the gate's classification: the reason alone.
-func (e *RefusedError) AuditReason() reason.Text { return reason.Text("refused: " + e.Reason) }
+// AuditReason implements the gate's classification: the reason alone, and nothing of an error that is none of the library's making, since
+// applications can make one, too.
+func (e *RefusedError) AuditReason() reason.Text { return e.class }

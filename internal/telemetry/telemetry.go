@@ -54,7 +54,7 @@ func newBase(c *Config) base {
 		b.meter = c.MeterProvider.Meter(Scope, metric.WithSchemaURL(semconv.SchemaURL))
 	}
 	if c.Logger != nil {
-		b.log = c.Logger
+		b.log = newLogger(c.Logger)
 	}
 	return b
 }

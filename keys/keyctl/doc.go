@@ -50,7 +50,8 @@
 //	versions    {"tenant", "keys": [{"purpose", "key", "status"}]}; after a change {"command", "tenant", "purpose", "key",
 //	            "status"}, which is disabled, opens or destroyed
 //	offboard    {"command", "tenant", "dryRun", "certificate", "shreddedBefore", "keys",
-//	            "databases": [{"name", "tables": [{"table", "rows"}]}], "buckets": [{"name", "objects", "bytes"}]}
+//	            "databases": [{"name", "tables": [{"table", "rows"}]}], "buckets": [{"name", "objects", "bytes"}]}, and
+//	            "shared" as shred
 //	kek         {"command", "action", "key", "oldest", "newest"}, whose action is show, create, rotate or destroy, and with the
 //	            last {"tenants", "rewrapped"}
 //	certificate the certificate, as storage/offboard has it

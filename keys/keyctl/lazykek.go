@@ -73,6 +73,19 @@ func (l *lazyKEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]b
 	return k.Rewrap(ctx, id, wrapped)
 }
 
+// Retire implements keys.Retirer, where the provider does.
+func (l *lazyKEK) Retire(ctx context.Context, id tenant.ID, provider string, of keys.Retirement) error {
+	k, err := l.get(ctx)
+	if err != nil {
+		return err
+	}
+	r, ok := k.(keys.Retirer)
+	if !ok {
+		return configf("kek has no route: there is no provider that a tenant could have left")
+	}
+	return r.Retire(ctx, id, provider, of)
+}
+
 func (l *lazyKEK) Destroy(ctx context.Context, id tenant.ID) error {
 	k, err := l.get(ctx)
 	if err != nil {

@@ -37,14 +37,16 @@ The reason stands in the certificate in the clear: put no personal data in it.`,
 
 // offboardedShape is what offboard -json prints. Certificate and Keys are absent with -dry-run.
 type offboardedShape struct {
-	Command     string         `json:"command"`
-	Tenant      string         `json:"tenant"`
-	DryRun      bool           `json:"dryRun"`
-	Certificate string         `json:"certificate,omitempty"` // the file
-	Before      bool           `json:"shreddedBefore"`
-	Keys        []keyShape     `json:"keys,omitempty"`
-	Databases   []rowsShape    `json:"databases"`
-	Buckets     []objectsShape `json:"buckets"`
+	Command     string     `json:"command"`
+	Tenant      string     `json:"tenant"`
+	DryRun      bool       `json:"dryRun"`
+	Certificate string     `json:"certificate,omitempty"` // the file
+	Before      bool       `json:"shreddedBefore"`
+	Keys        []keyShape `json:"keys,omitempty"`
+
+	Shared    []sharedVersionsShape `json:"shared,omitempty"`
+	Databases []rowsShape           `json:"databases"`
+	Buckets   []objectsShape        `json:"buckets"`
 }
 
 // rowsShape counts the rows of a database that were deleted, or would be.
@@ -193,6 +195,9 @@ func (o *offboarding) run(ctx context.Context, file string) error {
 	for _, k := range cert.Keys.Destroyed {
 		shape.Keys = append(shape.Keys, keyShape{Purpose: k.Purpose, Key: k.ID})
 	}
+	for _, k := range cert.Keys.Shared {
+		shape.Shared = append(shape.Shared, sharedVersionsShape(k))
+	}
 	for i, d := range cert.Databases {
 		cleared := rowsShape{Name: o.dbs[i].name, Tables: []tableShape{}}
 		for _, t := range d.Tables {
@@ -228,6 +233,9 @@ func (s offboardedShape) String() string {
 		fmt.Fprintf(&b, "offboard: %s has left; the certificate is in %s\n  %d keys destroyed", s.Tenant, s.Certificate, len(s.Keys))
 		if s.Before {
 			b.WriteString(", before")
+		}
+		for _, k := range s.Shared {
+			b.WriteString(k.warning())
 		}
 	}
 	for _, d := range s.Databases {

@@ -2,14 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/google/uuid"
-
-	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/keys/routekek"
-	"github.com/strongroom-go/strongroom/tenant"
 )
 
 func retireCommand() command {
@@ -58,45 +51,9 @@ func runRetire(ctx context.Context, c *call) error {
 	if err := c.confirm(ctx, s, id, fmt.Sprintf("This destroys the key-encryption key of a tenant at %q: older copies of its record open no more.", name)); err != nil {
 		return err
 	}
-	if err := s.ring.Rewrap(ctx, id, reason); err != nil {
-		return err
-	}
 	c.resume = "repeat it: the key may not be destroyed yet"
-	if err := s.retire(ctx, id, name, reason); err != nil {
+	if err := s.ring.RetireKEK(ctx, id, name, reason); err != nil {
 		return err
 	}
 	return c.print(retiredShape{c.Name, id.String(), name}, "retire: %s has no key-encryption key at %s any more", id, name)
-}
-
-// retire destroys a key that nothing needs, on record.
-func (s *session) retire(ctx context.Context, id tenant.ID, name, reason string) error {
-	kek, err := s.kek.(*lazyKEK).get(ctx)
-	if err != nil {
-		return err
-	}
-	correlation, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
-	access, err := tenant.FromContext(ctx)
-	if err != nil {
-		return err
-	}
-	sealer, err := s.ring.AuditSealer(ctx, id)
-	if err != nil {
-		return err
-	}
-	event := func(phase audit.Phase, status audit.Status) *audit.Event {
-		return &audit.Event{Code: audit.CodeKeyDestroy, Phase: phase, Status: status, Correlation: correlation.String(), Tenant: id, Actor: access.Actor,
-			Purpose: access.Purpose, Request: access.Request, Rows: -1, Bytes: -1, Sealer: sealer, Details: map[string]string{"kek": name, "reason": reason}}
-	}
-	if err := s.log.Record(ctx, event(audit.Intent, audit.Success)); err != nil {
-		return err
-	}
-	err = kek.(*routekek.KEK).Retire(ctx, id, name)
-	status := audit.Success
-	if err != nil {
-		status = audit.Failure
-	}
-	return errors.Join(err, s.log.Record(context.WithoutCancel(ctx), event(audit.Outcome, status)))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,12 +30,13 @@ func testSharedKEK(t *testing.T, routed bool) {
 	must(t, root.Sys().PutPolicyWithContext(t.Context(), "shared-"+mount, vaultkek.SharedPolicy(mount, "one")))
 	secret, err := root.Auth().Token().CreateWithContext(t.Context(), &api.TokenCreateRequest{Policies: []string{"shared-" + mount}, NoDefaultPolicy: true, NoParent: true, Period: "48h"})
 	must(t, err)
-	shared := fmt.Sprintf(`{"vault": {"address": %q, "mount": %q, "sharedKey": "one", "timeout": "500ms", "auth": {"token": %s}}}`, vault.Addr, mount, w.secret("token", secret.Auth.ClientToken))
+	shared := fmt.Sprintf(`{"vault": {"address": %q, "mount": %q, "sharedKey": "one", "auth": {"token": %s}}}`, vault.Addr, mount, w.secret("token", secret.Auth.ClientToken))
 	kek := shared
 	if routed {
 		kek = fmt.Sprintf(`{"route": {"providers": {"house": %s, "theirs": {"local": {"file": "theirs.json"}}}, "default": {"provider": "house"}, "tenants": {"globex": {"provider": "theirs"}}}}`, shared)
 	}
-	kek += `, "keyring": {"timeout": "250ms"}`
+	kek += `, "keyring": {"timeout": "700ms"}, "buckets": [{"label": "scans", "dir": "bucket"}], "certificates": {"keyset": "signer.json"}`
+	must(t, os.Mkdir(filepath.Join(w.dir, "bucket"), 0o700))
 	w.write("keyctl.json", `{"kek": `+kek+`, `+routeRest)
 	w.try(exitOK, "init")
 	if out, _ := w.try(exitFindings, "doctor"); !strings.Contains(out, "keyctl kek create") {
@@ -102,6 +104,23 @@ func testSharedKEK(t *testing.T, routed bool) {
 	for _, id := range []string{"globex", "initech"} {
 		w.try(exitOK, "status", "-keys", id)
 	}
+	// A record that does not open keeps versions from being destroyed, until it is one of a shredded tenant.
+	if _, errs := w.try(exitFindings, "kek", "destroy", "-through", "3", "-reason", "x", "-yes", "-confirm", "one"); !strings.Contains(errs, "nothing was destroyed: tenant acme") {
+		t.Errorf("kek destroy: %s", errs)
+	}
+	w.try(exitOK, "shred", "-reason", "left", "-yes", "-confirm", "acme", "acme")
+	// The same by an offboarding, and in its certificate.
+	for _, destroyed := range []bool{false, true} {
+		file := filepath.Join(w.dir, fmt.Sprint(destroyed, ".json"))
+		out, _ := w.try(exitOK, "offboard", "-reason", "left", "-certificate", file, "-yes", "-confirm", "initech", "initech")
+		shown, _ := w.try(exitOK, "certificate", "-key", filepath.Join(w.dir, "signer.json.pub"), file)
+		if strings.Contains(out, "NOT destroyed") == destroyed || strings.Contains(shown, "NOT destroyed") == destroyed || !strings.Contains(shown, "versions up to ") {
+			t.Errorf("offboard:\n%s\nand the certificate:\n%s", out, shown)
+		}
+		if !destroyed {
+			w.try(exitOK, "kek", "destroy", "-through", "4", "-reason", "quarterly", "-yes", "-confirm", "one")
+		}
+	}
 	recorded := map[audit.Code]int{}
 	for e, err := range audit.Read(t.Context(), filepath.Join(w.dir, "trail"), nil) {
 		must(t, err)
@@ -109,7 +128,7 @@ func testSharedKEK(t *testing.T, routed bool) {
 			recorded[e.Code]++
 		}
 	}
-	if recorded[audit.CodeKeyDestroy] != 1 || recorded[audit.CodeKeyProvision] != 2 || recorded[audit.CodeKeyRotate] != 1 {
+	if recorded[audit.CodeKeyDestroy] != 2 || recorded[audit.CodeKeyProvision] != 2 || recorded[audit.CodeKeyRotate] != 1 {
 		t.Errorf("recorded %v", recorded)
 	}
 	w.write("keyctl.json", strings.Replace(`{"kek": `+kek+`, `+routeRest, `"sharedKey"`, `"prefix": "p-", "sharedKey"`, 1))

@@ -44,6 +44,14 @@ type sharedVersionsShape struct {
 	Destroyed bool   `json:"destroyed"` // since
 }
 
+// warning says what is left of a tenant; nothing where that is nothing.
+func (s sharedVersionsShape) warning() string {
+	if s.Destroyed {
+		return ""
+	}
+	return fmt.Sprintf("\n  NOT destroyed is the key-encryption key that tenants share, %s: backups of the store open until its versions up to %d are: keyctl kek destroy -through %d", s.Name, s.Through, s.Through)
+}
+
 func runShred(ctx context.Context, c *call) error {
 	reason, err := c.reason()
 	if err != nil {
@@ -72,9 +80,7 @@ func runShred(ctx context.Context, c *call) error {
 	text := fmt.Sprintf("shred: %s is shredded; %d keys are destroyed", id, len(shape.Keys))
 	for _, k := range report.Shared {
 		shape.Shared = append(shape.Shared, sharedVersionsShape(k))
-		if !k.Destroyed {
-			text += fmt.Sprintf("\nNOT destroyed is the key-encryption key that tenants share, %s: backups of the store open until its versions up to %d are: keyctl kek destroy -through %d", k.Name, k.Through, k.Through)
-		}
+		text += sharedVersionsShape(k).warning()
 	}
 	return c.print(shape, "%s", text)
 }

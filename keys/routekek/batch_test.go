@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/routekek"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -189,7 +190,15 @@ func TestDestroyingSharedKeys(t *testing.T) {
 	if err := kek.Destroy(t.Context(), other); errors.As(err, &shared) || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("%v", err)
 	}
-	if err := kek.Retire(t.Context(), acme, "b"); !errors.As(err, &shared) {
+	leaving := tenant.MustParse("leaving")
+	r[leaving] = routekek.Route{Provider: "own", Also: []string{"b"}}
+	store, err := filestore.Open(t.TempDir()+"/records", nil)
+	must(t, err)
+	ring, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true})
+	must(t, err)
+	t.Cleanup(func() { ring.Close() })
+	must(t, ring.Provision(t.Context(), leaving))
+	if err := ring.RetireKEK(t.Context(), leaving, "b", "moved"); !errors.As(err, &shared) {
 		t.Errorf("retired from a key that is shared: %v", err)
 	}
 	if err := kek.Rotate(t.Context(), acme); !errors.As(err, &shared) {

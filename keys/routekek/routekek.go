@@ -3,8 +3,7 @@
 //
 // What it wraps begins with a mark and the name of the provider, so that a tenant can move from one to another without its
 // data being touched: name the new provider in [Route.Also] in every process, then make it the [Route.Provider] and name the
-// old one in Also, call [keys.Keyring.Rewrap], and then [KEK.Retire] for the old one, which no route needs to name after
-// that. The name in the mark chooses only among the providers of the tenant's route: a customer that holds a key
+// old one in Also, and call [keys.Keyring.RetireKEK] for the old one, which no route needs to name after that. The name in the mark chooses only among the providers of the tenant's route: a customer that holds a key
 // of its own, and can write to the key store, cannot have another tenant's keys opened with it.
 package routekek
 
@@ -49,7 +48,10 @@ type KEK struct {
 	opts      Options
 }
 
-var _ keys.KEK = (*KEK)(nil)
+var (
+	_ keys.KEK     = (*KEK)(nil)
+	_ keys.Retirer = (*KEK)(nil)
+)
 
 // New returns a router over providers, which have names of 1 to [MaxName] bytes that stay the same for good. Choose is called
 // for every operation, concurrently, and must be quick and give the same answer in every process; its error should wrap
@@ -182,7 +184,7 @@ func (k *KEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte,
 }
 
 // Destroy implements [keys.KEK], at every provider of the tenant's route. One that the tenant left before must be named in
-// [Route.Also] until [KEK.Retire] has destroyed its key there. Where it has no own key at one of them, but one that tenants share,
+// [Route.Also] until [keys.Keyring.RetireKEK] has destroyed its key there. Where it has no own key at one of them, but one that tenants share,
 // that one is not destroyed, and the error is a [*keys.SharedKeyError] once all others are.
 func (k *KEK) Destroy(ctx context.Context, id tenant.ID) error {
 	r, err := k.route(ctx, id)
@@ -192,15 +194,16 @@ func (k *KEK) Destroy(ctx context.Context, id tenant.ID) error {
 	return k.destroy(ctx, id, r.names)
 }
 
-// Retire destroys the tenant's key at a provider that it has left, once [keys.Keyring.Rewrap] has moved it: copies of the
-// tenant's record from before, in backups, open no more. It is refused for the provider that wraps, where that one has no key of
-// the tenant, and where both have the same key, as two names of one Vault do. It cannot see whether the record was moved; a tenant
-// whose record was not is lost.
-func (k *KEK) Retire(ctx context.Context, id tenant.ID, provider string) error {
+// Retire implements [keys.Retirer]. It is refused for the provider that wraps, where that one has no key of the tenant, where both have the
+// same key, as two names of one Vault do, and to everybody but [keys.Keyring.RetireKEK]: it cannot see whether the tenant's record was moved, and a
+// tenant whose record was not would be lost, with nobody's name in the trail.
+func (k *KEK) Retire(ctx context.Context, id tenant.ID, provider string, of keys.Retirement) error {
 	r, err := k.route(ctx, id)
 	switch {
 	case err != nil:
 		return err
+	case !of.Of(id):
+		return fmt.Errorf("routekek: the KEK of tenant %s is left where it is; call Keyring.RetireKEK, which moves the tenant's record first, and records what is destroyed", id)
 	case k.providers[provider] == nil:
 		return fmt.Errorf("routekek: %q is none of the KEK providers %s", provider, strings.Join(k.names(), ", "))
 	case provider == r.names[0]:

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/kektest"
@@ -171,11 +173,11 @@ func TestMove(t *testing.T) {
 			must(t, operator.Rewrap(t.Context(), acme, "")) // again is as well
 		}
 		if step.retire != "" {
-			if err := kek.Retire(t.Context(), acme, step.route.Provider); err == nil {
+			if err := operator.RetireKEK(t.Context(), acme, step.route.Provider, ""); err == nil {
 				t.Errorf("%+v: the key that wraps was destroyed", step)
 			}
-			must(t, kek.Retire(t.Context(), acme, step.retire))
-			must(t, kek.Retire(t.Context(), acme, step.retire))
+			must(t, operator.RetireKEK(t.Context(), acme, step.retire, ""))
+			must(t, operator.RetireKEK(t.Context(), acme, step.retire, ""))
 		}
 		if err := opens(ring(kek)); err != nil {
 			t.Errorf("%+v: %v", step, err)
@@ -270,39 +272,73 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	r[acme] = routekek.Route{Provider: "ours"}
-	if err := kek.Retire(t.Context(), acme, "theirs"); err == nil {
-		t.Error("retired at an unknown provider")
-	}
 }
 
-// TestRetireAtTheSameKey is that two names of one provider do not cost a tenant its only key, nor does a route to one that has none.
-func TestRetireAtTheSameKey(t *testing.T) {
+// recorder keeps the codes, phases and states of events, and fails while it is told to.
+type recorder struct {
+	events []string
+	fails  bool
+}
+
+func (r *recorder) Record(_ context.Context, e *audit.Event) error {
+	if r.fails {
+		return audit.ErrUnavailable
+	}
+	if e.Code == audit.CodeKeyDestroy {
+		r.events = append(r.events, fmt.Sprint(e.Phase, " ", e.Status, " ", e.Details))
+	}
+	return nil
+}
+
+// TestRetire is that a key is destroyed at a provider only once nothing needs it, and with an event: not by calling the router, not of a tenant
+// that was not moved yet, and not where two names are of one provider.
+func TestRetire(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kek.json")
 	open := func() *localkek.KEK {
 		kek, err := localkek.Open(file, nil)
 		must(t, err)
 		return kek
 	}
-	r := routes{acme: {Provider: "before"}}
-	kek, err := routekek.New(map[string]keys.KEK{"before": open(), "renamed": open(), "empty": local(t)}, r.choose, nil)
+	r, empty, rec := routes{acme: {Provider: "before"}}, local(t), &recorder{}
+	kek, err := routekek.New(map[string]keys.KEK{"before": open(), "renamed": open(), "empty": empty}, r.choose, nil)
 	must(t, err)
-	must(t, kek.Create(t.Context(), acme))
-	wrapped, err := kek.Wrap(t.Context(), acme, []byte("root"))
+	store, err := filestore.Open(filepath.Join(t.TempDir(), "keys"), nil)
 	must(t, err)
+	ring := func(kek keys.KEK) *keys.Keyring {
+		ring, err := keys.Open(t.Context(), kek, store, &keys.Options{Audit: rec, SuspendWithin: time.Second})
+		must(t, err)
+		t.Cleanup(func() { ring.Close() })
+		return ring
+	}
+	operator := ring(kek)
+	must(t, operator.Provision(t.Context(), acme))
+	refused := func(what, want string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := ring(kek).Tenant(t.Context(), acme); err != nil {
+			t.Fatalf("%s: the tenant's only key is gone: %v", what, err)
+		}
+	}
+	refused("at an unknown provider", "none of the KEK providers", operator.RetireKEK(t.Context(), acme, "theirs", ""))
 	r[acme] = routekek.Route{Provider: "renamed", Also: []string{"before"}}
-	wrapped, err = kek.Rewrap(t.Context(), acme, wrapped)
-	must(t, err)
-	if err := kek.Retire(t.Context(), acme, "before"); err == nil || !strings.Contains(err.Error(), "the same key") {
-		t.Errorf("retired: %v", err)
+	refused("at the same key", "the same key", operator.RetireKEK(t.Context(), acme, "before", ""))
+	r[acme] = routekek.Route{Provider: "empty", Also: []string{"renamed"}} // nobody has moved it there
+	refused("without a keyring", "Keyring.RetireKEK", kek.Retire(t.Context(), acme, "renamed", keys.Retirement{}))
+	rec.fails = true
+	refused("unrecorded", audit.ErrUnavailable.Error(), operator.RetireKEK(t.Context(), acme, "renamed", ""))
+	rec.fails, rec.events = false, nil
+	must(t, operator.RetireKEK(t.Context(), acme, "renamed", "own key"))
+	if _, err := ring(kek).Tenant(t.Context(), acme); err != nil {
+		t.Errorf("a tenant that was not moved before is lost: %v", err)
 	}
-	if _, err := kek.Unwrap(t.Context(), acme, wrapped); err != nil {
-		t.Errorf("the tenant's only key is gone: %v", err)
+	if _, err := open().Wrap(t.Context(), acme, []byte("x")); !errors.Is(err, keys.ErrNotFound) {
+		t.Errorf("the key is there: %v", err)
 	}
-	r[acme] = routekek.Route{Provider: "empty", Also: []string{"renamed"}}
-	if err := kek.Retire(t.Context(), acme, "renamed"); !errors.Is(err, keys.ErrNotFound) {
-		t.Errorf("retired for a provider without a key: %v", err)
+	want := []string{"intent success map[kek:renamed reason:own key]", "outcome success map[kek:renamed reason:own key]"}
+	if !slices.Equal(rec.events, want) {
+		t.Errorf("the trail has %q, want %q", rec.events, want)
 	}
-	if _, err := kek.Unwrap(t.Context(), acme, wrapped); err != nil {
-		t.Errorf("the tenant's only key is gone: %v", err)
-	}
+	refused("without a router", "one of several", ring(empty).RetireKEK(t.Context(), acme, "renamed", ""))
 }

@@ -72,7 +72,7 @@ func (s *Shared) name() string { return s.path("keys") + " at " + s.vault.client
 
 func (s *Shared) mark() string { return sharedMark + s.key + ":" }
 
-// context is what Vault derives a tenant's key with.
+// derivation is the context with which Vault derives a tenant's key, as it is sent.
 func derivation(id tenant.ID) string {
 	return base64.StdEncoding.EncodeToString([]byte(id.Segment()))
 }

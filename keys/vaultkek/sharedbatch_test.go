@@ -110,3 +110,36 @@ func TestBatchAnswers(t *testing.T) {
 }
 
 var errAny = errors.New("any")
+
+// TestWhatAnswersABatchInVaultsPlace is unavailable, for all, and repeats nothing.
+func TestWhatAnswersABatchInVaultsPlace(t *testing.T) {
+	for name, answer := range map[string]struct {
+		status int
+		body   string
+	}{
+		"nothing": {200, ""}, "a page": {200, "<html>canary-plaintext</html>"}, "no data": {200, `{"request_id":"x"}`}, "no results": {200, `{"data":{}}`},
+		"null": {200, `{"data":{"batch_results":null}}`}, "no list": {200, `{"data":{"batch_results":"canary-plaintext"}}`}, "cut short": {200, `{"data":{"batch_results":[{"plaintext":"canary-plaintext`},
+		"a page, bad request": {400, "<html>authentication failed canary-plaintext</html>"}, "JSON, bad request": {400, `{"message":"canary-plaintext"}`},
+		"other data, bad request": {400, `{"data":"canary-plaintext"}`}, "sealed": {503, `{"errors":["Vault is sealed"]}`}, "too large": {200, `{"data":{"batch_results":["` + strings.Repeat("x", 1<<20) + `"]}}`},
+		"moved": {307, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sharedOn(t, func(w http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "/keys/") {
+					io.WriteString(w, `{"data":{"type":"aes256-gcm96","derived":true,"kdf":"hkdf_sha256","latest_version":1}}`)
+					return
+				}
+				w.WriteHeader(answer.status)
+				io.WriteString(w, answer.body)
+			})
+			all := []keys.Wrapped{{Tenant: idA, Bytes: []byte("derived:one:vault:v1:AAAA")}}
+			for _, err := range []error{second(s.UnwrapBatch(t.Context(), all)), second(s.RewrapBatch(t.Context(), all))} {
+				wantErr(t, err, keys.ErrUnavailable)
+				if errors.Is(err, keys.ErrIntegrity) || errors.Is(err, keys.ErrNotFound) {
+					t.Errorf("%v", err)
+				}
+				wantText(t, err, []string{"s.secret-token", "AAAA"}, "transit/")
+			}
+		})
+	}
+}

@@ -465,6 +465,9 @@ func TestATenantProvisionedMeanwhile(t *testing.T) {
 			}
 		}}
 		_, err = operator.DestroySharedKEK(t.Context(), k, 1, nil)
+		if !inTime {
+			close(slow.letGo)
+		}
 		perr := <-provisioned
 		if inTime {
 			must(t, perr)
@@ -553,7 +556,8 @@ func TestCallsForManyTenants(t *testing.T) {
 	must(t, err)
 	full := int64((n + keys.MaxBatch - 1) / keys.MaxBatch)
 	t.Logf("%d tenants are warm after %v, by %d calls of many and %d of one", w.Opened, time.Since(begun), c.batches.Load(), c.singles.Load())
-	if w.Opened != n || c.batches.Load() != full || c.singles.Load() != 0 {
+	// The first is for fewer, as it is not known yet that they can be asked about together.
+	if w.Opened != n || c.batches.Load() > full+1 || c.singles.Load() != 0 {
 		t.Errorf("%d calls about many, and %d about one", c.batches.Load(), c.singles.Load())
 	}
 	ring = s.ring(t, c, keys.Options{Timeout: 5 * time.Second, CacheSize: n})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -98,10 +99,15 @@ func (b *bucket) admit(ctx context.Context, op *gate.Op, enter func(context.Cont
 func noAs(any) bool { return false }
 
 // hook calls the callback of an operation's options.
-func hook(before func(func(any) bool) error) error {
+func hook(before func(func(any) bool) error) (err error) {
 	if before == nil {
 		return nil
 	}
+	defer func() {
+		if p := recover(); p != nil { // what it says may be of the application's data; and the outcome is to be recorded
+			err = fmt.Errorf("blobs: a hook of the options panicked\n\n%s", debug.Stack())
+		}
+	}()
 	return before(noAs)
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -21,13 +22,7 @@ func checkEnvironment(u *url.URL) error {
 	case "azblob":
 		return checkAzure(query)
 	case "gs":
-		// gcsblob puts "http://" before it.
-		if name := "STORAGE_EMULATOR_HOST"; os.Getenv(name) != "" && !isLoopback(os.Getenv(name)) {
-			return environmentError(name)
-		}
-		if name := "GCE_METADATA_HOST"; os.Getenv(name) != "" && os.Getenv(name) != "metadata.google.internal" {
-			return judgeMetadata(name, "http://"+os.Getenv(name))
-		}
+		return checkGoogle()
 	}
 	return nil
 }
@@ -73,7 +68,7 @@ func readAWSFiles() (settings awsSettings, err error) {
 	for variable, name := range map[string]string{"AWS_CONFIG_FILE": "config", "AWS_SHARED_CREDENTIALS_FILE": "credentials"} {
 		path := os.Getenv(variable)
 		if path == "" {
-			path = filepath.Join(awsHome(), ".aws", name)
+			path = filepath.Join(userHome(), ".aws", name)
 		}
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -101,6 +96,9 @@ func checkService(service string, query url.Values, settings awsSettings) error 
 		if plaintext(query) != "" || besideLocalhost(query) {
 			return environmentError(source)
 		}
+		return nil
+	}
+	if strings.EqualFold(os.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), "true") {
 		return nil
 	}
 	own := "AWS_ENDPOINT_URL_" + strings.ToUpper(service)
@@ -144,6 +142,50 @@ func checkMetadata(settings awsSettings) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// checkGoogle judges where objects are, and where credentials come from: from the machine, or from whom a file names (https://google.aip.dev/auth/4110).
+func checkGoogle() error {
+	emulated := false
+	for _, name := range []string{"STORAGE_EMULATOR_HOST", "STORAGE_EMULATOR_HOST_GRPC"} { // the second with grpc=true; with or without a scheme
+		host := os.Getenv(name)
+		if host == "" {
+			continue
+		}
+		if _, behind, scheme := strings.Cut(host, "://"); scheme && name == "STORAGE_EMULATOR_HOST_GRPC" {
+			host = behind // which the client cuts off, whatever it says
+		}
+		if emulated = true; !isLoopback(host) {
+			return environmentError(name)
+		}
+	}
+	if name := "GCE_METADATA_HOST"; os.Getenv(name) != "" && os.Getenv(name) != "metadata.google.internal" {
+		if err := judgeMetadata(name, "http://"+os.Getenv(name)); err != nil {
+			return err
+		}
+	}
+	if emulated {
+		return nil // without credentials
+	}
+	path := os.Getenv("GOOGLE_APPLICATION_CREDENTIALS")
+	if path == "" {
+		path = filepath.Join(userHome(), ".config", "gcloud", "application_default_credentials.json")
+		if runtime.GOOS == "windows" {
+			path = filepath.Join(os.Getenv("APPDATA"), "gcloud", "application_default_credentials.json")
+		}
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		defer f.Close()
+		err = judgeCredentials(f)
+	}
+	if err != nil {
+		return fmt.Errorf("blobs: Google's credentials file: %w", err)
 	}
 	return nil
 }

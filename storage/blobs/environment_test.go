@@ -20,12 +20,17 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 	names := []string{
 		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_SSO", "AWS_ENDPOINT_URL_SSO_OIDC", "AWS_ENDPOINT_URL_SIGNIN",
 		"AWS_EC2_METADATA_SERVICE_ENDPOINT", "GCE_METADATA_HOST", "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AWS_WEB_IDENTITY_TOKEN_FILE", "STORAGE_EMULATOR_HOST",
+		"STORAGE_EMULATOR_HOST_GRPC", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 		"AZURE_STORAGE_PROTOCOL", "AZURE_STORAGE_DOMAIN", "AZURE_STORAGE_IS_LOCAL_EMULATOR",
 		"AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING",
 	}
 	config := filepath.Join(t.TempDir(), "config")
+	t.Setenv("HOME", filepath.Dir(config))
+	credentials := filepath.Join(filepath.Dir(config), "credentials.json")
+	wellKnown := filepath.Join(filepath.Dir(config), ".config", "gcloud", "application_default_credentials.json")
+	must(t, os.MkdirAll(filepath.Dir(wellKnown), 0o700))
 	for _, c := range []struct {
-		url, set string // variables apart by spaces; CONFIG is what the file has
+		url, set string // variables apart by spaces; CONFIG is what AWS's file has, and CREDENTIALS and WELLKNOWN what Google's have
 		refused  string // what the error names
 	}{
 		{"s3://b", "", ""},
@@ -70,6 +75,20 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 		{"s3://b?endpoint=https://s3.example.com", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254", ""},
 		{"s3://b?endpoint=https://s3.example.com", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://[fd00:ec2::254]", ""},
 		{"s3://b", "CONFIG=[default]\nec2_metadata_service_endpoint=" + away, "ec2_metadata_service_endpoint"},
+		{"s3://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=True AWS_ENDPOINT_URL_S3=" + away + " CONFIG=[default]\nendpoint_url=" + away, ""},
+		{"s3://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=false AWS_ENDPOINT_URL_S3=" + away, "AWS_ENDPOINT_URL_S3"},
+		{"s3://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true AWS_EC2_METADATA_SERVICE_ENDPOINT=" + away, "AWS_EC2_METADATA_SERVICE_ENDPOINT"},
+		{"gs://b?grpc=true", "STORAGE_EMULATOR_HOST_GRPC=192.0.2.1:9000", "STORAGE_EMULATOR_HOST_GRPC"},
+		{"gs://b?grpc=true", "STORAGE_EMULATOR_HOST_GRPC=https://192.0.2.1:9000", "STORAGE_EMULATOR_HOST_GRPC"}, // the scheme is cut off
+		{"gs://b?grpc=true", "STORAGE_EMULATOR_HOST_GRPC=http://127.0.0.1:9000", ""},
+		{"gs://b", `CREDENTIALS={"type":"service_account","token_uri":"https://oauth2.googleapis.com/token"}`, ""},
+		{"gs://b", `CREDENTIALS={"type":"service_account","token_uri":"http://192.0.2.1/token"}`, "credentials file"},
+		{"gs://b", `CREDENTIALS={"type":"service_account","TOKEN_URI":"HTTP://192.0.2.1/token","token_uri":""}`, "credentials file"},
+		{"gs://b", `CREDENTIALS={"type":"external_account","token_url":"https://sts.googleapis.com/v1/token","credential_source":{"url":"http://192.0.2.1/"}}`, "credentials file"},
+		{"gs://b", `CREDENTIALS={"type":"external_account","credential_source":{"url":"http://169.254.169.254/latest/meta-data/iam/security-credentials"}}`, ""},
+		{"gs://b", `CREDENTIALS={"type":"authorized_user","quota_project_id":"http`, ""}, // the SDK refuses it
+		{"gs://b", `WELLKNOWN={"type":"authorized_user","token_uri":"http://192.0.2.1/token"}`, "credentials file"},
+		{"gs://b", `STORAGE_EMULATOR_HOST=127.0.0.1:9000 CREDENTIALS={"token_uri":"http://192.0.2.1/token"}`, ""},
 		{"gs://b", "STORAGE_EMULATOR_HOST=192.0.2.1:9000", "STORAGE_EMULATOR_HOST"},
 		{"gs://b", "STORAGE_EMULATOR_HOST=127.0.0.1:9000@example.com", "STORAGE_EMULATOR_HOST"},
 		{"gs://b", "STORAGE_EMULATOR_HOST=127.0.0.1:9000", ""},
@@ -97,6 +116,8 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 				t.Setenv(name, "")
 			}
 			must(t, os.WriteFile(config, nil, 0o600))
+			os.Remove(wellKnown)
+			t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
 			t.Setenv("AWS_CONFIG_FILE", config)
 			t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(filepath.Dir(config), "none"))
 			for _, pair := range strings.Split(c.set, " ") {
@@ -104,6 +125,11 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 				case "":
 				case "CONFIG":
 					must(t, os.WriteFile(config, []byte(strings.ReplaceAll(value, "\u00a0", " ")), 0o600))
+				case "CREDENTIALS":
+					must(t, os.WriteFile(credentials, []byte(value), 0o600))
+					t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", credentials)
+				case "WELLKNOWN":
+					must(t, os.WriteFile(wellKnown, []byte(value), 0o600))
 				default:
 					t.Setenv(name, value)
 				}
@@ -122,7 +148,7 @@ func TestTheEnvironmentBringsNoPlaintext(t *testing.T) {
 func TestTheFilesAreWhereTheSDKHasThem(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
-	if got := awsHome(); got != home {
+	if got := userHome(); got != home {
 		t.Errorf("%s is looked at", got)
 	}
 	t.Setenv("HOME", "")
@@ -130,7 +156,7 @@ func TestTheFilesAreWhereTheSDKHasThem(t *testing.T) {
 	if err != nil {
 		t.Skipf("this user has no entry: %v", err)
 	}
-	if got := awsHome(); got != u.HomeDir || got == "" {
+	if got := userHome(); got != u.HomeDir || got == "" {
 		t.Errorf("without HOME %q is looked at, and the SDK looks at %q", got, u.HomeDir)
 	}
 }

@@ -24,15 +24,15 @@ func (s awsSettings) has(key string) bool {
 	return false
 }
 
-// awsHome is where the SDK looks for the files: it knows where a user's home is without HOME, too, as in a service.
-func awsHome() string {
-	home, _ := os.UserHomeDir()
-	if home == "" {
+// userHome is where the SDKs look for files: they know where a user's home is without HOME, too, as in a service.
+func userHome() string {
+	dir, _ := os.UserHomeDir()
+	if dir == "" {
 		if u, err := user.Current(); err == nil {
-			home = u.HomeDir
+			dir = u.HomeDir
 		}
 	}
-	return home
+	return dir
 }
 
 // read appends what a file has. It takes lines for what the SDK takes them for, which is more than the format's description says: a colon

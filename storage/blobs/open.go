@@ -67,8 +67,8 @@ type Options struct {
 //
 // A URL that has a "key" parameter (a bucket of one object), a user name, or asks for plaintext connections off
 // loopback is refused. So are plaintext connections that gocloud.dev's openers would make because of the environment
-// (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, AZURE_STORAGE_*, STORAGE_EMULATOR_HOST) or of endpoint_url in
-// AWS's configuration files, and those to where AWS's credentials come from (AWS_ENDPOINT_URL_STS, _SSO, _SSO_OIDC and _SIGNIN where a role,
+// (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, AZURE_STORAGE_*, STORAGE_EMULATOR_HOST, STORAGE_EMULATOR_HOST_GRPC) or of endpoint_url in
+// AWS's configuration files, of any URL in Google's file of credentials (GOOGLE_APPLICATION_CREDENTIALS), and those to where AWS's credentials come from (AWS_ENDPOINT_URL_STS, _SSO, _SSO_OIDC and _SIGNIN where a role,
 // a token or a session asks for them), and of all three clouds' machines (AWS_EC2_METADATA_SERVICE_ENDPOINT, GCE_METADATA_HOST, IDENTITY_ENDPOINT,
 // MSI_ENDPOINT; link-local addresses are admitted). What other openers take from elsewhere, Open does not see.
 func Open(ctx context.Context, rawURL string, guard storage.Guard, opts *Options) (*blob.Bucket, error) {

@@ -300,16 +300,24 @@ type writer struct {
 var _ driver.Uploader = (*writer)(nil)
 
 // Upload implements driver.Uploader: unlike the portable type's own copying, it does not let Close complete the object
-// after r has failed.
-func (w *writer) Upload(r io.Reader) error {
-	buf := make([]byte, segmentSize)
+// after r has failed. Where r panics, the portable type closes nothing, and its caller has nothing to close.
+func (w *writer) Upload(r io.Reader) (err error) {
+	buf, returned := make([]byte, segmentSize), false
+	defer func() {
+		if !returned {
+			w.err = errPanicked
+			w.Close()
+		}
+	}()
 	// The wrapper hides r's WriteTo and our absent ReadFrom, so that buf is what is used.
-	_, err := io.CopyBuffer(struct{ io.Writer }{w.draft}, struct{ io.Reader }{r}, buf)
-	if err != nil && w.err == nil {
+	_, err = io.CopyBuffer(struct{ io.Writer }{w.draft}, struct{ io.Reader }{r}, buf)
+	if returned = true; err != nil && w.err == nil {
 		w.err = err
 	}
 	return err
 }
+
+var errPanicked = errors.New("blobs: what was to be stored could not be read to its end")
 
 // Close implements driver.Writer. It returns when the store has the object and the audit log its outcome, and the same
 // again when it is called again.

@@ -223,7 +223,7 @@ func (c *conn) admit(ctx context.Context, reported *telemetry.Access, query stri
 	if plan.Verb == sqlplan.Savepoint {
 		if c.tx == nil {
 			// SQLite would begin a transaction with it, that nobody knows of and nobody ends.
-			return nil, c.refuse(ctx, &RefusedError{Reason: "savepoint outside a transaction", Construct: "SAVEPOINT", Position: 0, Hint: "begin a transaction with BeginTx"})
+			return nil, c.refuse(ctx, sqlplan.Refused("savepoint outside a transaction", "SAVEPOINT", 0, "begin a transaction with BeginTx"))
 		}
 		acc, err := c.db.gate.Check(ctx, c.db.op(plan, c.tx))
 		if err != nil {

@@ -111,7 +111,7 @@ func (d *database) planOf(ctx context.Context, key planKey) (*sqlplan.Plan, erro
 func newPlan(ctx context.Context, key planKey, cat *sqlplan.Catalog) (p *sqlplan.Plan, err error) {
 	defer func() {
 		if recover() != nil { // what it says may hold literals
-			p, err = nil, &RefusedError{Reason: "statement that the planner failed on", Position: -1, Hint: "write it in another form, and report it"}
+			p, err = nil, sqlplan.Refused("statement that the planner failed on", "", -1, "write it in another form, and report it")
 		}
 	}()
 	if key.rows {

@@ -88,7 +88,7 @@ func (c *conn) admitBatch(ctx context.Context, queued []*pgx.QueuedQuery) ([]*ba
 		}
 		if err == nil && items[i].access.pass == nil {
 			items[i] = nil
-			err = c.refuse(ctx, &RefusedError{Reason: "savepoint in a batch", Construct: "SAVEPOINT", Position: 0, Hint: "send it by itself, or use Begin of the transaction"})
+			err = c.refuse(ctx, sqlplan.Refused("savepoint in a batch", "SAVEPOINT", 0, "send it by itself, or use Begin of the transaction"))
 		}
 		errs[i] = err
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/strongroom-go/strongroom/tenant"
@@ -33,20 +32,13 @@ func ordinals(args []driver.Value) []driver.NamedValue {
 	return out
 }
 
-// note remembers that a statement failed inside a transaction, and withholds what a trigger raised: RAISE takes any
-// expression for its text. SQLite's other errors tell of names.
+// note remembers that a statement failed inside a transaction, and withholds what can hold values of what SQLite said.
 func (s *sqliteSession) note(err error) error {
 	if err != nil && err != io.EOF && s.tx != nil {
 		s.failed = true
 	}
-	var raised *sqlite.Error
-	if errors.As(err, &raised) && raised.Code() == sqlite3.SQLITE_CONSTRAINT_TRIGGER {
-		return errRaised
-	}
-	return err
+	return withoutValues(err)
 }
-
-var errRaised = errors.New("sqldb: a trigger of the database refused the statement (its words are withheld, as they can hold values)")
 
 // errTxFailed is the answer to every statement after one that failed.
 var errTxFailed = errors.New("sqldb: an earlier statement of the transaction failed; roll it back, or back to a savepoint")

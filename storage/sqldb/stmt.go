@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/debug"
 	"time"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
@@ -59,8 +60,16 @@ func (s *stmt) Query([]driver.Value) (driver.Rows, error)  { return nil, errNoCo
 func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, errNoContext }
 
 // CheckNamedValue implements driver.NamedValueChecker: values become int64, float64, bool, []byte, string, time.Time
-// or nil, through driver.Valuer where they have one. PostgreSQL takes slices of basic values as arrays too.
-func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
+// or nil, through driver.Valuer where they have one. PostgreSQL takes slices of basic values as arrays too. A method of the application's that
+// panics is an error to database/sql, which would not take the connection back; a [Pool] does.
+func (c *conn) CheckNamedValue(v *driver.NamedValue) (err error) {
+	if !c.db.native {
+		defer func() {
+			if p := recover(); p != nil { // what it says may hold the value
+				err = fmt.Errorf("sqldb: parameter $%d of type %T panics in its method Value\n\n%s", v.Ordinal, v.Value, debug.Stack())
+			}
+		}()
+	}
 	if v.Name != "" {
 		return fmt.Errorf("sqldb: named parameters are not supported; use $%d for the one at that place", v.Ordinal)
 	}

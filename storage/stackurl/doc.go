@@ -29,6 +29,8 @@
 //	keys                 postgres://…  the table of wrapped keys: see [sqlstore.Open]
 //	                     file:///PATH  a directory
 //	keys.table           the table's name, as in [sqlstore.Options]
+//	keys.listen          no: changes that others make, such as a suspension, are not listened for, which takes a connection; default yes.
+//	                     Through a pooler that gives a client another connection for each transaction nothing is heard: write no
 //	db.NAME              the URL of the database that the Config calls NAME: see [sqldb.Open]
 //	bucket.NAME          the URL of the bucket that the Config calls NAME: see [blobs.Open]; the program imports its driver
 //

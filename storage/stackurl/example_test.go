@@ -68,5 +68,5 @@ func ExampleOpen_servers() {
 	fmt.Println(err)
 	// Output:
 	// postgres://app@db.example.com/clinic?sslmode=verify-full&passfile=/run/secrets/pgpass
-	// stackurl: parameter 1 is not known; did you mean bucket.scans? Known are bucket.scans, kek, kek.auth, kek.auth_mount, kek.ca_file, kek.cert_file, kek.key_file, kek.namespace, kek.passphrase_file, kek.prefix, kek.role, kek.role_id_file, kek.secret_id_file, kek.shared_key, kek.token_file, keys, keys.table. Where it belongs to the value before it, the & between them is written %26
+	// stackurl: parameter 1 is not known; did you mean bucket.scans? Known are bucket.scans, kek, kek.auth, kek.auth_mount, kek.ca_file, kek.cert_file, kek.key_file, kek.namespace, kek.passphrase_file, kek.prefix, kek.role, kek.role_id_file, kek.secret_id_file, kek.shared_key, kek.token_file, keys, keys.listen, keys.table. Where it belongs to the value before it, the & between them is written %26
 }

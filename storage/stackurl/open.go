@@ -20,6 +20,7 @@ import (
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
+	"github.com/strongroom-go/strongroom/keys/sqlstore/pgxlisten"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/storage/stack"
@@ -176,7 +177,11 @@ func openStore(ctx context.Context, p parameters) (keys.Store, error) {
 		return nil, fmt.Errorf("stackurl: keys: the connection to %s could be without TLS; add sslmode=verify-full to it", host)
 	}
 	db := stdlib.OpenDB(*config)
-	store, err := sqlstore.Open(ctx, db, dialect.PostgreSQL, &sqlstore.Options{Table: p["keys.table"]})
+	opts := sqlstore.Options{Table: p["keys.table"]}
+	if p["keys.listen"] != "no" {
+		opts.Listen = pgxlisten.DB(db)
+	}
+	store, err := sqlstore.Open(ctx, db, dialect.PostgreSQL, &opts)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("stackurl: keys: %w", err), db.Close())
 	}

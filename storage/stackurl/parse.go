@@ -21,7 +21,7 @@ const Scheme = "strongroom"
 // kekParameters are those of a KEK, and keysParameters of a key store.
 var (
 	kekParameters  = []string{"kek.auth", "kek.auth_mount", "kek.ca_file", "kek.cert_file", "kek.key_file", "kek.namespace", "kek.passphrase_file", "kek.prefix", "kek.role", "kek.role_id_file", "kek.secret_id_file", "kek.shared_key", "kek.token_file"}
-	keysParameters = []string{"keys.table"}
+	keysParameters = []string{"keys.listen", "keys.table"}
 )
 
 // problems collects what is wrong with a URL. None of its texts has a value of the URL, nor a name that only the URL has: a password
@@ -193,12 +193,22 @@ func (wrong *problems) secretFree(name, value string) {
 		return
 	}
 	_, password := u.User.Password()
-	for key := range query {
-		password = password || secret.MatchString(key) && !file.MatchString(key)
+	for key, values := range query {
+		password = password || secret.MatchString(key) && !file.MatchString(key) || slices.ContainsFunc(values, hasPassword)
 	}
 	if password {
 		wrong.add("%s has a password or another secret in it, and URLs are no place for one; give it in a file: see the package's documentation", name)
 	}
+}
+
+// hasPassword tells whether a parameter's value is a URL, such as an endpoint's, with a password of its own.
+func hasPassword(value string) bool {
+	u, err := url.Parse(value)
+	if err != nil {
+		return strings.Contains(value, "@")
+	}
+	_, password := u.User.Password()
+	return password
 }
 
 // applicable notes parameters that say something about nothing.
@@ -232,6 +242,9 @@ func (wrong *problems) applicable(p parameters) {
 	case "file":
 		of("is not for files", keysParameters...)
 	case "postgres", "postgresql":
+		if listen := p["keys.listen"]; listen != "" && listen != "yes" && listen != "no" {
+			wrong.add("keys.listen is neither yes nor no")
+		}
 	default:
 		wrong.add("keys has a scheme that is not known; use postgres: or file:, or open it in Go and set Config.Store")
 	}

@@ -3,16 +3,19 @@ package stackurl_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	_ "gocloud.dev/blob/fileblob"
 
 	"github.com/strongroom-go/strongroom/internal/testenv"
+	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/sqlstore"
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 	"github.com/strongroom-go/strongroom/storage/dialect"
@@ -227,5 +230,56 @@ func TestServers(t *testing.T) {
 	}
 	if _, err := stackurl.Open(ctx, raw, c); err == nil || strings.Contains(err.Error(), "sesame") {
 		t.Errorf("with another secret: %v", err)
+	}
+}
+
+// A suspension by another process is heard of, long before the bound within which it would be asked about; unless nobody is to listen.
+func TestKeysAreListenedFor(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	records := testenv.Postgres(t).NewDatabase(t)
+	owner, err := sql.Open("pgx", records.OwnerURL)
+	must(t, err)
+	defer owner.Close()
+	must(t, sqlstore.Create(ctx, owner, dialect.PostgreSQL, ""))
+	at := func(name, listen string) string {
+		query := url.Values{"keys": {pgpass(t, records.OwnerURL)}, "kek": {"file://" + dir + "/kek.json"}}
+		if listen != "" {
+			query.Set("keys.listen", listen)
+		}
+		return "strongroom://" + dir + "/" + name + "?" + query.Encode()
+	}
+	north := tenant.MustParse("north")
+	operator := open(t, at("operator", "no"), stack.Config{})
+	must(t, operator.Keys.Provision(ctx, north))
+	listeners := func() (n int) {
+		t.Helper()
+		must(t, owner.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`).Scan(&n))
+		return n
+	}
+	if n := listeners(); n != 0 {
+		t.Fatalf("%d listen, and nobody is to", n)
+	}
+	eventually := func(what string, f func() bool) {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s did not come about", what)
+			}
+		}
+	}
+	for _, listen := range []string{"", "yes"} {
+		s := open(t, at("service"+listen, listen), stack.Config{KeyOptions: &keys.Options{SuspendWithin: time.Hour}})
+		eventually("listening", func() bool { return listeners() == 1 })
+		if _, err := s.Keys.Tenant(ctx, north); err != nil {
+			t.Fatal(err)
+		}
+		must(t, operator.Keys.Suspend(ctx, north, ""))
+		eventually("the suspension", func() bool {
+			_, err := s.Keys.Tenant(ctx, north)
+			return errors.Is(err, keys.ErrSuspended)
+		})
+		must(t, operator.Keys.Resume(ctx, north, ""))
+		must(t, s.Close())
+		eventually("the end of listening", func() bool { return listeners() == 0 })
 	}
 }

@@ -26,6 +26,7 @@ type Options struct {
 	Journal   io.Writer
 	Workers   int
 	PerSecond int
+	Requests  int64 // ends the load when so many were answered as they should be; 0: it goes on
 }
 
 // Load is a load that goes on.
@@ -58,7 +59,7 @@ func New(opts Options) (*Load, error) {
 			return nil, fmt.Errorf("load: %s is not on this machine; give a loopback address", u.Hostname())
 		}
 	}
-	if len(opts.Services) == 0 || len(opts.Clinics) < 2 || opts.Workers < 1 || opts.PerSecond < 1 {
+	if len(opts.Services) == 0 || len(opts.Clinics) < 2 || opts.Workers < 1 || opts.PerSecond < 1 || opts.Requests < 0 {
 		return nil, errors.New("load: give services, two clinics, workers and a rate")
 	}
 	return &Load{opts: opts, client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: opts.Workers}},
@@ -68,12 +69,14 @@ func New(opts Options) (*Load, error) {
 // Acknowledged returns how many requests were answered as they should be.
 func (l *Load) Acknowledged() int64 { return l.counts.acknowledged.Load() }
 
+func (l *Load) enough() bool { return l.opts.Requests > 0 && l.Acknowledged() >= l.opts.Requests }
+
 // String tells what has been done.
 func (l *Load) String() string {
 	return fmt.Sprintf("%d requests acknowledged, %d failed or refused", l.counts.acknowledged.Load(), l.counts.failed.Load())
 }
 
-// Run drives the services until ctx ends. Requests that fail are no error: the journal has them. An answer that must never be
+// Run drives the services until ctx ends, or Requests were answered. Requests that fail are no error: the journal has them. An answer that must never be
 // given is one, such as another clinic's patient.
 func (l *Load) Run(ctx context.Context) error {
 	errs := make([]error, l.opts.Workers)

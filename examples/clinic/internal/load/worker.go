@@ -22,7 +22,7 @@ type worker struct {
 }
 
 func (w *worker) run(ctx context.Context) error {
-	for w.load.limit.Wait(ctx) == nil {
+	for w.load.limit.Wait(ctx) == nil && !w.load.enough() {
 		if err := w.step(context.WithoutCancel(ctx)); err != nil { // what was begun is ended, so that its answer is known
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"gocloud.dev/blob"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -31,7 +32,8 @@ type Server struct {
 	Trail  *Tail        // nil where there is none to be read here
 	Health *Health
 	Log    *slog.Logger
-	Secure bool // the service is reached by https: cookies go nowhere else
+	Tracer trace.Tracer // nil: requests have no spans
+	Secure bool         // the service is reached by https: cookies go nowhere else
 }
 
 // SignIn gives out tokens.
@@ -62,10 +64,10 @@ func (s *Server) Handler() (http.Handler, error) {
 	s.api(mux)
 	s.pages(mux)
 
-	// From the outside in: an id and a line in the log for each request, headers for each answer, no form from another site.
+	// From the outside in: an id, a span and a line in the log for each request, headers for each answer, no form from another site.
 	var h http.Handler = http.NewCrossOriginProtection().Handler(mux)
 	h = secureHeaders(h)
-	h = s.logged(h)
+	h = s.traced(s.logged(h))
 	return session.WithRequestID(h), nil
 }
 
@@ -96,7 +98,7 @@ func (s *Server) logged(next http.Handler) http.Handler {
 			if seen.status >= http.StatusInternalServerError {
 				level = slog.LevelError
 			}
-			s.Log.LogAttrs(r.Context(), level, "request", slog.String("request", session.RequestID(r.Context())), slog.String("method", r.Method),
+			s.Log.LogAttrs(r.Context(), level, "request", slog.String("request", session.RequestID(r.Context())), slog.String("method", methodOf(r)),
 				slog.String("route", r.Pattern), slog.Int("status", seen.status), slog.Duration("took", time.Since(began).Round(time.Microsecond)))
 		}()
 		next.ServeHTTP(seen, r)

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"log/slog"
+	"sort"
 	"sync"
 	"time"
 
@@ -34,7 +35,6 @@ func (t *Tail) Follow(ctx context.Context, dir string, log *slog.Logger) {
 				break
 			}
 			t.add(e)
-			since = e.Time.Add(1) // in case it has to begin anew
 		}
 		select {
 		case <-ctx.Done():
@@ -43,9 +43,19 @@ func (t *Tail) Follow(ctx context.Context, dir string, log *slog.Logger) {
 	}
 }
 
+// add adds an event that is not there yet. Whoever has to begin anew reads events again: their times are no place to go on from, since many
+// have the same one, and some come behind others that are newer.
 func (t *Tail) add(e audit.Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	i := sort.Search(len(t.newest), func(i int) bool { return t.newest[i].Index >= e.Index })
+	if i < len(t.newest) {
+		switch at := t.newest[i]; {
+		case at.Index > e.Index, at.UID == e.UID:
+			return
+		}
+		t.newest = t.newest[:i] // it was cut off since
+	}
 	t.newest = append(t.newest, e)
 	if len(t.newest) > 2*kept {
 		t.newest = append([]audit.Entry(nil), t.newest[kept:]...)

@@ -63,10 +63,12 @@ func (s *Server) trail(mux *http.ServeMux) {
 	}))
 }
 
-// cards puts events together by request, the newest request first.
+// cards puts events together by request, the newest request first. A request's id is what its client says: one that says another's is not
+// shown as the other's doing.
 func cards(entries []audit.Entry) []*card {
+	type whose struct{ request, clinic, actor, purpose string }
 	var all []*card
-	byRequest := map[string]*card{}
+	byRequest := map[whose]*card{}
 	for i := range entries {
 		e := &entries[i]
 		if e.Code == audit.CodeLogHead { // the tree's, nobody's access
@@ -74,7 +76,7 @@ func cards(entries []audit.Entry) []*card {
 		}
 		// What a token for a scan was used for belongs to the page that it was issued for.
 		request := e.Request[strings.LastIndexByte(e.Request, ' ')+1:]
-		key := cmp.Or(request, e.UID)
+		key := whose{cmp.Or(request, e.UID), e.Tenant, e.Actor, e.Purpose}
 		c := byRequest[key]
 		if c == nil {
 			c = &card{Clinic: cmp.Or(e.Tenant, "the log"), Purpose: e.Purpose, Actor: e.Actor, Request: request, Time: e.Time}

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"bufio"
@@ -27,8 +27,7 @@ const asProgram = "CLINIC_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
-		return
+		os.Exit(Main(nil))
 	}
 	testenv.Main(m)
 }
@@ -98,7 +97,7 @@ func begin(t *testing.T, dir string) (url string, end context.CancelFunc, ended 
 	ended = make(chan error, 1)
 	r, w := io.Pipe()
 	go func() {
-		err := run(ctx, []string{"-listen", "127.0.0.1:0", "-dir", dir, "-grace", "2m"}, w, io.Discard)
+		err := Run(ctx, []string{"-listen", "127.0.0.1:0", "-dir", dir, "-grace", "2m"}, w, io.Discard, nil)
 		w.CloseWithError(err)
 		ended <- err
 	}()
@@ -170,7 +169,7 @@ func TestEndsGracefully(t *testing.T) {
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{{"-setup", "-issue"}, {"serve"}, {"-url", "clinic.example.com"}, {"-load", "http://192.0.2.1:80", "-issuer", "http://127.0.0.1:1", "-journal", filepath.Join(t.TempDir(), "j")},
 		{"-issuer", "http://login.example.com", "-listen", "127.0.0.1:0"}} {
-		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+		if err := Run(t.Context(), args, io.Discard, io.Discard, nil); err == nil {
 			t.Errorf("%q was taken", args)
 		}
 	}

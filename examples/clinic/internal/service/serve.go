@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -22,26 +22,18 @@ import (
 const vaultGrace = time.Minute
 
 // serve opens everything, serves until ctx ends, lets requests finish, and closes everything, the trail last.
-func serve(ctx context.Context, c *config, out io.Writer, log *slog.Logger) (err error) {
-	shutdown, err := telemetry(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { // the last of all: to close the others is worth a span
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		err = errors.Join(err, shutdown(ctx))
-	}()
+func serve(ctx context.Context, c *config, out io.Writer, r *reports) (err error) {
 	if c.secrets == "" {
 		if err := makeSecrets(c); err != nil {
 			return err
 		}
 	}
-	o, err := open(ctx, c)
+	o, err := open(ctx, c, r)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.Close()) }() // buckets, databases, keys, and then the trail
+	defer r.end()                                        // before: what is closed is not measured any more
 	if c.keysDB == "" {                                  // those of servers, and their tenants, are -setup's to make
 		if err := provision(ctx, o); err != nil {
 			return err
@@ -60,7 +52,7 @@ func serve(ctx context.Context, c *config, out io.Writer, log *slog.Logger) (err
 	if c.url == "" {
 		c.url = "http://" + listener.Addr().String()
 	}
-	handler, tail, err := c.handler(o, log)
+	handler, tail, err := c.handler(o, r)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -71,27 +63,30 @@ func serve(ctx context.Context, c *config, out io.Writer, log *slog.Logger) (err
 	go func() {
 		defer close(followed)
 		if tail != nil {
-			tail.Follow(waiting, c.trailDir(), log)
+			tail.Follow(waiting, c.trailDir(), r.log)
 		}
 	}()
 	err = serveHTTP(ctx, listener, handler, c.grace, func() {
 		fmt.Fprintf(out, "clinic: serving at %s\n", c.url)
-		log.Info("serving", slog.String("url", c.url))
+		r.log.Info("serving", slog.String("url", c.url))
 	})
 	endWaiting()
 	<-followed
-	log.Info("ended")
+	r.log.Info("ended")
 	return err
 }
 
 // handler puts the service together.
-func (c *config) handler(o *opened, log *slog.Logger) (http.Handler, *web.Tail, error) {
+func (c *config) handler(o *opened, r *reports) (http.Handler, *web.Tail, error) {
 	signer, err := openSigner(c)
 	if err != nil {
 		return nil, nil, err
 	}
 	s := &web.Server{Records: records.Store{DB: o.DB[database]}, Scans: o.Bucket[bucket], Signer: signer, Health: web.NewHealth(o.checks()...),
-		Log: log, Secure: strings.HasPrefix(c.url, "https:")}
+		Log: r.log, Secure: strings.HasPrefix(c.url, "https:")}
+	if r.library.TracerProvider != nil {
+		s.Tracer = r.library.TracerProvider.Tracer("github.com/strongroom-go/strongroom/examples/clinic")
+	}
 	if c.issuer == "" {
 		issuer, err := session.NewIssuer(c.url+"/issuer", demo.People)
 		if err != nil {

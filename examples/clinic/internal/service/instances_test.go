@@ -1,10 +1,9 @@
-package main
+package service
 
 import (
 	"bytes"
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"io"
 	"net"
@@ -28,9 +27,6 @@ import (
 	"github.com/strongroom-go/strongroom/internal/testenv/s3env"
 )
 
-//go:embed roles.sql
-var roles string
-
 // TestInstances runs three instances on PostgreSQL, a Vault of three nodes and S3. While they are driven, one of them, Vault's
 // leader, and the connections to the database are killed in turn. Then the checker accounts for every write that was acknowledged,
 // and for every event.
@@ -43,7 +39,11 @@ func TestInstances(t *testing.T) {
 	balancer := balance(t, vault)
 	s3.Setenv(t)
 	super := connect(t, postgres.SuperURL)
-	if _, err := super.Exec(roles); err != nil {
+	roles, err := os.ReadFile("../../roles.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := super.Exec(string(roles)); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -61,7 +61,7 @@ func TestInstances(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", vault[0].RootToken)
 	var said bytes.Buffer
 	for range 2 { // the second time all is there
-		if err := run(t.Context(), append([]string{"-setup", "-owner", role("owner")}, instance...), io.Discard, &said); err != nil {
+		if err := Run(t.Context(), append([]string{"-setup", "-owner", role("owner")}, instance...), io.Discard, &said, nil); err != nil {
 			t.Fatalf("%v\n%s", err, &said)
 		}
 	}
@@ -160,7 +160,7 @@ func TestInstances(t *testing.T) {
 	}
 	endSealer()
 	var report bytes.Buffer
-	err = run(t.Context(), append([]string{"-check", "-journal", journal.Name(), "-postgres", postgres.SuperURL, "-trail", logDir}, servers...), &report, io.Discard)
+	err = Run(t.Context(), append([]string{"-check", "-journal", journal.Name(), "-postgres", postgres.SuperURL, "-trail", logDir}, servers...), &report, io.Discard, nil)
 	t.Logf("\n%s", &report)
 	if err != nil {
 		t.Error(err)

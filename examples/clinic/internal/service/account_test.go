@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"bytes"
@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// TestAccount drives the service in one process for a moment and accounts for it; then it shows, on copies of what that left, that the
+// TestAccount drives the service in one process and accounts for it; then it shows, on copies of what that left, that the
 // checker finds what it is there to find.
 func TestAccount(t *testing.T) {
 	dir := t.TempDir()
 	journal := filepath.Join(dir, "journal.jsonl")
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-load", "self", "-for", "3s", "-rate", "100", "-workers", "4", "-dir", filepath.Join(dir, "data"), "-journal", journal}, &out, io.Discard); err != nil {
+	if err := Run(t.Context(), []string{"-load", "self", "-for", "10m", "-requests", "250", "-rate", "100", "-workers", "4", "-dir", filepath.Join(dir, "data"), "-journal", journal}, &out, io.Discard, nil); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	t.Logf("\n%s", &out)
@@ -123,7 +123,7 @@ func TestAccount(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := run(t.Context(), []string{"-check", "-dir", data, "-journal", written}, io.Discard, io.Discard)
+			err := Run(t.Context(), []string{"-check", "-dir", data, "-journal", written}, io.Discard, io.Discard, nil)
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)

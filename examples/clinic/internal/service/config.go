@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"cmp"
@@ -31,6 +31,7 @@ type config struct {
 	workers       int
 	duration      time.Duration
 	perSecond     int
+	requests      int64
 }
 
 func parse(args []string, errs io.Writer) (*config, error) {
@@ -63,7 +64,8 @@ func parse(args []string, errs io.Writer) (*config, error) {
 	f.StringVar(&c.journal, "journal", "journal.jsonl", "file for -load and -check")
 	f.IntVar(&c.workers, "workers", 8, "clients of -load at the same time")
 	f.IntVar(&c.perSecond, "rate", 200, "requests of -load in a second, at most")
-	f.DurationVar(&c.duration, "for", 10*time.Second, "how long -load goes on")
+	f.DurationVar(&c.duration, "for", 10*time.Second, "how long -load goes on, at most")
+	f.Int64Var(&c.requests, "requests", 0, "requests of -load that are answered before it ends; default as many as there are")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}

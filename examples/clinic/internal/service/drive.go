@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +24,7 @@ import (
 
 // drive loads services and writes the journal. Of -load self the service is in this process, and its data is accounted for in
 // the end.
-func drive(ctx context.Context, c *config, out io.Writer, log *slog.Logger) (err error) {
+func drive(ctx context.Context, c *config, out io.Writer, r *reports) (err error) {
 	journal, err := os.OpenFile(c.journal, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -37,15 +36,15 @@ func drive(ctx context.Context, c *config, out io.Writer, log *slog.Logger) (err
 	c.listen = "127.0.0.1:0"
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	r, w := io.Pipe()
+	said, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := serve(serving, c, w, slog.New(slog.DiscardHandler))
+		err := serve(serving, c, w, r.quiet())
 		w.CloseWithError(err)
 		ended <- err
 	}()
 	var url string
-	if _, err := fmt.Fscanf(r, "clinic: serving at %s\n", &url); err != nil {
+	if _, err := fmt.Fscanf(said, "clinic: serving at %s\n", &url); err != nil {
 		end()
 		return errors.Join(errors.New("the service did not begin"), <-ended)
 	}
@@ -66,7 +65,7 @@ func (c *config) driveAll(ctx context.Context, services []string, journal io.Wri
 	if err != nil {
 		return err
 	}
-	l, err := load.New(load.Options{Services: services, Clinics: []string{demo.Clinics[0].ID.String(), demo.Clinics[1].ID.String()}, Journal: journal, Workers: c.workers, PerSecond: c.perSecond,
+	l, err := load.New(load.Options{Services: services, Clinics: []string{demo.Clinics[0].ID.String(), demo.Clinics[1].ID.String()}, Journal: journal, Workers: c.workers, PerSecond: c.perSecond, Requests: c.requests,
 		Tokens: func(ctx context.Context, clinic string) (string, error) {
 			return session.At(c.issuer, client).Issue(ctx, clinic, demo.People[0].User)
 		}})

@@ -1,11 +1,10 @@
-package main
+package service
 
 import (
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -24,7 +23,7 @@ import (
 // setUp does once, with more rights than the service has, what operators do with their own tools: secrets, the tables of keys and
 // trail, Vault's policies, and then, by opening everything as the tables' owner, the clinics' tables and their keys. It may be
 // run again.
-func setUp(ctx context.Context, c *config, log *slog.Logger) (err error) {
+func setUp(ctx context.Context, c *config, r *reports) (err error) {
 	if err := makeSecrets(c); err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func setUp(ctx context.Context, c *config, log *slog.Logger) (err error) {
 			return err
 		}
 	}
-	o, err := open(ctx, c)
+	o, err := open(ctx, c, r)
 	if err != nil {
 		return err
 	}
@@ -56,7 +55,7 @@ func setUp(ctx context.Context, c *config, log *slog.Logger) (err error) {
 			return err
 		}
 	}
-	log.Info("set up")
+	r.log.Info("set up")
 	return nil
 }
 
@@ -137,12 +136,19 @@ func setUpVault(ctx context.Context, c *config, token string) error {
 			return fmt.Errorf("vault: %w", err)
 		}
 	}
-	err = c.writeSecret(roleID, func() ([]byte, error) {
-		id, err := client.Logical().ReadWithContext(ctx, role+"/role-id")
-		return field(id, "role_id", err)
-	})
+	answer, err := client.Logical().ReadWithContext(ctx, role+"/role-id")
+	id, err := field(answer, "role_id", err)
 	if err != nil {
 		return err
+	}
+	if err := c.writeSecret(roleID, func() ([]byte, error) { return id, nil }); err != nil {
+		return err
+	}
+	if known, err := c.readSecret(roleID); err != nil {
+		return err
+	} else if known != string(id) {
+		return fmt.Errorf("vault: it is not the one that %s is of: one in development mode forgets all keys when it ends, and what is sealed under them is lost; "+
+			"begin anew with empty databases, buckets and -secrets (docker compose down --volumes)", c.secretFile(roleID))
 	}
 	return c.writeSecret(secretID, func() ([]byte, error) {
 		secret, err := client.Logical().WriteWithContext(ctx, role+"/secret-id", nil)

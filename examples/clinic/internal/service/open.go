@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -46,9 +46,9 @@ type opened struct {
 
 // open opens trail, keys, database and bucket. Each is in -dir, unless a flag says which server has it; the rest of the
 // program does not know the difference.
-func open(ctx context.Context, c *config) (*opened, error) {
+func open(ctx context.Context, c *config, r *reports) (*opened, error) {
 	o := &opened{}
-	s := stack.Config{Dir: c.dir, Authorizer: tenant.AuthorizerFunc(session.Authorize)}
+	s := stack.Config{Dir: c.dir, Authorizer: tenant.AuthorizerFunc(session.Authorize), Telemetry: r.library}
 	s.Databases = map[string]stack.Database{database: c.database()}
 	s.Buckets = map[string]stack.Bucket{bucket: {URL: c.bucketURL(), Options: &blobs.Options{Label: bucket, InsecureAllowPlaintext: c.plaintext}}}
 	s.AuditOptions = &audit.Options{Service: "clinic", Timeout: 10 * time.Second}
@@ -60,7 +60,7 @@ func open(ctx context.Context, c *config) (*opened, error) {
 		return nil, err
 	}
 	if c.trailDB != "" {
-		trail, err := openTrail(ctx, c)
+		trail, err := openTrail(ctx, c, r)
 		if err != nil {
 			return fail(err)
 		}
@@ -115,7 +115,7 @@ func (c *config) trailDir() string {
 }
 
 // openTrail records into PostgreSQL: the instance needs no disk, and a sealer takes the events into a log elsewhere.
-func openTrail(ctx context.Context, c *config) (*audit.Stream, error) {
+func openTrail(ctx context.Context, c *config, r *reports) (*audit.Stream, error) {
 	signer, err := readStreamKey(c)
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func openTrail(ctx context.Context, c *config) (*audit.Stream, error) {
 	if err != nil { // which repeats the connection string
 		return nil, errors.New("-trail-db is not a connection string that can be read")
 	}
-	return pglog.Open(ctx, config, pglog.Options{Table: trailName, StreamOptions: audit.StreamOptions{Signer: signer, Service: "clinic", Timeout: 10 * time.Second}})
+	return pglog.Open(ctx, config, pglog.Options{Table: trailName, StreamOptions: audit.StreamOptions{Signer: signer, Service: "clinic", Timeout: 10 * time.Second, Telemetry: r.library}})
 }
 
 func openVault(ctx context.Context, c *config) (*vaultkek.KEK, error) {
