@@ -296,3 +296,21 @@ func TestDeafCallsKeepNobodyWaiting(t *testing.T) {
 		r.Close()
 	})
 }
+
+// TestCallsThatEndAsTheyAreGivenUp, at that very moment, give their place back once.
+func TestCallsThatEndAsTheyAreGivenUp(t *testing.T) {
+	l := newLocal(t)
+	ids := many(t, l, 200)
+	synctest.Test(t, func(t *testing.T) {
+		k := &crowdKEK{sharedKEK: sharedKEK{l.kek}, takes: time.Second + time.Second/8}
+		r := openRing(t, k, l.store, &keys.Options{Timeout: time.Second})
+		for _, id := range ids {
+			r.Tenant(t.Context(), id)
+		}
+		time.Sleep(time.Minute)
+		if n := r.Waiting(); n > 0 {
+			t.Errorf("%d calls are counted when there are none", n)
+		}
+		r.Close()
+	})
+}
