@@ -25,7 +25,7 @@ type writer struct {
 	hasher *leafHasher
 
 	batch    batch
-	shared   bool       // the newest batch had events of more than one
+	shared   int        // so many more batches are taken to be for several callers
 	tree     frontier   // over every line that was written
 	leaves   []byte     // hashes that are not yet in the leaves file
 	unsynced bool       // there are written lines that no sync covers
@@ -56,9 +56,9 @@ func (w *writer) run() {
 	for !w.failed {
 		select {
 		case <-l.wake:
-			// Where several record, some of them are about to: they run first, and share this write and its sync. Whoever is
-			// alone does not wait.
-			if w.shared {
+			// Where several record at a time, whoever is ready runs first, and if it is about to record, shares this write and its
+			// sync. Nobody waits for who is not ready. Who is alone gains nothing by it, and loses what it costs to wake a thread.
+			if w.shared > 0 {
 				runtime.Gosched()
 			}
 			w.commit()
@@ -98,18 +98,30 @@ func (w *writer) commit() {
 	err := w.addHeads(b)
 	// Head leaves take up to a quarter, and what is in a batch fits into one segment unless it is a single event.
 	b.items = w.log.take(b.items, min(maxBatch, int(w.log.opts.SegmentBytes)-spare)-len(b.buf))
+	callers := 0
 	for _, it := range b.items {
 		b.add(it.line, it.tenant, it)
+		if !it.lazy {
+			callers++
+		}
 	}
+	w.noteShared(callers)
 	if err == nil {
 		err = w.write(b)
 	}
 	w.log.committed(err)
 	w.check(err, b)
-	w.shared = len(b.items) > 1
 	b.reset()
 	if len(w.due) > 0 {
 		w.log.signal()
+	}
+}
+
+// noteShared notes for how many callers a batch is: where several wait for it, the next ones are taken to be for several, too.
+func (w *writer) noteShared(callers int) {
+	const batches = 64
+	if w.shared = max(0, w.shared-1); callers > 1 {
+		w.shared = batches
 	}
 }
 

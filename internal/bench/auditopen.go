@@ -32,11 +32,16 @@ func auditOpenFigures() []Figures { return []Figures{{"audit.open", auditOpen}} 
 func auditOpen() (results []Result, err error) {
 	whole := *openLog
 	if whole == "" {
-		if whole, err = os.MkdirTemp("", "strongroom-bench-"); err != nil {
+		dir, err := os.MkdirTemp("", "strongroom-bench-")
+		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(whole)) }()
-		whole = filepath.Join(whole, "log")
+		defer func() {
+			if rerr := os.RemoveAll(dir); rerr != nil {
+				fmt.Fprintln(os.Stderr, "bench:", rerr)
+			}
+		}()
+		whole = filepath.Join(dir, "log")
 	}
 	n := *openEvents
 	figure := func(what, unit string, value float64) {

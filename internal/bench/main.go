@@ -5,6 +5,8 @@
 //	go run ./internal/bench -run '^sql\.scale\.[a-z]+$'   those on a million rows, which take a minute to make
 //	go run ./internal/bench -run '^keys\.scale$' -tenants 100000   a keyring with very many tenants: ten minutes
 //	go run ./internal/bench -run '^audit.open$' -events 5000000   what opening a long log costs: 2 GB, two minutes
+//	go run ./internal/bench -run '^audit.open$' -events 100000000 -days 100 -compress -log DIR   a very long one, which is kept: 8 GB, and
+//	    up to 40 GB while it is made; to be read by auditctl verify and query
 //	go run ./internal/bench -run '^sql.reseal' -values 1000000   a tenant of a million values goes to a new key: a quarter of an hour
 //	go run ./internal/bench -run '^audit.cost$'   latencies and events a second of each recorder: a minute
 //	go run ./internal/bench -run '^field' -cpuprofile f   where the time goes, for go tool pprof
