@@ -152,30 +152,42 @@ func (c *crowd) ended(q queue) {
 	}
 }
 
+// place is that of a call among those of its queue: it is kept, or given up, by whoever says so first. Under mu.
+type place struct{ kept, given bool }
+
 // givenUp has another call made in place of one that does not end, if somebody waits.
-func (r *Keyring) givenUp(q queue) {
+func (r *Keyring) givenUp(q queue, p *place) {
 	c := &r.crowd
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if p.kept {
+		return // it ended at that very moment
+	}
+	p.given = true
 	if c.ended(q); len(c.waiting[q]) > 0 {
 		c.calls[q]++
 		r.workers.start(func() { r.runTogether(q) })
 	}
 }
 
+// lost reports whether the place was given up. If not it will not be any more.
+func (c *crowd) lost(p *place) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.kept = !p.given
+	return p.given
+}
+
 // openTogether asks the KEK provider about many tenants by one call, in a turn that was acquired, and lands their flights. It
 // reports whether the call was given up: then another has its place.
 func (r *Keyring) openTogether(q queue, all []*opening) (lost bool) {
-	var given atomic.Bool
-	giveUp := func() {
-		given.Store(true)
-		r.givenUp(q)
-	}
+	var p place
+	giveUp := func() { r.givenUp(q, &p) }
 	if len(all) == 1 {
 		// As it is asked where it cannot be asked together: a trace shows whose call it is.
 		r.calls.release(q.lane)
 		r.runOpenAlone(all[0], giveUp)
-		return given.Load()
+		return r.crowd.lost(&p)
 	}
 	wrapped := make([]Wrapped, len(all))
 	for i, o := range all {
@@ -208,7 +220,7 @@ func (r *Keyring) openTogether(q queue, all []*opening) (lost bool) {
 		}
 		r.landOpen(o.about, o.flight, o.into, o.record, got, inTime(oerr, timeout))
 	}
-	return given.Load()
+	return r.crowd.lost(&p)
 }
 
 // openResult opens a record with what the KEK provider answered about its tenant.

@@ -46,13 +46,15 @@ const provingUndone = 10 * time.Second
 // Where through is the newest version it adds one, by a rotation. Then every tenant that may need an older one is rewrapped, by
 // batches. Then the versions up to through are disabled, which can be taken back, and after a time that whoever has wrapped a
 // keyset has for storing it (four times [Options.Timeout]) every tenant is unwrapped by the keyring's own KEK provider. Where one
-// does not open, be it damaged or its provider away, the versions are enabled again and the error names the tenant. Only then are
-// they destroyed. Tenants are served all the while.
+// does not open, be it damaged or its provider away, or was wrapped by one of the versions after all, the versions are enabled
+// again and the error names the tenant. Only then are they destroyed. Tenants are served all the while. Of two runs at the same time
+// one fails, or both do, and nothing is lost.
 //
 // It can be interrupted at any time and run again with the same through, and must be after an error: what is rewrapped is
 // not rewrapped again, and no further version is made. Where the versions are destroyed already it has no effect.
 //
-// The key must be that of this store alone: what another store's tenants need it cannot see. A store without any record, in which
+// The key must be that of this store alone: what another store's tenants need it cannot see. Where
+// what is wrapped may be another key's it is refused. A store without any record, in which
 // no tenant would object, is refused, and a copy of the store that is older than the store is not told from it.
 //
 // Two events without a tenant are recorded. What a tenant of which the wrapped keys are in memory, or the KEK provider in
@@ -192,17 +194,15 @@ func (d *destroyShared) pages(ctx context.Context, proving bool, do func(context
 		if err != nil {
 			return err
 		}
-		if len(ids) > 0 {
-			if err := do(ctx, ids); err != nil {
-				return err
-			}
-			after = ids[len(ids)-1]
+		if len(ids) == 0 {
+			return ctx.Err()
 		}
+		if err := do(ctx, ids); err != nil {
+			return err
+		}
+		after = ids[len(ids)-1]
 		if n += int64(len(ids)); d.opts.Progress != nil {
 			d.opts.Progress(DestroySharedProgress{proving, n, after})
-		}
-		if len(ids) < listPage {
-			return ctx.Err()
 		}
 	}
 }
@@ -240,6 +240,13 @@ func (d *destroyShared) provePage(ctx context.Context, ids []tenant.ID) error {
 			x.rec = *rec
 		}
 	})
+	// That it opens proves nothing where somebody else, a second run of this, has enabled the versions meanwhile.
+	for _, x := range all {
+		if !x.done && d.kek.Needs(x.rec.WrappedRoot, d.through) {
+			return fmt.Errorf("%w: tenant %s was wrapped by one of the versions up to %d of the shared KEK after it was to be rewrapped, or by another key; repeat the call, with the key that the keyring's tenants share",
+				ErrConflict, x.id, d.through)
+		}
+	}
 	d.unwrapAll(ctx, all)
 	for _, x := range all {
 		if x.err != nil {

@@ -36,6 +36,7 @@ type entry struct {
 	answer     uint64           // the number of the question that confirmed
 	readFailed *failure         // of the last question to the store, if that was asked after the one that confirmed
 	openFailed *failure         // of the last question to the KEK provider
+	doubted    uint64           // the number of a question to the KEK provider after which the record was to be read again; 0 for none
 }
 
 // need is what a caller wants of an entry.
@@ -132,7 +133,7 @@ func (e *entry) age(now time.Duration, o *Options) time.Duration {
 // publish puts what was opened into e, for all to see.
 func (e *entry) publish(o opened, at time.Duration) {
 	e.unwrapped.Store(int64(at))
-	e.openFailed = nil
+	e.openFailed, e.doubted = nil, 0
 	e.sealer.Store(o.sealer)
 	if o.keys != nil {
 		e.record = nil
@@ -143,7 +144,7 @@ func (e *entry) publish(o opened, at time.Duration) {
 // again returns an entry for the same record whose keys are to be opened anew.
 func (e *entry) again(rec *envelope.Record) *entry {
 	n := &entry{id: e.id, version: e.version, state: e.state, record: rec, material: e.material,
-		answer: e.answer, readFailed: e.readFailed, openFailed: e.openFailed}
+		answer: e.answer, readFailed: e.readFailed, openFailed: e.openFailed, doubted: e.doubted}
 	n.confirmed.Store(e.confirmed.Load())
 	return n
 }

@@ -71,7 +71,8 @@ type Store interface {
 	Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error)
 	// Delete removes the record whose version is given, or returns an error that wraps [ErrConflict] or [ErrNotFound].
 	Delete(ctx context.Context, id tenant.ID, version int64) error
-	// List returns up to limit ids greater than after in the byte order of their text; after may be zero.
+	// List returns up to limit ids greater than after in the byte order of their text; after may be zero. None are returned only
+	// where there are none.
 	List(ctx context.Context, after tenant.ID, limit int) ([]tenant.ID, error)
 }
 

@@ -115,7 +115,7 @@ func (r *Keyring) put(ctx context.Context, t *inflight, rec *envelope.Record, ve
 		return nil, fmt.Errorf("keys: store the record of tenant %s: %w", t.id, err)
 	}
 	e := b.entry(rec, version)
-	if o.sealer != nil {
+	if o.sealer != nil && !r.late(at) { // what is late is tried first
 		e.tenant, e.taken = *o.keys, true
 		e.publish(opened{o.sealer, &e.tenant}, at)
 	}
@@ -129,6 +129,7 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 	}
 	within, cancel := context.WithTimeout(ctx, r.opts.storedWithin())
 	defer cancel()
+	begun := r.opts.clock()
 	rec, err := r.newRecord(within, id)
 	if err != nil {
 		return r.notInTime(ctx, err)
@@ -140,7 +141,10 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 		return fmt.Errorf("keys: the new keys of tenant %s do not open; nothing was stored: %w", id, r.notInTime(ctx, err))
 	}
 	err = r.joined(id, func(f *inflight) error {
-		_, err := r.put(within, f, rec, 0, o, at)
+		e, err := r.put(within, f, rec, 0, o, at)
+		if err == nil && r.late(begun) {
+			err = r.provisionedLate(ctx, f, rec, e.version)
+		}
 		return err
 	})
 	if errors.Is(err, ErrConflict) {

@@ -40,6 +40,9 @@ func (r *Keyring) TenantsAfter(ctx context.Context, after tenant.ID, only ...Sta
 				yield(Listed{}, err)
 				return
 			}
+			if len(ids) == 0 {
+				return // and not at a page that is not full: a store may list fewer than it is asked for
+			}
 			stored := r.storedPage(ctx, ids)
 			for i, id := range ids {
 				status, err := stored(i)
@@ -55,9 +58,6 @@ func (r *Keyring) TenantsAfter(ctx context.Context, after tenant.ID, only ...Sta
 				if !yield(Listed{id, status}, err) {
 					return
 				}
-			}
-			if len(ids) < listPage {
-				return
 			}
 			after = ids[len(ids)-1]
 		}

@@ -18,6 +18,9 @@ import (
 //	    open → runOpen   open.go    one flight to the KEK provider, begun where the first lands: KEK.Unwrap, and the keysets
 //	  decide             await.go   once more, for each who waited: what was published, or why there is nothing
 //
+// What the KEK provider refuses is read and opened once more before it is told: another process may have wrapped it anew since it was
+// read, and what wrapped it before may be disabled or destroyed.
+//
 // What is known of one tenant is an entry (entry.go), or a failure (failure.go). The book (book.go) has them all, and judges
 // every answer; the cache (cache.go) is the part of it that needs no lock. A limiter (limiter.go) says when a flight may call.
 

@@ -154,6 +154,9 @@ func (r *Keyring) landOpen(t *inflight, f *flight, into *entry, rec *envelope.Re
 			_, run := r.open(t, answer{})
 			r.startOpen(run)
 		}
+		if !errors.Is(err, ErrUnavailable) {
+			err = nil // it is about another record
+		}
 	case err == nil:
 		if before := e.keys.Load(); before != nil && o.keys != nil && before.dataID == o.keys.dataID {
 			o.keys.data.budget = before.data.budget
@@ -167,6 +170,15 @@ func (r *Keyring) landOpen(t *inflight, f *flight, into *entry, rec *envelope.Re
 		into.arm(now, b.opts)
 		b.negative.Remove(t.id)
 		b.keep(into)
+	case !errors.Is(err, ErrUnavailable) && (e.doubted == 0 || e.answer <= e.doubted):
+		// The record may be another by now, and what wrapped this one no more: it is read again first. Until then nobody has the keys.
+		bare := e.again(nil)
+		bare.openFailed, bare.doubted = nil, f.question.number
+		bare.arm(now, b.opts)
+		b.set(t, bare)
+		err = nil
+		r.read(t.id)
+		t.open = true
 	case !errors.Is(err, ErrUnavailable):
 		// An answer, not the lack of one: the keys are no longer this tenant's to have.
 		bare := e.again(rec)

@@ -61,8 +61,11 @@ func (r *Keyring) onKEK(ctx context.Context, id tenant.ID, about, reason string,
 func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
 	within, cancel := context.WithTimeout(ctx, r.opts.storedWithin())
 	defer cancel()
-	return r.notInTime(ctx, r.swap(within, id, func(rec *envelope.Record) (bool, error) {
-		before := rec.WrappedRoot
+	var before []byte
+	var now *envelope.Record
+	var begun time.Duration
+	err := r.swap(within, id, func(rec *envelope.Record) (bool, error) {
+		before, now, begun = rec.WrappedRoot, nil, r.opts.clock()
 		wrapped, err := r.kek.Rewrap(within, id, before)
 		if err != nil {
 			return false, fmt.Errorf("keys: rewrap the root keyset of tenant %s: %w", id, err)
@@ -76,6 +79,13 @@ func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
 		if err != nil {
 			return false, err
 		}
+		now = rec
 		return true, opens(root, rec)
-	}))
+	})
+	if err == nil && now != nil {
+		d := &rewrapping{id: id, rec: *now, a: answer{rec: &envelope.Record{WrappedRoot: before}}, begun: begun, moved: true}
+		r.rewrappedLate(ctx, []*rewrapping{d})
+		err = d.err
+	}
+	return r.notInTime(ctx, err)
 }

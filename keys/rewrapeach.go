@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
@@ -14,7 +15,8 @@ import (
 )
 
 // RewrapEach is [Keyring.Rewrap] for many tenants: where the KEK provider is a [BatchKEK], by two of its calls for up to
-// [MaxBatch] of them, one that rewraps and one that tries whether what it returned opens. Each tenant is yielded in the order of
+// [MaxBatch] of them, one that rewraps and one that tries whether what it returned opens; those that were stored more than a second
+// later are tried by a third. Each tenant is yielded in the order of
 // ids, with its own error, once its turn is over, and each has its own two events. It may be repeated, and interrupted at any
 // time. Where ctx ends, or the keyring is closed, the last error is yielded without a tenant.
 func (r *Keyring) RewrapEach(ctx context.Context, ids iter.Seq[tenant.ID], reason string) iter.Seq2[tenant.ID, error] {
@@ -55,6 +57,7 @@ type rewrapping struct {
 	about *inflight
 	a     answer
 	rec   envelope.Record // as it is to be stored
+	begun time.Duration   // before it was wrapped
 	alone bool            // it could not be done together
 	moved bool            // it is stored
 	done  bool            // there is nothing more to do, and err says how it went
@@ -92,6 +95,7 @@ func (r *Keyring) rewrapTogether(ctx context.Context, ids []tenant.ID, reason st
 				r.storeRewrapped(within, d)
 			}
 		})
+		r.rewrappedLate(ctx, all)
 	})
 	pending(all, func(d *rewrapping) {
 		err := r.rewrap(ctx, d.id) // alone, or after a conflict
@@ -212,6 +216,9 @@ func (r *Keyring) rewrapGroups(ctx context.Context, all []*rewrapping) {
 		}
 	}
 	for _, of := range groups {
+		for _, d := range of {
+			d.begun = r.opts.clock()
+		}
 		r.rewrapGroup(ctx, of)
 	}
 }

@@ -134,7 +134,7 @@ func (r *Keyring) destroyKEK(ctx context.Context, id tenant.ID) (*SharedKeyError
 }
 
 // rememberShared has the tombstone tell which keys were not destroyed. Their newest versions are those of now, after which nobody
-// wraps for the tenant any more; what a tombstone says already stays as it is.
+// wraps for the tenant any more; what a tombstone says already of a key stays as it is.
 func (r *Keyring) rememberShared(ctx context.Context, id tenant.ID, shared []SharedKey) error {
 	return r.joined(id, func(t *inflight) error {
 		for range conflicts {
@@ -146,23 +146,43 @@ func (r *Keyring) rememberShared(ctx context.Context, id tenant.ID, shared []Sha
 				return a.err
 			case a.rec.State != envelope.StateShredded:
 				return fmt.Errorf("%w: tenant %s was shredded, and its record is none of a shredded tenant; an older one was put back: repeat the call", ErrConflict, id)
-			case len(a.rec.Shared) > 0:
-				return nil
 			}
 			rec := *a.rec
+			if rec.Shared = withShared(rec.Shared, shared); len(rec.Shared) == len(a.rec.Shared) {
+				return nil
+			}
+			if len(rec.Shared) > envelope.MaxShared {
+				return fmt.Errorf("tenant %s has been wrapped with more than %d keys that tenants share, of which its record could tell", id, envelope.MaxShared)
+			}
 			if rec.ShreddedAt == 0 {
 				rec.ShreddedAt = time.Now().UnixMilli() // of an earlier version's
 			}
-			for _, k := range shared {
-				rec.Shared = append(rec.Shared, envelope.Shared{Name: k.Name, Version: uint32(k.Newest)})
-			}
-			slices.SortFunc(rec.Shared, func(a, b envelope.Shared) int { return strings.Compare(a.Name, b.Name) })
 			if _, err := r.put(ctx, t, &rec, a.version, opened{}, 0); !errors.Is(err, ErrConflict) {
 				return err
 			}
 		}
 		return fmt.Errorf("%w: tenant %s: the record changed %d times in a row; retry", ErrConflict, id, conflicts)
 	})
+}
+
+// withShared adds the keys to those of a tombstone that it does not name yet, each once, with the highest of its versions: one that
+// has two names with a router may be rotated between two answers.
+func withShared(before []envelope.Shared, more []SharedKey) []envelope.Shared {
+	all := slices.Clone(before)
+	for _, k := range more {
+		same := func(s envelope.Shared) bool { return s.Name == k.Name }
+		if slices.ContainsFunc(before, same) {
+			continue
+		}
+		version := uint32(max(k.Newest, 1))
+		if i := slices.IndexFunc(all, same); i >= 0 {
+			all[i].Version = max(all[i].Version, version)
+		} else {
+			all = append(all, envelope.Shared{Name: k.Name, Version: version})
+		}
+	}
+	slices.SortFunc(all, func(a, b envelope.Shared) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // wrapInVain tries whether there is still a KEK where nothing is left that it could open: a call before may have failed for

@@ -136,7 +136,7 @@ func lookAlikes(ctx context.Context, store keys.Store, id tenant.ID) (alike []te
 				alike = append(alike, other)
 			}
 		}
-		if len(ids) < page {
+		if len(ids) == 0 {
 			return alike, nil
 		}
 		after = ids[len(ids)-1]

@@ -188,7 +188,7 @@ func count(ctx context.Context, store keys.Store, after string) (n int64, err er
 		if err != nil {
 			return n, err
 		}
-		if n += int64(len(ids)); len(ids) < page {
+		if n += int64(len(ids)); len(ids) == 0 {
 			return n, nil
 		}
 		last = ids[len(ids)-1]

@@ -13,11 +13,12 @@ import (
 
 var _ keys.BatchKEK = (*KEK)(nil)
 
-// Group implements [keys.BatchKEK]: tenants whose keysets one provider wrapped can be asked about together, if they can be there.
+// Group implements [keys.BatchKEK]: tenants whose keysets one provider wrapped can be asked about together, if they can be there. One
+// that moves is asked about alone: to move it takes calls of its own, to two providers, and no other tenant is to wait for them.
 func (k *KEK) Group(ctx context.Context, w keys.Wrapped) string {
-	_, name, inner, err := k.wrapper(ctx, w.Tenant, w.Bytes)
-	if err != nil {
-		return "" // which says by itself what is wrong
+	r, name, inner, err := k.wrapper(ctx, w.Tenant, w.Bytes)
+	if err != nil || r.names[0] != name {
+		return "" // an error says by itself what is wrong
 	}
 	p, ok := k.providers[name].(keys.BatchKEK)
 	if !ok {
@@ -133,5 +134,12 @@ func (s sharedAt) Needs(wrapped []byte, through int) bool {
 	if err != nil {
 		return true
 	}
-	return name == s.name && s.SharedKEK.Needs(inner, through)
+	if name != s.name {
+		other, ok := s.of.providers[name].(keys.SharedKEK)
+		w := keys.Wrapped{Bytes: inner}
+		if !ok || other.Group(context.Background(), w) != s.Group(context.Background(), w) {
+			return false
+		} // else it is another name of the same one
+	}
+	return s.SharedKEK.Needs(inner, through)
 }
