@@ -39,7 +39,7 @@ func (s spanMaker) Start(ctx context.Context, _ string, _ ...trace.SpanStartOpti
 
 func (s saidSpan) SetAttributes(attrs ...attribute.KeyValue) {
 	for _, a := range attrs {
-		fmt.Fprintf(s.said, "%s=%s\n", a.Key, a.Value.Emit())
+		fmt.Fprintf(s.said, "%s=%s\n", a.Key, a.Value.String())
 	}
 }
 

@@ -341,7 +341,7 @@ func sum(t *testing.T, m metricdata.Metrics, want ...string) (total float64) {
 		for _, w := range want {
 			key, value, _ := strings.Cut(w, "=")
 			v, ok := s.Value(attribute.Key(key))
-			has = has && ok && v.Emit() == value
+			has = has && ok && v.String() == value
 		}
 		if has {
 			total += values[i]
