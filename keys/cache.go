@@ -7,9 +7,10 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// cache is a bounded map of entries that evicts by second chance (the CLOCK algorithm, Corbató 1968): an approximation
-// of least recently used whose lookups take no lock and move nothing, so that requests for different tenants do not
-// wait for each other. All that changes it is done under the book's lock.
+// cache is a bounded map of entries that evicts by second chance (the CLOCK algorithm, Corbató 1968; with counts of uses in place of
+// bits, GCLOCK, Smith 1978): lookups take no lock and move nothing, so that requests for different tenants do not wait for
+// each other. With bits, many tenants opened at once, as when a provider is back, push out those that are asked for all the time. All
+// that changes it is done under the book's lock.
 type cache struct {
 	entries sync.Map // tenant.ID to *entry
 
@@ -20,11 +21,16 @@ type cache struct {
 	evicted atomic.Int64
 }
 
-// get returns the entry and marks it as used. It needs no lock.
+// maxUses is how many chances an entry has at the most.
+const maxUses = 3
+
+// get returns the entry and counts the use. It needs no lock: of two at once one may not be counted.
 func (c *cache) get(id tenant.ID) (*entry, bool) {
 	e, ok := c.peek(id)
-	if ok && !e.used.Load() {
-		e.used.Store(true)
+	if ok {
+		if n := e.uses.Load(); n < maxUses {
+			e.uses.Store(n + 1)
+		}
 	}
 	return e, ok
 }
@@ -47,7 +53,7 @@ func (c *cache) add(e *entry) (evicted *entry) {
 		return nil
 	case ok:
 		e.slot = old.slot
-		e.used.Store(true)
+		e.uses.Store(max(1, old.uses.Load()))
 	case len(c.ring) < c.size:
 		e.slot = len(c.ring)
 		c.ring = append(c.ring, nil)
@@ -69,14 +75,14 @@ func (c *cache) add(e *entry) (evicted *entry) {
 // bareSearch is how many entries are looked at for one without keys.
 const bareSearch = 16
 
-// victim returns the slot of an entry that was not used since the hand last came by. One without keys pushes out none that
+// victim returns the slot of an entry that has no chance left. One without keys pushes out none that
 // has: or, while the KEK provider is away, requests for tenants that cannot be opened would take the keys of those
 // that are open.
 func (c *cache) victim(bare bool) (slot int, ok bool) {
 	if bare {
 		for i := range min(bareSearch, len(c.ring)) {
 			slot := (c.hand + i) % len(c.ring)
-			if e := c.ring[slot]; e.bare() && !e.used.Swap(false) {
+			if e := c.ring[slot]; e.bare() && e.uses.Swap(0) == 0 {
 				return slot, true
 			}
 		}
@@ -85,9 +91,11 @@ func (c *cache) victim(bare bool) (slot int, ok bool) {
 	for {
 		slot := c.hand
 		c.hand = (c.hand + 1) % len(c.ring)
-		if !c.ring[slot].used.Swap(false) {
+		e := c.ring[slot]
+		if e.uses.Load() == 0 {
 			return slot, true
 		}
+		e.uses.Add(-1) // it is above zero: nobody else lowers it
 	}
 }
 

@@ -323,3 +323,37 @@ func TestAStoreThatGoesBackIsNotBelieved(t *testing.T) {
 		t.Fatalf("a lagging replica undid a suspension: %v", err)
 	}
 }
+
+// TestManyAtOncePushOutNoneInUse: once a provider is back many tenants are opened at the same time. They push each other out, and none
+// of those that are asked for all the time, which a provider that is away again could not open.
+func TestManyAtOncePushOutNoneInUse(t *testing.T) {
+	const size = 8
+	l := newLocal(t)
+	ids := many(t, l, 3*size)
+	f := newFaulty(l)
+	f.KEK = sharedKEK{l.kek}
+	r := openRing(t, f, f, &keys.Options{CacheSize: size, SuspendWithin: time.Hour, ReopenAfter: time.Hour})
+	inUse, others := ids[:2], ids[2:]
+	for range 3 {
+		for _, id := range inUse {
+			open(t, r, id)
+		}
+	}
+	for len(others) > size {
+		for range 2 { // each is asked for again, soon
+			for _, id := range others[:size-len(inUse)] {
+				open(t, r, id)
+			}
+		}
+		others = others[size-len(inUse):]
+		unwraps := f.unwraps.Load()
+		for range 3 {
+			for _, id := range inUse {
+				open(t, r, id)
+			}
+		}
+		if n := f.unwraps.Load() - unwraps; n > 0 {
+			t.Fatalf("%d tenants in use were pushed out", n)
+		}
+	}
+}

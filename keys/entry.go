@@ -18,7 +18,7 @@ type entry struct {
 	fresh  atomic.Int64           // keys are served without question before this time
 	ahead  atomic.Int64           // refreshed in the background from this time on
 	keys   atomic.Pointer[Tenant] // mostly &tenant; nil unless active and opened
-	used   atomic.Bool            // since the cache's hand last came by
+	uses   atomic.Int32           // what is left of them since the cache's hand last came by
 	state  envelope.State
 	tenant Tenant // where keys are opened, before anybody is shown them
 
