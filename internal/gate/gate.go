@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/google/uuid"
@@ -190,7 +189,7 @@ func (g *Gate) ask(ctx context.Context, access tenant.Access, op *Op, action ten
 	defer func() {
 		switch p := recover(); {
 		case p != nil:
-			err = fmt.Errorf("the authorizer panicked: %v\n\n%s", p, debug.Stack())
+			err = fmt.Errorf("the authorizer panicked: %v\n\n%s", p, Stack())
 		case !returned:
 			g.deny(ctx, access, op, errAuthorizer)
 		}

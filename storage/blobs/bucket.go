@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -105,7 +104,7 @@ func hook(before func(func(any) bool) error) (err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil { // what it says may be of the application's data; and the outcome is to be recorded
-			err = fmt.Errorf("blobs: a hook of the options panicked\n\n%s", debug.Stack())
+			err = fmt.Errorf("blobs: a hook of the options panicked\n\n%s", gate.Stack())
 		}
 	}()
 	return before(noAs)

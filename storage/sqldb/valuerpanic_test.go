@@ -1,6 +1,8 @@
 package sqldb_test
 
 import (
+	"database/sql/driver"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -21,8 +23,9 @@ func TestAValueThatPanicsKeepsNoConnection(t *testing.T) {
 			db.SetMaxOpenConns(1)
 			const read, write = `SELECT id FROM patients WHERE name = $1`, `UPDATE patients SET name = $1`
 			for what, f := range map[string]func() error{
-				"a read":  func() error { return db.QueryRowContext(as(tenantA), read, panics{}).Scan(new(int)) },
-				"a write": func() error { _, err := db.ExecContext(as(tenantA), write, panics{}); return err },
+				"a read":   func() error { return db.QueryRowContext(as(tenantA), read, panics{}).Scan(new(int)) },
+				"a write":  func() error { _, err := db.ExecContext(as(tenantA), write, panics{}); return err },
+				"a number": func() error { return db.QueryRowContext(as(tenantA), read, panicsOf(secretNumber)).Scan(new(int)) },
 				"a prepared statement": func() error {
 					s, err := db.PrepareContext(as(tenantA), read)
 					must(t, err)
@@ -49,7 +52,7 @@ func TestAValueThatPanicsKeepsNoConnection(t *testing.T) {
 				if stats := db.Stats(); stats.InUse != 0 {
 					t.Fatalf("%s: the connection has not come back", what) // and Close would wait for it
 				}
-				if err == nil || !strings.Contains(err.Error(), "$1") || strings.Contains(err.Error(), "of the application's") {
+				if err == nil || !strings.Contains(err.Error(), "$1") || strings.Contains(err.Error(), "of the application's") || strings.Contains(err.Error(), fmt.Sprintf("%x", secretNumber)) {
 					t.Errorf("%s: %v; want the argument named, and nothing of what the panic says, which may be a value", what, err)
 				}
 			}
@@ -58,3 +61,11 @@ func TestAValueThatPanicsKeepsNoConnection(t *testing.T) {
 		})
 	}
 }
+
+// panicsOf is a number that is handed to its method by value, so that a stack with arguments has it.
+type panicsOf int64
+
+const secretNumber = 0x9001011234
+
+//go:noinline
+func (p panicsOf) Value() (driver.Value, error) { panic(fmt.Sprint("of the application's ", p > 0)) }
