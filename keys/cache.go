@@ -88,11 +88,12 @@ func (c *cache) victim(bare bool) (slot int, ok bool) {
 		}
 		return 0, false
 	}
-	for {
+	for looked := 0; ; looked++ {
 		slot := c.hand
 		c.hand = (c.hand + 1) % len(c.ring)
 		e := c.ring[slot]
-		if e.uses.Load() == 0 {
+		// Lookups go on counting: where all are asked for faster than the hand goes around, one of them has to go.
+		if e.uses.Load() == 0 || looked > maxUses*len(c.ring) {
 			return slot, true
 		}
 		e.uses.Add(-1) // it is above zero: nobody else lowers it
