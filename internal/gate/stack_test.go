@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"fmt"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -11,27 +10,27 @@ import (
 type number int64
 
 //go:noinline
-func (n number) Value() (any, error) { panic(fmt.Sprint("not of a sort that can be stored", n > 0)) }
+func (n number) Value() (any, error) { panic(n > 0) }
 
+// TestStackHasNoArguments: which of them the runtime still knows differs, so that none may be there.
 func TestStackHasNoArguments(t *testing.T) {
-	const secret = 0x9001011234
 	words := func(stack func() string) (said string) {
 		defer func() {
 			if recover() != nil {
 				said = stack()
 			}
 		}()
-		number(secret).Value()
+		number(0x9001011234).Value()
 		return ""
 	}
-	if all := words(func() string { return string(debug.Stack()) }); !strings.Contains(all, fmt.Sprintf("%x", secret)) {
-		t.Skip("this runtime prints no arguments")
+	if all := words(func() string { return string(debug.Stack()) }); !strings.Contains(all, "gate.number.Value(0x") {
+		t.Errorf("this runtime prints no arguments, and the test finds nothing:\n%s", all)
 	}
 	said := words(Stack)
-	if strings.Contains(said, fmt.Sprintf("%x", secret)) {
-		t.Errorf("the stack repeats the value:\n%s", said)
+	if strings.Contains(said, "0x") {
+		t.Errorf("the stack has arguments:\n%s", said)
 	}
-	if !strings.Contains(said, "gate.number.Value") || !strings.Contains(said, "stack_test.go:") {
+	if !strings.Contains(said, "gate.number.Value\n") || !strings.Contains(said, "stack_test.go:") {
 		t.Errorf("the stack does not say where it was:\n%s", said)
 	}
 }
