@@ -162,6 +162,9 @@ func (r *Keyring) reopen(id tenant.ID) (f *flight, kek bool) {
 	t := r.book.join(id)
 	defer r.book.leave(t)
 	t.open = true
+	if f := t.reading; f != nil && f.entered && t.opening == nil {
+		return f, false // which opens it as it lands, with those that were read together
+	}
 	if f, run := r.open(t, answer{}); f != nil {
 		r.startOpen(run)
 		return f, true

@@ -141,6 +141,29 @@ func TestTenantsAreOpenedTogether(t *testing.T) {
 	})
 }
 
+// TestRequestsWhileAnswersAreEntered wait until those are opened that were read together, and do not open them one by one.
+func TestRequestsWhileAnswersAreEntered(t *testing.T) {
+	l := newLocal(t)
+	ids := many(t, l, 64) // as many as a warm-up asks about first
+	k := &crowdKEK{sharedKEK: sharedKEK{l.kek}}
+	var r *keys.Keyring
+	var wg sync.WaitGroup
+	s := &batchStore{Store: l.store, forge: func(answers []keys.Record) []keys.Record {
+		for _, id := range ids {
+			wg.Go(func() { open(t, r, id) })
+		}
+		return answers
+	}}
+	r = openRing(t, k, s, nil)
+	if w, err := r.Warm(t.Context(), slices.Values(ids)); err != nil || w.Opened != len(ids) {
+		t.Errorf("warmed %+v, %v", w, err)
+	}
+	wg.Wait()
+	if k.singles.Load() > 0 {
+		t.Errorf("%d tenants that were read together were opened alone", k.singles.Load())
+	}
+}
+
 // TestTenantsOfDifferentGroups are not asked about together, and those without a group alone.
 func TestTenantsOfDifferentGroups(t *testing.T) {
 	l := newLocal(t)

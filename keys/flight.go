@@ -17,6 +17,7 @@ type flight struct {
 	queued    bool     // it waits for its turn
 	gathered  bool     // it waits for others: see batch
 	question  question // that was asked last
+	entered   bool     // its answer is known, and it is about to land
 	abandoned bool     // nobody waits for it any more, though the call has not returned
 }
 

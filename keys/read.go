@@ -132,7 +132,11 @@ func (r *Keyring) enter(t *inflight, f *flight, q question, stored Record, err e
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer func() {
-		if f != nil && f.abandoned && a.verdict == late {
+		switch {
+		case f == nil:
+		case a.verdict == accepted:
+			f.entered = true
+		case f.abandoned && a.verdict == late:
 			a.verdict = refused // nobody waits for another
 		}
 	}()
