@@ -123,6 +123,8 @@ func (h *harness) SupportsCopy() bool { return true }
 
 func (h *harness) SupportsNonSlashDelimiters() bool { return h.delimiters }
 
+func (h *harness) SkipDownloadAt() bool { return false }
+
 func (h *harness) Close() { h.server.Close() }
 
 // Nothing is excluded on memory and files, with names as they are and with sealed ones; for S3 see slashless.

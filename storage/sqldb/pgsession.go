@@ -281,16 +281,9 @@ func beginText(opts driver.TxOptions) (string, error) {
 
 func (s *pgSession) commit(ctx context.Context) error {
 	s.ended()
-	sent := ctx.Err() == nil && !s.conn.IsClosed()
 	tag, err := s.conn.Exec(ctx, "COMMIT")
 	if err != nil {
-		var pg *pgconn.PgError
-		// For a connection that breaks after a statement without parameters was sent pgx says that nothing was.
-		unheard := sent && s.conn.IsClosed() && !errors.As(err, &pg)
 		s.mustBeIdle()
-		if unheard {
-			return &noAnswerError{redact(err)}
-		}
 		return s.lost(err)
 	}
 	if tag.String() == "ROLLBACK" {
