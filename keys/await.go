@@ -50,6 +50,7 @@ type waiter struct {
 	arrived uint64  // how many questions had been asked when it came
 	flight  *flight // to wait for, or that was waited for
 	kek     bool    // it is one to the KEK provider
+	again   bool    // one failed too late to serve by, and it was asked again
 	cause   trace.SpanContext
 }
 
@@ -92,6 +93,17 @@ func (w *waiter) served(e *entry, now time.Duration, o *Options) bool {
 // since reports whether e was confirmed by a question that was asked after the caller came.
 func (w *waiter) since(e *entry) bool { return e.answer > w.arrived }
 
+// asksAgain reports whether to ask where the last failure is from too long ago to serve by: unless that was this waiter's own flight.
+// On a machine that is busy it may have failed so late that it says nothing of now. Then it is asked again, once.
+func (w *waiter) asksAgain() bool {
+	if w.flight == nil || w.flight.err == nil {
+		return true
+	}
+	again := !w.again && errors.Is(w.flight.err, ErrUnavailable)
+	w.again = true
+	return again
+}
+
 // decideState decides about a tenant whose state is not known well enough; e is what there is, or nil.
 func (r *Keyring) decideState(w *waiter, e *entry, now time.Duration) (*entry, bool, error) {
 	b := r.book
@@ -109,6 +121,7 @@ func (r *Keyring) decideState(w *waiter, e *entry, now time.Duration) (*entry, b
 			r.read(w.id) // nobody waits for it
 		}
 		return e, true, nil
+	case grace && away && w.asksAgain():
 	case w.flight != nil && w.flight.err != nil && !w.kek:
 		return nil, false, w.flight.err
 	case failed != nil && now < failed.until && !(grace && away):
@@ -141,6 +154,7 @@ func (r *Keyring) decideKeys(w *waiter, e *entry, now time.Duration) (*entry, bo
 			r.reopen(w.id)
 		}
 		return e, true, nil
+	case grace && away && w.asksAgain():
 	case w.flight != nil && w.flight.err != nil && (w.kek || e.answer < w.flight.question.number):
 		return nil, false, w.flight.err // unless the store was asked again since, and answered: then there is a record to open
 	case failed != nil && now < failed.until && !(grace && away):

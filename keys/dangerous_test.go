@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 
@@ -12,7 +13,9 @@ import (
 	"github.com/strongroom-go/strongroom/keys"
 )
 
-func TestDangerousExport(t *testing.T) {
+func TestDangerousExport(t *testing.T) { synctest.Test(t, testDangerousExport) }
+
+func testDangerousExport(t *testing.T) {
 	l, log := newLocal(t), &trail{}
 	o := quick()
 	o.Audit = log

@@ -9,12 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
@@ -99,9 +100,11 @@ func TestKilledAtEveryStep(t *testing.T) {
 					}
 					return
 				}
-				if err := op.do(t.Context(), openRing(t, d.kek, d.store, lifeOptions(op.name))); err != nil {
-					t.Fatalf("repeated after it was killed at step %d: %v", at, err)
-				}
+				synctest.Test(t, func(t *testing.T) {
+					if err := op.do(t.Context(), openRing(t, d.kek, d.store, lifeOptions(op.name))); err != nil {
+						t.Errorf("repeated after it was killed at step %d: %v", at, err)
+					}
+				})
 				wantStatus(t, openRing(t, d.kek, d.store, patient()), idA, op.then)
 				d.checked(t, at, op.then)
 				if t.Failed() {
@@ -121,12 +124,17 @@ type dead struct {
 	creates bool
 }
 
-func newDead(t testing.TB, op string) *dead {
+func newDead(t *testing.T, op string) *dead {
 	t.Helper()
 	d := &dead{local: newLocal(t), creates: op == "provision", shred: op == "shred"}
-	if d.creates {
-		return d
+	if !d.creates {
+		synctest.Test(t, func(t *testing.T) { d.prepare(t, op) })
 	}
+	return d
+}
+
+// prepare provisions the tenant, and does to it what the operation is about.
+func (d *dead) prepare(t *testing.T, op string) {
 	r := openRing(t, d.kek, d.store, quick())
 	provision(t, r, idA)
 	old := open(t, r, idA).DataKeyID()
@@ -142,7 +150,6 @@ func newDead(t testing.TB, op string) *dead {
 	d.before = record(t, d.local, idA)
 	d.sealed = sealByHand(t, d.kek, d.before.Data)
 	must(t, r.Close())
-	return d
 }
 
 // run has another process do the operation, and reports whether it was killed on the way.
@@ -219,6 +226,10 @@ func TestKilledProcess(t *testing.T) {
 	if dir == "" {
 		t.Skip("for a process of TestKilledAtEveryStep")
 	}
+	synctest.Test(t, func(t *testing.T) { testKilledProcess(t, dir) })
+}
+
+func testKilledProcess(t *testing.T, dir string) {
 	at, err := strconv.Atoi(os.Getenv("STRONGROOM_TEST_STEP"))
 	must(t, err)
 	kek, err := localkek.Open(filepath.Join(dir, "kek"), nil)
@@ -306,7 +317,9 @@ func (m *mortal) step() {
 	defer m.mu.Unlock()
 	if m.steps++; m.steps == m.at {
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		time.Sleep(time.Hour) // nobody goes on until the signal has come
+		for { // nobody goes on until the signal has come, nor does the clock
+			runtime.Gosched()
+		}
 	}
 }
 

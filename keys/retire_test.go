@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/keys"
@@ -31,63 +33,67 @@ func TestOlderKeysAreDisabledAndDestroyed(t *testing.T) {
 	for _, p := range purposes {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()
-			l := newLocal(t)
-			r := openRing(t, l.kek, l.store, quick())
-			provision(t, r, idA)
-			older := sealAll(t, open(t, r, idA))
-			all, err := r.Versions(t.Context(), idA, p)
-			must(t, err)
-			key := all[0].ID
-			rotate(t, r, idA, p)
-			if got := statuses(t, r, p); got != "opens seals" {
-				t.Fatal(got)
-			}
-			must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
-			must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
-			if got := statuses(t, r, p); got != "disabled seals" {
-				t.Fatal(got)
-			}
-			k := open(t, openRing(t, l.kek, l.store, quick()), idA)
-			if p == keys.PurposeData {
-				if _, err := k.Data().Decrypt(older.data, nil); err == nil || !k.DataKeyDisabled(key) || !k.HasDataKey(key) {
-					t.Error("a disabled key opens")
-				}
-			}
-			if p == keys.PurposeIndex && len(k.IndexKeyIDs()) != 1 {
-				t.Errorf("rows are searched for under %v", k.IndexKeyIDs())
-			}
-			must(t, r.EnableKey(t.Context(), idA, p, key, ""))
-			must(t, r.EnableKey(t.Context(), idA, p, key, ""))
-			older.opens(t, open(t, openRing(t, l.kek, l.store, quick()), idA))
-
-			if err := r.DestroyKey(t.Context(), idA, p, key, "", none); !errors.Is(err, keys.ErrKeyNeeded) {
-				t.Errorf("a key in use was destroyed: %v", err)
-			}
-			must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
-			must(t, r.DestroyKey(t.Context(), idA, p, key, "", none))
-			must(t, r.DestroyKey(t.Context(), idA, p, key, "", none)) // as after a crash
-			if got := statuses(t, r, p); got != "seals" {
-				t.Fatal(got)
-			}
-			if err := r.EnableKey(t.Context(), idA, p, key, ""); !errors.Is(err, keys.ErrNotFound) {
-				t.Errorf("a destroyed key was enabled: %v", err)
-			}
-			k = open(t, openRing(t, l.kek, l.store, quick()), idA)
-			if p == keys.PurposeData && k.HasDataKey(key) {
-				t.Error("a destroyed key is there")
-			}
-			sealAll(t, k).opens(t, open(t, r, idA))
-			rotate(t, r, idA, p)
+			synctest.Test(t, func(t *testing.T) { testOlderKeysAreDisabledAndDestroyed(t, p) })
 		})
 	}
 }
 
-// A rotation with old keys destroyed each time never runs out of room: neither for keys nor for counts of seals.
-func TestDestroyedKeysMakeRoom(t *testing.T) {
+func testOlderKeysAreDisabledAndDestroyed(t *testing.T, p keys.Purpose) {
 	l := newLocal(t)
-	o := quick()
-	o.SuspendWithin /= 20
-	r := openRing(t, l.kek, l.store, o)
+	r := openRing(t, l.kek, l.store, quick())
+	provision(t, r, idA)
+	older := sealAll(t, open(t, r, idA))
+	all, err := r.Versions(t.Context(), idA, p)
+	must(t, err)
+	key := all[0].ID
+	rotate(t, r, idA, p)
+	if got := statuses(t, r, p); got != "opens seals" {
+		t.Fatal(got)
+	}
+	must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
+	must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
+	if got := statuses(t, r, p); got != "disabled seals" {
+		t.Fatal(got)
+	}
+	k := open(t, openRing(t, l.kek, l.store, quick()), idA)
+	if p == keys.PurposeData {
+		if _, err := k.Data().Decrypt(older.data, nil); err == nil || !k.DataKeyDisabled(key) || !k.HasDataKey(key) {
+			t.Error("a disabled key opens")
+		}
+	}
+	if p == keys.PurposeIndex && len(k.IndexKeyIDs()) != 1 {
+		t.Errorf("rows are searched for under %v", k.IndexKeyIDs())
+	}
+	must(t, r.EnableKey(t.Context(), idA, p, key, ""))
+	must(t, r.EnableKey(t.Context(), idA, p, key, ""))
+	older.opens(t, open(t, openRing(t, l.kek, l.store, quick()), idA))
+
+	if err := r.DestroyKey(t.Context(), idA, p, key, "", none); !errors.Is(err, keys.ErrKeyNeeded) {
+		t.Errorf("a key in use was destroyed: %v", err)
+	}
+	must(t, r.DisableKey(t.Context(), idA, p, key, "", none))
+	must(t, r.DestroyKey(t.Context(), idA, p, key, "", none))
+	must(t, r.DestroyKey(t.Context(), idA, p, key, "", none)) // as after a crash
+	if got := statuses(t, r, p); got != "seals" {
+		t.Fatal(got)
+	}
+	if err := r.EnableKey(t.Context(), idA, p, key, ""); !errors.Is(err, keys.ErrNotFound) {
+		t.Errorf("a destroyed key was enabled: %v", err)
+	}
+	k = open(t, openRing(t, l.kek, l.store, quick()), idA)
+	if p == keys.PurposeData && k.HasDataKey(key) {
+		t.Error("a destroyed key is there")
+	}
+	sealAll(t, k).opens(t, open(t, r, idA))
+	rotate(t, r, idA, p)
+}
+
+// A rotation with old keys destroyed each time never runs out of room: neither for keys nor for counts of seals.
+func TestDestroyedKeysMakeRoom(t *testing.T) { synctest.Test(t, testDestroyedKeysMakeRoom) }
+
+func testDestroyedKeysMakeRoom(t *testing.T) {
+	l := newLocal(t)
+	r := openRing(t, l.kek, l.store, quick())
 	provision(t, r, idA)
 	for range 70 {
 		old := sealAll(t, open(t, r, idA)).dataID
@@ -97,7 +103,9 @@ func TestDestroyedKeysMakeRoom(t *testing.T) {
 	}
 }
 
-func TestNeededKeysStay(t *testing.T) {
+func TestNeededKeysStay(t *testing.T) { synctest.Test(t, testNeededKeysStay) }
+
+func testNeededKeysStay(t *testing.T) {
 	l := newLocal(t)
 	r := openRing(t, l.kek, l.store, quick())
 	provision(t, r, idA)
@@ -159,6 +167,10 @@ func TestNeededKeysStay(t *testing.T) {
 
 // What is counted is counted after every process has stopped sealing with the key.
 func TestKeysAreCountedOnceNobodySealsWithThem(t *testing.T) {
+	synctest.Test(t, testKeysAreCountedOnceNobodySealsWithThem)
+}
+
+func testKeysAreCountedOnceNobodySealsWithThem(t *testing.T) {
 	l := newLocal(t)
 	operator, server := openRing(t, l.kek, l.store, quick()), openRing(t, l.kek, l.store, quick())
 	provision(t, operator, idA)
@@ -166,7 +178,7 @@ func TestKeysAreCountedOnceNobodySealsWithThem(t *testing.T) {
 	ctx, done := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { // requests, so that the server's answer is mostly one from its cache
-		for ctx.Err() == nil {
+		for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
 			open(t, server, idA)
 		}
 	})
@@ -181,7 +193,9 @@ func TestKeysAreCountedOnceNobodySealsWithThem(t *testing.T) {
 	}))
 }
 
-func TestRetiredKeysAreRecorded(t *testing.T) {
+func TestRetiredKeysAreRecorded(t *testing.T) { synctest.Test(t, testRetiredKeysAreRecorded) }
+
+func testRetiredKeysAreRecorded(t *testing.T) {
 	l, log := newLocal(t), &trail{}
 	o := quick()
 	o.Audit = log

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -18,7 +19,9 @@ func as(actor string, id tenant.ID) context.Context {
 }
 
 // TestReview opens the personal parts of a real log's events, and finds the review in the log.
-func TestReview(t *testing.T) {
+func TestReview(t *testing.T) { synctest.Test(t, testReview) }
+
+func testReview(t *testing.T) {
 	l := newLocal(t)
 	dir := filepath.Join(t.TempDir(), "audit")
 	log, err := audit.OpenLog(dir, &audit.Options{ReserveBytes: -1})
@@ -95,7 +98,9 @@ func TestReview(t *testing.T) {
 	}
 }
 
-func TestReviewRefused(t *testing.T) {
+func TestReviewRefused(t *testing.T) { synctest.Test(t, testReviewRefused) }
+
+func testReviewRefused(t *testing.T) {
 	l, log := newLocal(t), &trail{}
 	o := quick()
 	o.Audit = log

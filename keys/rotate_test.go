@@ -38,7 +38,9 @@ func rotate(t testing.TB, r *keys.Keyring, id tenant.ID, purposes ...keys.Purpos
 // yet, which is what becomes of a rotation that is one step.
 func TestWhatOneProcessSealsWhileKeysRotateEveryOtherOpens(t *testing.T) {
 	l := newLocal(t)
-	operator := openRing(t, l.kek, l.store, quick())
+	o := quick()
+	o.Timeout = patient().Timeout // all of them change one record, to reserve seals in it
+	operator := openRing(t, l.kek, l.store, o)
 	provision(t, operator, idA)
 	ctx, done := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -46,11 +48,11 @@ func TestWhatOneProcessSealsWhileKeysRotateEveryOtherOpens(t *testing.T) {
 	var opened atomic.Int64
 	for i := range 6 {
 		// The process that rotates knows first. The others learn at different times.
-		seals, opens := operator, openRing(t, l.kek, l.store, quick())
+		seals, opens := operator, openRing(t, l.kek, l.store, o)
 		if i%2 == 1 {
-			seals, opens = openRing(t, l.kek, l.store, quick()), operator
+			seals, opens = openRing(t, l.kek, l.store, o), operator
 		}
-		time.Sleep(quick().SuspendWithin / 6)
+		time.Sleep(o.SuspendWithin / 6)
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				v, err := sealAgain(seals)

@@ -130,6 +130,7 @@ func TestVaultIsAway(t *testing.T) {
 				began, requests := time.Now(), o.requests.Load()
 
 				var callers sync.WaitGroup
+				defer callers.Wait()
 				for i := range 3 * len(o.cold) {
 					callers.Go(func() {
 						for range 500 {

@@ -53,6 +53,7 @@ func TestResealBesideReadersAndWriters(t *testing.T) {
 			last[w] = map[string]int{}
 			wrote.Go(func() {
 				for n := 0; n < writes || !enough.Load() && !t.Failed(); n++ {
+					r.pause()
 					key := fmt.Sprintf("busy/%d/%d", w, n%4)
 					switch {
 					case n%9 == 8 && last[w][key] > 0:
@@ -88,6 +89,7 @@ func TestResealBesideReadersAndWriters(t *testing.T) {
 		for range readers {
 			others.Go(func() {
 				for n := 0; ctx.Err() == nil; n++ {
+					r.pause()
 					key, size := fmt.Sprintf("still/%d", n%still), n%still*40_000
 					got, err := r.bucket.ReadAll(ctx, key)
 					if err == nil && n%2 == 1 && size > 0 {
@@ -104,6 +106,7 @@ func TestResealBesideReadersAndWriters(t *testing.T) {
 		for i := range 2 {
 			others.Go(func() {
 				for ctx.Err() == nil {
+					r.pause()
 					if i == 0 {
 						var rotating sync.WaitGroup
 						for _, p := range both {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
@@ -26,13 +27,15 @@ func quick() *keys.Options {
 	return &keys.Options{SuspendWithin: 300 * time.Millisecond, InsecureWithoutAudit: true}
 }
 
-// onBothQuickly is onBoth with such a keyring.
+// onBothQuickly is onBoth with such a keyring. On SQLite, which is in this process, the clock stands still while anybody is at work.
 func onBothQuickly(t *testing.T, test func(*testing.T, *env)) {
-	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.PostgreSQL} {
-		t.Run(string(d), func(t *testing.T) {
-			test(t, newEnvOn(t, d, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC)))
-		})
+	on := func(t *testing.T, d dialect.Dialect) {
+		test(t, newEnvOn(t, d, nil, newRingIn(t, t.TempDir(), quick(), tenantA, tenantB, tenantC)))
 	}
+	t.Run(string(dialect.SQLite), func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { on(t, dialect.SQLite) })
+	})
+	t.Run(string(dialect.PostgreSQL), func(t *testing.T) { on(t, dialect.PostgreSQL) })
 }
 
 func (e *env) rotate(t *testing.T, id tenant.ID, purposes ...keys.Purpose) {
