@@ -96,8 +96,8 @@
 //
 // # Limits
 //
-// A text has at most 256 KiB, 80,000 tokens and about 40 levels of nesting (pgparse.MaxLength, MaxTokens,
-// MaxDepth) and [MaxRelations] relations, a select list PostgreSQL's 1,664 columns, all relations, * and whole rows together
+// A text has at most 256 KiB, 80,000 tokens, what SET (a, b) = (…) assigns counted for each column, and about 40 levels of nesting
+// (pgparse.MaxLength, MaxTokens, MaxDepth) and [MaxRelations] relations, a select list PostgreSQL's 1,664 columns, all relations, * and whole rows together
 // [MaxVisible] columns, a plan at most [MaxParams] parameters. Planning ends with its context.
 //
 // # Adding a construct

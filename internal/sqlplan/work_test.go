@@ -35,6 +35,7 @@ func TestPlanningIsInProportion(t *testing.T) {
 		"columns of one name":                {only: PostgreSQL, sql: alike + "SELECT 1 FROM c10" + each(60, func(i int) string { return fmt.Sprintf(", c10 x%d", i) })},
 		"arrays side by side":                {only: PostgreSQL, sql: "SELECT 1 FROM unnest($1::int[]" + strings.Repeat(", $1", 5000) + ") u"},
 		"an output that is there many times": {sql: "SELECT note" + strings.Repeat(", note", 1650) + " FROM patients ORDER BY note" + strings.Repeat(", note", 1650)},
+		"columns that are assigned together": {sql: "UPDATE visits SET (cost" + strings.Repeat(", ward", 700) + ") = (1" + strings.Repeat(", ''", 700) + ")"},
 		"conditions for each row":            {sql: relations(300) + strings.Repeat(" AND 1 / random() > 0", 300)},
 		"conditions that may fail":           {sql: relations(900) + strings.Repeat(" AND abs(1) > 0", 500)},
 	} {
