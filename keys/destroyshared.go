@@ -271,20 +271,7 @@ func (d *destroyShared) provePage(ctx context.Context, ids []tenant.ID) error {
 
 // unwrapAll unwraps those that are not done, together where that goes.
 func (r *Keyring) unwrapAll(ctx context.Context, all []*rewrapping) {
-	groups := map[string][]*rewrapping{}
-	for _, x := range all {
-		if x.done {
-			continue
-		}
-		group := ""
-		if r.crowd.kek != nil {
-			group = r.crowd.kek.Group(ctx, Wrapped{x.id, x.rec.WrappedRoot})
-		}
-		if x.alone = group == ""; !x.alone {
-			groups[group] = append(groups[group], x)
-		}
-	}
-	for _, of := range groups {
+	for _, of := range r.groupRewrapped(ctx, all) {
 		r.askTogether(ctx, "unwrap", r.unwrapBatch, of, func(x *rewrapping, payload []byte) error {
 			_, err := rootOf(&x.rec, Result{Bytes: payload})
 			x.end(err)
