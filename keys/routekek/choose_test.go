@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,5 +85,21 @@ func TestARouteThatIsNotTold(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestARouteThatPanics: a route that the application cannot tell, for it panics, is an error to whoever needs it, and no process ends by it.
+func TestARouteThatPanics(t *testing.T) {
+	kek, store, all := chosen(t, acme, func(context.Context) { panic("canary of the application's") })
+	ring, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true})
+	must(t, err)
+	defer ring.Close()
+	warmed, err := ring.Warm(t.Context(), slices.Values(all))
+	if err == nil || warmed.Opened != 2 || warmed.Failed != 1 {
+		t.Errorf("%+v, %v", warmed, err)
+	}
+	_, err = ring.Tenant(t.Context(), acme)
+	if err == nil || !strings.Contains(err.Error(), "panicked") || !strings.Contains(err.Error(), "choose_test.go:") || strings.Contains(err.Error(), "canary") {
+		t.Errorf("the tenant of whom it panics: %v", err)
 	}
 }
