@@ -3,8 +3,10 @@ package routekek_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +88,45 @@ func TestARouteThatIsNotTold(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRoutesThatTakeAWhile: routes that each take a while to be told, as from a database, take no longer for many tenants than for one; and
+// one that is not told a moment later is its tenant's affair.
+func TestRoutesThatTakeAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []tenant.ID
+		for i := range keys.MaxBatch {
+			all = append(all, tenant.MustParse(fmt.Sprintf("t%03d", i)))
+		}
+		var calls atomic.Int64
+		provisioned := false
+		kek, err := routekek.New(map[string]keys.KEK{"a": shares(t, "key a")}, func(ctx context.Context, id tenant.ID) (routekek.Route, error) {
+			if provisioned {
+				time.Sleep(50 * time.Millisecond)
+				if id == all[0] && calls.Add(1) > 1 {
+					<-ctx.Done()
+				}
+			}
+			return routekek.Route{Provider: "a"}, ctx.Err()
+		}, nil)
+		must(t, err)
+		files, err := filestore.Open(t.TempDir()+"/records", nil)
+		must(t, err)
+		ring, err := keys.Open(t.Context(), kek, atOnce{files}, &keys.Options{InsecureWithoutAudit: true})
+		must(t, err)
+		for _, id := range all {
+			must(t, ring.Provision(t.Context(), id))
+		}
+		ring.Close()
+		provisioned = true
+		ring, err = keys.Open(t.Context(), kek, atOnce{files}, &keys.Options{InsecureWithoutAudit: true})
+		must(t, err)
+		defer ring.Close()
+		warmed, err := ring.Warm(t.Context(), slices.Values(all))
+		if !errors.Is(err, keys.ErrUnavailable) || warmed.Failed != 1 {
+			t.Errorf("%+v, %v", warmed, err)
+		}
+	})
 }
 
 // TestARouteThatPanics: a route that the application cannot tell, for it panics, is an error to whoever needs it, and no process ends by it.
