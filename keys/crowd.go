@@ -51,8 +51,9 @@ func (r *Keyring) queuesOf(all ...*opening) []queue {
 	return queues
 }
 
-// groupTime is how long the provider may take to say which tenants can be asked about together.
-const groupTime = 100 * time.Millisecond
+// groupTime is how long the provider may take to say which tenants can be asked about together. It says so at once, but for one that asks
+// somebody after all; the others that were read together wait for as long, once: then its last question had no answer.
+const groupTime = 500 * time.Millisecond
 
 // groupsOf returns the groups of tenants, none for the zero one. Whoever does not have the provider's answer in time is asked about alone: it
 // asks nobody for it, or should, and neither the tenant, for whom there is a bound once it is asked about, nor any other is to wait.
