@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // crowd has tenants opened together where the KEK provider can. Nobody waits for others to come: while few calls are under way
@@ -35,12 +36,55 @@ func (c *crowd) init(kek KEK) {
 	c.waiting, c.calls = map[queue][]*opening{}, map[queue]int{}
 }
 
-// queueOf returns where an open flight waits. It has no group where it is to ask alone.
-func (r *Keyring) queueOf(o *opening) queue {
-	if r.crowd.kek == nil || o.lane == suspect {
-		return queue{}
+// queuesOf returns where open flights wait. It has no group where one is to ask alone.
+func (r *Keyring) queuesOf(all ...*opening) []queue {
+	wrapped := make([]Wrapped, len(all))
+	for i, o := range all {
+		if o.lane != suspect {
+			wrapped[i] = Wrapped{o.about.id, o.record.WrappedRoot}
+		}
 	}
-	return queue{r.crowd.kek.Group(r.base, Wrapped{o.about.id, o.record.WrappedRoot}), o.lane}
+	queues := make([]queue, len(all))
+	for i, group := range r.groupsOf(r.base, wrapped) {
+		queues[i] = queue{group, all[i].lane}
+	}
+	return queues
+}
+
+// groupTime is how long the provider may take to say which tenants can be asked about together. It says so at once, but for one that asks
+// somebody after all; the others that were read together wait for as long, once: then its last question had no answer.
+const groupTime = 500 * time.Millisecond
+
+// groupsOf returns the groups of tenants, none for the zero one. Whoever does not have the provider's answer in time is asked about alone: it
+// asks nobody for it, or should, and neither the tenant, for whom there is a bound once it is asked about, nor any other is to wait.
+func (r *Keyring) groupsOf(ctx context.Context, all []Wrapped) []string {
+	groups := make([]string, len(all))
+	kek := r.crowd.kek
+	if kek == nil {
+		return groups
+	}
+	ctx, cancel := context.WithTimeout(ctx, groupTime)
+	defer cancel()
+	type answer struct {
+		of    int
+		group string
+	}
+	answers, asked := make(chan answer, len(all)), 0
+	for i, w := range all {
+		if !w.Tenant.IsZero() {
+			asked++
+			go func() { answers <- answer{i, kek.Group(ctx, w)} }()
+		}
+	}
+	for range asked {
+		select {
+		case a := <-answers:
+			groups[a.of] = a.group
+		case <-ctx.Done():
+			return groups
+		}
+	}
+	return groups
 }
 
 // queue has open flights wait, and reports whether the caller has to run [Keyring.runTogether] for them.
@@ -64,8 +108,9 @@ func (r *Keyring) queue(q queue, all ...*opening) (run bool) {
 // openAll has many open flights run.
 func (r *Keyring) openAll(all []*opening) {
 	queues := map[queue][]*opening{}
-	for _, o := range all {
-		q := r.queueOf(o)
+	of := r.queuesOf(all...)
+	for i, o := range all {
+		q := of[i]
 		if q.group == "" {
 			r.workers.start(func() { r.runOpenAlone(o, func() {}) })
 			continue

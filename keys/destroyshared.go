@@ -138,16 +138,12 @@ func (d *destroyShared) intend(ctx context.Context) (outcome func(error) error, 
 
 func (d *destroyShared) run(ctx context.Context) error {
 	oldest := d.done.Key.Oldest
-	// An earlier run may have ended with them disabled, and a record that needs one is still to be rewrapped.
-	if err := d.kek.DisableVersions(ctx, oldest); err != nil {
-		return fmt.Errorf("keys: enable the versions of the shared KEK: %w", err)
-	}
 	if d.done.Key.Newest == d.through {
 		if err := d.kek.RotateSharedKey(ctx); err != nil {
 			return fmt.Errorf("keys: rotate the shared KEK: %w", err)
 		}
 	}
-	if err := d.pages(ctx, false, d.rewrapPage); err != nil {
+	if err := d.rewrapAll(ctx); err != nil {
 		return fmt.Errorf("keys: nothing was destroyed: %w", err)
 	}
 	if err := d.prove(ctx); err != nil {
@@ -171,6 +167,20 @@ func (d *destroyShared) run(ctx context.Context) error {
 	}
 	d.done.Key = key
 	return nil
+}
+
+// rewrapAll rewraps every tenant that may need one of the versions. An earlier run may have ended with them disabled, and a record
+// that needs one is stored since: then they are enabled. They are not where nobody needs them, for another run may have proved so and be
+// about to destroy them: whoever stores a record too late for its proof has to find that it does not open.
+func (d *destroyShared) rewrapAll(ctx context.Context) error {
+	err := d.pages(ctx, false, d.rewrapPage)
+	if !errors.Is(err, ErrIntegrity) {
+		return err
+	}
+	if err := d.kek.DisableVersions(ctx, d.done.Key.Oldest); err != nil {
+		return fmt.Errorf("enable the versions of the shared KEK: %w", err)
+	}
+	return d.pages(ctx, false, d.rewrapPage)
 }
 
 // prove disables the versions, and makes sure that every tenant opens without them.
@@ -261,20 +271,7 @@ func (d *destroyShared) provePage(ctx context.Context, ids []tenant.ID) error {
 
 // unwrapAll unwraps those that are not done, together where that goes.
 func (r *Keyring) unwrapAll(ctx context.Context, all []*rewrapping) {
-	groups := map[string][]*rewrapping{}
-	for _, x := range all {
-		if x.done {
-			continue
-		}
-		group := ""
-		if r.crowd.kek != nil {
-			group = r.crowd.kek.Group(ctx, Wrapped{x.id, x.rec.WrappedRoot})
-		}
-		if x.alone = group == ""; !x.alone {
-			groups[group] = append(groups[group], x)
-		}
-	}
-	for _, of := range groups {
+	for _, of := range r.groupRewrapped(ctx, all) {
 		r.askTogether(ctx, "unwrap", r.unwrapBatch, of, func(x *rewrapping, payload []byte) error {
 			_, err := rootOf(&x.rec, Result{Bytes: payload})
 			x.end(err)

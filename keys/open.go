@@ -62,7 +62,7 @@ func (r *Keyring) startOpen(o *opening) {
 
 // runOpen is an open flight: it asks the KEK provider when it is its turn, together with others where it can.
 func (r *Keyring) runOpen(o *opening) {
-	if q := r.queueOf(o); q.group != "" {
+	if q := r.queuesOf(o)[0]; q.group != "" {
 		if r.queue(q, o) {
 			r.runTogether(q)
 		}

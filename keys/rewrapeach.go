@@ -202,25 +202,31 @@ func (r *Keyring) recordIntents(ctx context.Context, all []*rewrapping, reason s
 
 // rewrapGroups asks the KEK provider, by two calls for all of a group: what it rewrapped must open before it is stored.
 func (r *Keyring) rewrapGroups(ctx context.Context, all []*rewrapping) {
-	groups := map[string][]*rewrapping{}
-	for _, d := range all {
-		if d.done || d.alone {
-			continue
-		}
-		group := ""
-		if r.crowd.kek != nil {
-			group = r.crowd.kek.Group(ctx, Wrapped{d.id, d.rec.WrappedRoot})
-		}
-		if d.alone = group == ""; !d.alone {
-			groups[group] = append(groups[group], d)
-		}
-	}
-	for _, of := range groups {
+	for _, of := range r.groupRewrapped(ctx, all) {
 		for _, d := range of {
 			d.begun = r.opts.clock()
 		}
 		r.rewrapGroup(ctx, of)
 	}
+}
+
+// groupRewrapped returns those that can be asked about together, by their groups, and notes of the others that they cannot.
+func (r *Keyring) groupRewrapped(ctx context.Context, all []*rewrapping) map[string][]*rewrapping {
+	var left []*rewrapping
+	var wrapped []Wrapped
+	for _, d := range all {
+		if !d.done && !d.alone {
+			left, wrapped = append(left, d), append(wrapped, Wrapped{d.id, d.rec.WrappedRoot})
+		}
+	}
+	groups := map[string][]*rewrapping{}
+	for i, group := range r.groupsOf(ctx, wrapped) {
+		d := left[i]
+		if d.alone = group == ""; !d.alone {
+			groups[group] = append(groups[group], d)
+		}
+	}
+	return groups
 }
 
 func (r *Keyring) rewrapGroup(ctx context.Context, all []*rewrapping) {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/frames"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
@@ -189,7 +190,7 @@ func (g *Gate) ask(ctx context.Context, access tenant.Access, op *Op, action ten
 	defer func() {
 		switch p := recover(); {
 		case p != nil:
-			err = fmt.Errorf("the authorizer panicked: %v\n\n%s", p, Stack())
+			err = fmt.Errorf("the authorizer panicked: %v\n\n%s", p, frames.Stack())
 		case !returned:
 			g.deny(ctx, access, op, errAuthorizer)
 		}

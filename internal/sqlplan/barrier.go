@@ -2,6 +2,8 @@ package sqlplan
 
 import (
 	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
 )
 
 // A condition that is not total must not meet a row before the tenant predicate has: whether it fails would tell of
@@ -73,6 +75,7 @@ func (p *planner) released(c expr, in ctx) *pg.Node {
 			p.barrier(r)
 		}
 	}
+	p.guards(len(foreign))
 	switch len(foreign) {
 	case 0:
 		return c.node
@@ -80,6 +83,17 @@ func (p *planner) released(c expr, in ctx) *pg.Node {
 		return caseWhen(foreign[0], nullConst(), c.node)
 	}
 	return caseWhen(boolExpr(pg.BoolExprType_OR_EXPR, foreign...), nullConst(), c.node)
+}
+
+// maxGuards is more than a plan can have of them, of which each takes six tokens.
+const maxGuards = pgparse.MaxTokens / 6
+
+// guards counts comparisons of tenants before they are made: there is one for each relation and each condition that is
+// computed for each row, so that a statement of a few KiB comes to millions.
+func (p *planner) guards(n int) {
+	if p.guarded += n; p.guarded > maxGuards {
+		refuse("statement over the limit of tokens", "", -1, "name fewer relations in a FROM whose conditions are computed for each row, such as those with random(), or put such a condition into a subquery")
+	}
 }
 
 // unfolded is the tenant column of a row, in a form that SQLite does not replace by a constant: it looks into no subquery.

@@ -96,9 +96,10 @@
 //
 // # Limits
 //
-// A text has at most 256 KiB, 80,000 tokens and about 40 levels of nesting (pgparse.MaxLength, MaxTokens,
-// MaxDepth) and [MaxRelations] relations, a select list PostgreSQL's 1,664 columns, all relations, * and whole rows together
-// [MaxVisible] columns, a plan at most [MaxParams] parameters. Planning ends with its context.
+// A text has at most 256 KiB, 80,000 tokens, what SET (a, b) = (…) assigns counted for each column, and about 40 levels of nesting
+// (pgparse.MaxLength, MaxTokens, MaxDepth) and [MaxRelations] relations, a select list PostgreSQL's 1,664 columns, all relations, * and whole rows together
+// [MaxVisible] columns, a plan at most [MaxParams] parameters. Within them, what planning takes is in proportion to the words of
+// the text and of the plan: what a statement can multiply is counted before it is made. Planning ends with its context.
 //
 // # Adding a construct
 //

@@ -17,6 +17,9 @@ func kindOf(n *pg.Node) string {
 // before: comparison for equality and IS NULL. What is known of the result goes to the query that it stands in, unless it is
 // a part of another expression.
 func (p *planner) expr(n *pg.Node, in ctx) expr {
+	if p.visits++; p.visits%1000 == 0 {
+		p.interrupted()
+	}
 	e := p.expression(n, in)
 	if !in.part {
 		in.scope.level.note(e)

@@ -184,12 +184,13 @@ func (p *planner) distinct(columns []column) []string {
 	if !again || p.lite {
 		return nil
 	}
-	used := map[string]bool{}
+	used, next := map[string]bool{}, map[string]int{}
 	all := make([]string, len(columns))
 	for i := range columns {
 		name := columns[i].name
-		for n := 2; used[name] || name != columns[i].name && seen[name]; n++ {
+		for n := max(2, next[name]); used[name] || name != columns[i].name && seen[name]; n++ {
 			name = fmt.Sprint(columns[i].name, "_", n)
+			next[columns[i].name] = n + 1 // those below are taken
 		}
 		used[name] = true
 		if all[i] = name; name != columns[i].name {

@@ -43,8 +43,9 @@ func (f *from) using(j *pg.JoinExpr, l, r, both fragment) fragment {
 	}
 	merged := map[string]bool{}
 	var out []visible
+	onLeft, onRight := &scope{fragment: l}, &scope{fragment: r}
 	for _, name := range columns {
-		a, b := p.local(l, name, -1), p.local(r, name, -1)
+		a, b := p.local(onLeft, name, -1), p.local(onRight, name, -1)
 		if a == nil || b == nil || merged[a.name] {
 			refuse("unknown column", "USING ("+name+")", -1, "name columns that both sides have, each once")
 		}

@@ -59,12 +59,21 @@ func (s relset) at(depth int) bool {
 }
 
 func (s relset) plus(t relset) relset {
+	has := s.has
+	if len(s)*len(t) > 1000 {
+		in := make(map[*relation]bool, len(s))
+		for _, r := range s {
+			in[r] = true
+		}
+		has = func(r *relation) bool { return in[r] }
+	}
+	all := s[:len(s):len(s)] // others may share what is behind it
 	for _, r := range t {
-		if !s.has(r) {
-			s = append(s[:len(s):len(s)], r)
+		if !has(r) {
+			all = append(all, r)
 		}
 	}
-	return s
+	return all
 }
 
 // until returns the relations that are no deeper than depth.

@@ -38,6 +38,8 @@ type planner struct {
 	untyped   map[int][]*pg.Node   // where it stands in places that give it none
 	relations int                  // how many were met
 	shown     int                  // how many columns they have together, with those that * and whole rows were written out as
+	guarded   int                  // how many comparisons of tenants were put before conditions
+	visits    int                  // how many expressions were met
 	ctx       context.Context
 	engine    builtin.Engine
 	tenants   []TenantValue
@@ -94,7 +96,8 @@ func (p *planner) param(param Param, slot string) *pg.Node {
 	return &pg.Node{Node: &pg.Node_ParamRef{ParamRef: ref}}
 }
 
-// interrupted ends planning with its context. It is asked for every relation and subquery.
+// interrupted ends planning with its context. It is asked for every relation and subquery, and now and then for
+// expressions.
 func (p *planner) interrupted() {
 	if err := p.ctx.Err(); err != nil {
 		panic(interruption{err})

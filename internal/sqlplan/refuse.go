@@ -44,7 +44,7 @@ func parseRefusal(err error) *RefusedError {
 		hint := fmt.Sprintf("send it in parts of at most %d bytes", pgparse.MaxLength)
 		switch limit.What {
 		case "tokens":
-			hint = fmt.Sprintf("send it in parts of at most %d words, numbers and signs", pgparse.MaxTokens)
+			hint = fmt.Sprintf("send it in parts of at most %d words, numbers and signs; what SET (a, b) = (…) assigns counts once for each of the columns", pgparse.MaxTokens)
 		case "depth":
 			hint = "split the statement, or write a long chain of operators as a list or a function"
 		}

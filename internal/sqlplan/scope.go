@@ -77,6 +77,9 @@ type scope struct {
 	parent *scope
 	ctes   *cte
 	level  *level
+
+	lookups int              // of unqualified names
+	named   map[string][]int // the columns of each name, folded; nil until that is worth its while
 }
 
 // nullable is what a piece of FROM shows where an outer join may have no row of it.
@@ -108,7 +111,19 @@ func (p *planner) same(a, b string) bool {
 	if a == b || !p.lite || len(a) != len(b) {
 		return a == b
 	}
-	return foldASCII(a) == foldASCII(b)
+	for i := range len(a) {
+		if foldByte(a[i]) != foldByte(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func foldByte(b byte) byte {
+	if 'A' <= b && b <= 'Z' {
+		return b + 'a' - 'A'
+	}
+	return b
 }
 
 func foldASCII(s string) string {
@@ -120,19 +135,51 @@ func foldASCII(s string) string {
 	}, s)
 }
 
+// folded is the same for names that the database takes for one.
+func (p *planner) folded(name string) string {
+	if p.lite {
+		return foldASCII(name)
+	}
+	return name
+}
+
+// searched is after how many lookups a scope has an index: a statement may look up ten thousand names among a hundred
+// thousand columns.
+const searched = 8
+
 // local looks an unqualified name up in one scope alone.
-func (p *planner) local(f fragment, name string, position int32) *visible {
+func (p *planner) local(s *scope, name string, position int32) *visible {
+	if s.lookups++; s.lookups > searched {
+		if s.named == nil {
+			s.named = map[string][]int{}
+			for i := range s.columns {
+				folded := p.folded(s.columns[i].name)
+				s.named[folded] = append(s.named[folded], i)
+			}
+		}
+		switch at := s.named[p.folded(name)]; len(at) {
+		case 0:
+			return nil
+		case 1:
+			return &s.columns[at[0]]
+		}
+		refuseAmbiguous(name, position)
+	}
 	var found *visible
-	for i := range f.columns {
-		if !p.same(f.columns[i].name, name) {
+	for i := range s.columns {
+		if !p.same(s.columns[i].name, name) {
 			continue
 		}
 		if found != nil {
-			refuse("ambiguous column", name, position, "qualify it with its table")
+			refuseAmbiguous(name, position)
 		}
-		found = &f.columns[i]
+		found = &s.columns[i]
 	}
 	return found
+}
+
+func refuseAmbiguous(name string, position int32) {
+	refuse("ambiguous column", name, position, "qualify it with its table")
 }
 
 // resolve returns what a column reference means, by the database's rules.
@@ -144,7 +191,7 @@ func (p *planner) resolve(ref *pg.ColumnRef, s *scope) *visible {
 	switch len(fields) {
 	case 1:
 		for in := s; in != nil; in = in.parent {
-			if v := p.local(in.fragment, fields[0], ref.Location); v != nil {
+			if v := p.local(in, fields[0], ref.Location); v != nil {
 				return v
 			}
 		}

@@ -17,6 +17,8 @@ type selection struct {
 	level *level
 	out   []column
 	setop bool // ORDER BY sees the output alone
+	// ordinals are those of the outputs that were looked for by their names, which are the same for all clauses.
+	ordinals map[string]int
 	// sealedGroups are the sealed columns in GROUP BY; sets tells that it has GROUPING SETS, ROLLUP or CUBE.
 	sealedGroups []groupedSealed
 	sets         bool
@@ -255,7 +257,7 @@ func (q *selection) item(n *pg.Node, clause string, inputFirst bool) expr {
 	}
 	if ref := n.GetColumnRef(); ref != nil && len(ref.Fields) == 1 {
 		name := ref.Fields[0].GetString_().GetSval()
-		if !inputFirst || q.p.local(q.scope.fragment, name, ref.Location) == nil {
+		if !inputFirst || q.p.local(q.scope, name, ref.Location) == nil {
 			if i := q.output(name, clause, ref.Location); i > 0 {
 				q.sealedItem(clause, q.out[i-1], i, ref.Location)
 				return ordinal(i, intConst(int32(i)))
@@ -291,6 +293,18 @@ func (q *selection) sealedItem(clause string, c column, ordinal int, position in
 
 // output returns the ordinal of the output of that name, 0 when there is none.
 func (q *selection) output(name, clause string, position int32) int {
+	if ordinal, ok := q.ordinals[name]; ok {
+		return ordinal
+	}
+	ordinal := q.search(name, clause, position)
+	if q.ordinals == nil {
+		q.ordinals = map[string]int{}
+	}
+	q.ordinals[name] = ordinal
+	return ordinal
+}
+
+func (q *selection) search(name, clause string, position int32) int {
 	ordinal := 0
 	for i, c := range q.out {
 		if !q.p.same(c.name, name) {

@@ -52,7 +52,7 @@ func (p *planner) wholeRow(function string, n *pg.Node, in ctx) (row expr, ok bo
 // namesColumn tells whether an unqualified name means a column.
 func (p *planner) namesColumn(name string, s *scope, position int32) bool {
 	for ; s != nil; s = s.parent {
-		if p.local(s.fragment, name, position) != nil {
+		if p.local(s, name, position) != nil {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -45,6 +46,48 @@ func (k *KEK) RewrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Resul
 	}, marked, func(r route, name string) bool { return r.names[0] != name })
 }
 
+// wrappedBy is what [KEK.wrapper] returns.
+type wrappedBy struct {
+	route route
+	name  string
+	inner []byte
+	err   error
+}
+
+// chooseTime is how long the other tenants of a batch wait for the routes of some. They were told a moment ago, by Group.
+const chooseTime = time.Second
+
+// wrappers is wrapper for many tenants at a time: however long a route takes to be told, all take no longer.
+func (k *KEK) wrappers(ctx context.Context, all []keys.Wrapped) []wrappedBy {
+	by := make([]wrappedBy, len(all))
+	type answer struct {
+		of int
+		by wrappedBy
+	}
+	answers := make(chan answer, len(all))
+	within, cancel := context.WithTimeout(ctx, chooseTime)
+	defer cancel()
+	for i, w := range all {
+		by[i].err = fmt.Errorf("routekek: %w: how tenant %s is routed was not told within %v", keys.ErrUnavailable, w.Tenant, chooseTime)
+		go func() {
+			a := answer{of: i}
+			a.by.route, a.by.name, a.by.inner, a.by.err = k.wrapper(within, w.Tenant, w.Bytes)
+			answers <- a
+		}()
+	}
+	for range all {
+		select {
+		case a := <-answers:
+			if within.Err() == nil || a.by.err == nil { // else it may be told of this time, which is not the caller's
+				by[a.of] = a.by
+			}
+		case <-within.Done():
+			return by
+		}
+	}
+	return by
+}
+
 // batch asks the provider that wrapped them about many tenants, and about those that are to be asked about alone by Rewrap.
 func (k *KEK) batch(ctx context.Context, all []keys.Wrapped, ask func(context.Context, keys.BatchKEK, []keys.Wrapped) ([]keys.Result, error),
 	wrap func(string, []byte) []byte, alone func(route, string) bool) ([]keys.Result, error) {
@@ -52,20 +95,20 @@ func (k *KEK) batch(ctx context.Context, all []keys.Wrapped, ask func(context.Co
 	var at []int // of those asked about
 	var asked []keys.Wrapped
 	provider := ""
-	for i, w := range all {
-		r, name, inner, err := k.wrapper(ctx, w.Tenant, w.Bytes)
+	for i, by := range k.wrappers(ctx, all) {
+		w := all[i]
 		switch {
-		case err != nil:
-			results[i].Err = err
+		case by.err != nil:
+			results[i].Err = by.err
 			continue
-		case alone != nil && alone(r, name):
+		case alone != nil && alone(by.route, by.name):
 			results[i].Bytes, results[i].Err = k.Rewrap(ctx, w.Tenant, w.Bytes)
 			continue
-		case len(at) > 0 && name != provider:
-			return nil, fmt.Errorf("routekek: tenants of the KEK providers %q and %q are asked about together", provider, name)
+		case len(at) > 0 && by.name != provider:
+			return nil, fmt.Errorf("routekek: tenants of the KEK providers %q and %q are asked about together", provider, by.name)
 		}
-		provider = name
-		at, asked = append(at, i), append(asked, keys.Wrapped{Tenant: w.Tenant, Bytes: inner})
+		provider = by.name
+		at, asked = append(at, i), append(asked, keys.Wrapped{Tenant: w.Tenant, Bytes: by.inner})
 	}
 	if len(at) == 0 {
 		return results, ctx.Err()

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/strongroom-go/strongroom/internal/frames"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -55,7 +56,8 @@ var (
 
 // New returns a router over providers, which have names of 1 to [MaxName] bytes that stay the same for good. Choose is called
 // for every operation, concurrently, and must be quick and give the same answer in every process; its error should wrap
-// [keys.ErrUnavailable] where trying again may help. opts may be nil.
+// [keys.ErrUnavailable] where trying again may help. A tenant for whom it takes more than half a second is opened and rewrapped alone. That it
+// panics is an error, without what it panicked with. opts may be nil.
 func New(providers map[string]keys.KEK, choose func(context.Context, tenant.ID) (Route, error), opts *Options) (*KEK, error) {
 	k := &KEK{providers: maps.Clone(providers), choose: choose}
 	if opts != nil {
@@ -95,7 +97,7 @@ func (k *KEK) route(ctx context.Context, id tenant.ID) (route, error) {
 	if err := ctx.Err(); err != nil {
 		return route{}, err
 	}
-	chosen, err := k.choose(ctx, id)
+	chosen, err := k.chosen(ctx, id)
 	if err != nil {
 		return route{}, fmt.Errorf("routekek: choose the KEK provider of tenant %s: %w", id, err)
 	}
@@ -106,6 +108,17 @@ func (k *KEK) route(ctx context.Context, id tenant.ID) (route, error) {
 		}
 	}
 	return route{names, k}, nil
+}
+
+// chosen asks the application. Where that panics for one tenant, such as one that its configuration lacks, it is this tenant's error: it is asked on
+// goroutines of the keyring's, of which a panic ends the process.
+func (k *KEK) chosen(ctx context.Context, id tenant.ID) (r Route, err error) {
+	defer func() {
+		if recover() != nil { // what it says may be of the application's data
+			err = fmt.Errorf("the function that chooses panicked\n\n%s", frames.Stack())
+		}
+	}()
+	return k.choose(ctx, id)
 }
 
 // Create implements [keys.KEK], at the provider that wraps.

@@ -61,6 +61,56 @@ func TestTwoDestructionsAtOnce(t *testing.T) {
 	must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])))
 }
 
+// beforeDisabled is a shared key about which something is done before and after versions are disabled.
+type beforeDisabled struct {
+	keys.SharedKEK
+	before, after func()
+}
+
+func (b beforeDisabled) DisableVersions(ctx context.Context, oldest int) error {
+	if oldest == 1 {
+		return b.SharedKEK.DisableVersions(ctx, oldest)
+	}
+	b.before()
+	defer b.after()
+	return b.SharedKEK.DisableVersions(ctx, oldest)
+}
+
+// TestASecondDestructionBehindAProof: a second run that begins when the first has proved that nobody needs the versions has nobody's
+// record open that is stored only now, for the first destroys what wrapped it.
+func TestASecondDestructionBehindAProof(t *testing.T) {
+	s := newSharedSite(t)
+	operator, another := s.ring(t, s.operator, keys.Options{}), s.ring(t, s.operator, keys.Options{})
+	all := tenants(2)
+	must(t, operator.Provision(t.Context(), all[0]))
+	stuck := &stuckStore{s.store, all[1], 0, make(chan struct{}), make(chan struct{})}
+	r, err := keys.Open(t.Context(), s.service, stuck, &keys.Options{InsecureWithoutAudit: true, Timeout: time.Minute})
+	must(t, err)
+	defer r.Close()
+	provisioned := make(chan error, 1)
+	go func() { provisioned <- r.Provision(t.Context(), all[1]) }()
+	<-stuck.arrived
+	var stored error
+	ended := make(chan error, 1)
+	_, err = operator.DestroySharedKEK(t.Context(), hooked{s.operator, func() {}, func() {
+		disabled := make(chan struct{})
+		go func() {
+			_, err := another.DestroySharedKEK(t.Context(), beforeDisabled{s.operator, func() {
+				close(stuck.letGo) // it has rewrapped all that there are
+				stored = <-provisioned
+			}, func() { close(disabled) }}, 1, nil)
+			ended <- err
+		}()
+		<-disabled
+	}}, 1, nil)
+	must(t, err)
+	if <-ended == nil {
+		t.Error("the second run proved that a tenant opens which was wrapped by what is destroyed")
+	}
+	wantErr(t, stored, keys.ErrUnavailable)
+	must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[0])))
+}
+
 // TestAnotherKeyringsSharedKEK: versions of a key with which none of the keyring's tenants is wrapped are those of others, of whom
 // none would object.
 func TestAnotherKeyringsSharedKEK(t *testing.T) {

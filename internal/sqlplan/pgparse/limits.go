@@ -11,7 +11,8 @@ import (
 const (
 	// MaxLength is the longest text that is parsed, in bytes.
 	MaxLength = 256 << 10
-	// MaxTokens is the most tokens of a text. Planning takes a time that grows with them, some 10 µs each.
+	// MaxTokens is the most tokens of a text, and of its tree. Planning takes a time that grows with them, some 10 µs each. The parser
+	// has what SET (a, b) = (…) assigns in the tree once for each column, so that it counts as often.
 	MaxTokens = 80_000
 	// MaxDepth bounds nesting, in units: one for each open parenthesis, bracket and operator of a chain such as
 	// a + b + c, one for each JOIN and UNION, two for a CASE and a nested SELECT.
@@ -22,7 +23,7 @@ const (
 	MaxDepth = 52
 )
 
-// LimitError says that a text is over [MaxLength] or [MaxDepth].
+// LimitError says that a text is over [MaxLength], [MaxTokens] or [MaxDepth].
 type LimitError struct {
 	What     string // "length", "tokens" or "depth"
 	Position int    // the byte offset where the limit was passed, or -1
@@ -51,6 +52,50 @@ type level struct {
 	between int // BETWEENs whose AND is still to come
 	height  int // of the operand or chain of operators that is being read
 	highest int // of those that were read before
+
+	weight  int // how often what stands here is in the tree, but for times
+	times   int // how often what is assigned here is, beyond that
+	set     bool
+	columns int // of a list that SET may assign to; 0 in no such list
+	list    int // columns of the list that ended just now
+}
+
+// weigh counts a token of the level, and returns how often the tree has what follows it.
+func (l *level) weigh(t, previous pg.Token) int {
+	columns := l.list
+	l.list = 0
+	switch t {
+	case pg.Token_SET:
+		l.set, l.times = true, 1
+	case pg.Token_ASCII_44: // ,
+		l.times = 1
+		if l.columns > 0 {
+			l.columns++
+		}
+	case pg.Token_ASCII_61: // =
+		if columns > 0 {
+			l.times = columns
+		}
+	case pg.Token_FROM:
+		if previous != pg.Token_DISTINCT {
+			l.times = 1
+		}
+	case pg.Token_WHERE, pg.Token_RETURNING, pg.Token_WHEN:
+		l.times = 1
+	}
+	return l.weight * l.times
+}
+
+// open returns the level that a token opens.
+func (l *level) open(t, previous pg.Token) *level {
+	opened := &level{opener: t, weight: l.weight * l.times, times: 1}
+	switch {
+	case t == pg.Token_CASE:
+		opened.query = 1
+	case t == pg.Token_ASCII_40 && l.set && (previous == pg.Token_SET || previous == pg.Token_ASCII_44):
+		opened.columns = 1
+	}
+	return opened
 }
 
 func (l *level) depth() int {
@@ -68,22 +113,22 @@ func check(tokens []*pg.ScanToken) error {
 	if len(tokens) > MaxTokens {
 		return &LimitError{What: "tokens", Position: int(tokens[MaxTokens].Start)}
 	}
-	levels := []*level{{}}
+	levels := []*level{{weight: 1, times: 1}}
 	outer := 0 // the depth of all levels but the last
+	all := 0   // tokens of the tree
 	var previous pg.Token
 	for _, t := range tokens {
 		if t.Token == pg.Token_SQL_COMMENT || t.Token == pg.Token_C_COMMENT {
 			continue // or IS DISTINCT/**/FROM would hide what DISTINCT is to FROM
 		}
 		top := levels[len(levels)-1]
+		if all += top.weigh(t.Token, previous); all > MaxTokens {
+			return &LimitError{What: "tokens", Position: int(t.Start)}
+		}
 		switch {
 		case t.Token == pg.Token_ASCII_40, t.Token == pg.Token_ASCII_91, t.Token == pg.Token_CASE: // ( [
 			outer += top.depth()
-			opened := &level{opener: t.Token}
-			if t.Token == pg.Token_CASE {
-				opened.query = 1
-			}
-			levels = append(levels, opened)
+			levels = append(levels, top.open(t.Token, previous))
 		case t.Token == pg.Token_ASCII_41, t.Token == pg.Token_ASCII_93: // ) ]
 			// An unclosed CASE inside is a syntax error, which the parser reports.
 			for closed := false; !closed && len(levels) > 1; {
@@ -108,6 +153,7 @@ func closeLevel(levels []*level, outer int) ([]*level, int) {
 	last, parent := levels[len(levels)-1], levels[len(levels)-2]
 	outer -= parent.depth()
 	parent.height += last.depth()
+	parent.list = last.columns
 	return levels[:len(levels)-1], outer
 }
 

@@ -167,6 +167,47 @@ func TestLongIsNotDeep(t *testing.T) {
 	}
 }
 
+// TestAssignedTogether: the tree has what SET (a, b) = (…) assigns once for each column, so that some KiB of text come to gigabytes. It is
+// counted as often before the parser makes it, and nowhere else is anything.
+func TestAssignedTogether(t *testing.T) {
+	list := func(n int) string { return "(a" + strings.Repeat(", a", n-1) + ")" }
+	values := func(n int) string { return "(1" + strings.Repeat(", 1", n-1) + ")" }
+	inside := "a = 1"
+	for range 6 {
+		inside = "(a, b, c, d, e, f, g, h) = (WITH w AS (UPDATE t SET " + inside + " RETURNING 1) SELECT 1, 2, 3, 4, 5, 6, 7, 8)"
+	}
+	for name, c := range map[string]struct {
+		sql  string
+		fits bool
+	}{
+		"as many as a wide table has":     {"UPDATE t SET " + list(100) + " = " + values(100), true},
+		"many":                            {"UPDATE t SET " + list(1000) + " = " + values(1000), false},
+		"behind another":                  {"UPDATE t SET b = 1, " + list(1000) + " = " + values(1000), false},
+		"behind FROM that is none":        {"UPDATE t SET b = c IS DISTINCT/**/FROM 1, " + list(1000) + " = " + values(1000), false},
+		"of an expression":                {"UPDATE t SET " + list(1000) + " = CASE WHEN b IS DISTINCT FROM 1 THEN " + values(1000) + " END", false},
+		"of a query":                      {"UPDATE t SET " + list(1000) + " = (SELECT 1 WHERE b IN " + values(1000) + ")", false},
+		"of an ARRAY":                     {"UPDATE t SET " + list(1000) + "/**/= ROW(ARRAY[1" + strings.Repeat(", 1", 1000) + "])", false},
+		"in ON CONFLICT":                  {"INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET " + list(1000) + " = " + values(1000), false},
+		"in MERGE":                        {"MERGE INTO t USING u ON true WHEN MATCHED THEN UPDATE SET a = 1 WHEN NOT MATCHED BY SOURCE THEN UPDATE SET " + list(1000) + " = " + values(1000), false},
+		"in one another":                  {"UPDATE t SET " + inside, false},
+		"parts of columns":                {"UPDATE t SET (a" + strings.Repeat(", a[1].b", 999) + ") = " + values(1000), false},
+		"few, and many values behind":     {"UPDATE t SET " + list(20) + " = " + values(20) + " WHERE a IN " + values(5000), true},
+		"few, and many values of another": {"UPDATE t SET " + list(20) + " = " + values(20) + ", b = c IN " + values(5000), true},
+		"few, and many values in FROM":    {"UPDATE t SET " + list(20) + " = " + values(20) + " FROM (VALUES " + values(5000) + ") v", true},
+		"few, and many values RETURNING":  {"UPDATE t SET " + list(20) + " = " + values(20) + " RETURNING a IN " + values(5000), true},
+		"rows that are compared":          {"SELECT 1 FROM t WHERE true" + strings.Repeat(" AND (a, b) = (1, 2)", 4000), true},
+	} {
+		tree, err := Parse(c.sql)
+		var limit *LimitError
+		if limited := errors.As(err, &limit) && limit.What == "tokens"; limited == c.fits || c.fits && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if size := proto.Size(tree); size > 40*MaxTokens {
+			t.Errorf("%s: %d bytes are parsed to %d", name, len(c.sql), size)
+		}
+	}
+}
+
 func TestSyntaxErrorHoldsNoText(t *testing.T) {
 	_, err := Parse("SELECT 'é' FRM 'my-secret-literal' x")
 	var syntax *SyntaxError

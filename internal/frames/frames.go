@@ -1,4 +1,5 @@
-package gate
+// Package frames says where a goroutine is.
+package frames
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package gate
+package frames
 
 import (
 	"runtime/debug"
@@ -23,14 +23,14 @@ func TestStackHasNoArguments(t *testing.T) {
 		number(0x9001011234).Value()
 		return ""
 	}
-	if all := words(func() string { return string(debug.Stack()) }); !strings.Contains(all, "gate.number.Value(0x") {
+	if all := words(func() string { return string(debug.Stack()) }); !strings.Contains(all, "frames.number.Value(0x") {
 		t.Errorf("this runtime prints no arguments, and the test finds nothing:\n%s", all)
 	}
 	said := words(Stack)
 	if strings.Contains(said, "0x") {
 		t.Errorf("the stack has arguments:\n%s", said)
 	}
-	if !strings.Contains(said, "gate.number.Value\n") || !strings.Contains(said, "stack_test.go:") {
+	if !strings.Contains(said, "frames.number.Value\n") || !strings.Contains(said, "frames_test.go:") {
 		t.Errorf("the stack does not say where it was:\n%s", said)
 	}
 }
