@@ -23,7 +23,7 @@ var internals = map[string][]string{
 	"internal/envelope": {"tenant"},
 	"internal/sqlplan":  {"internal/sqlplan", "internal/closest", "internal/reason"},
 	"internal/closest":  {},
-	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason"},
+	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason", "internal/recording", "internal/callstack"},
 	"internal/archtest": {},
 	"internal/testenv":  {},
 	"internal/redact":   {},
@@ -33,7 +33,9 @@ var internals = map[string][]string{
 	"internal/tenantkeys": {"tenant", "audit"},
 
 	"internal/telemetry": {},
-	"internal/observed":  {"audit", "internal/telemetry"},
+	"internal/observed":  {"audit", "internal/telemetry", "internal/recording"},
+	"internal/recording": {"audit", "internal/callstack"},
+	"internal/callstack": {},
 
 	"internal/strictjson": {},
 	"internal/pgtls":      {"internal/loopback"},
@@ -48,6 +50,8 @@ var usesOfInternals = map[string][]string{
 	"internal/reason":    {"storage"},
 	"internal/telemetry": {"audit", "keys", "storage"},
 	"internal/observed":  {"keys"},
+	"internal/recording": {"keys"},
+	"internal/callstack": {"keys", "storage"},
 	"internal/redact":    {"audit", "keys", "storage", "commands"},
 
 	"internal/tenantkeys": {"keys", "storage"},
