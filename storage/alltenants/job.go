@@ -7,6 +7,7 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/strongroom-go/strongroom/internal/callstack"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -136,8 +137,8 @@ var errEnded = errors.New("the goroutine was ended (runtime.Goexit)")
 // call turns a panic into an error: one tenant's data must not end the work for all others.
 func call(ctx context.Context, id tenant.ID, f func(context.Context, tenant.ID) error) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+		if recover() != nil { // what it says may be of the tenant's data
+			err = fmt.Errorf("the function panicked\n\n%s", callstack.Words())
 		}
 	}()
 	return f(ctx, id)

@@ -121,7 +121,7 @@ func TestForEach(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 	var one *alltenants.TenantError
-	if !errors.Is(err, boom) || !errors.As(err, &one) || one.Tenant != ids[10] && one.Tenant != ids[15] || !strings.Contains(err.Error(), "a defect") {
+	if !errors.Is(err, boom) || !errors.As(err, &one) || one.Tenant != ids[10] && one.Tenant != ids[15] || strings.Contains(err.Error(), "a defect") || !strings.Contains(err.Error(), "job_test.go") {
 		t.Errorf("%v", err)
 	}
 	if !slices.IsSorted(checkpoints) || len(checkpoints) == 0 || checkpoints[len(checkpoints)-1] != ids[9].String() {
