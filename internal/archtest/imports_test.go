@@ -36,6 +36,7 @@ var internals = map[string][]string{
 	"internal/observed":  {"audit", "internal/telemetry", "internal/recording"},
 	"internal/recording": {"audit", "internal/callstack"},
 	"internal/callstack": {},
+	"internal/plainfile": {},
 
 	"internal/strictjson": {},
 	"internal/pgtls":      {"internal/loopback"},
@@ -52,6 +53,7 @@ var usesOfInternals = map[string][]string{
 	"internal/observed":  {"keys"},
 	"internal/recording": {"keys"},
 	"internal/callstack": {"keys", "storage"},
+	"internal/plainfile": {"audit", "keys", "storage", "commands"},
 	"internal/redact":    {"audit", "keys", "storage", "commands"},
 
 	"internal/tenantkeys": {"keys", "storage"},
