@@ -15,6 +15,11 @@ type SharedKey struct {
 	Name string
 	// Newest is the version that wraps, and Oldest the oldest that was not destroyed. Versions count from 1.
 	Oldest, Newest int
+	// Enabled is the oldest version that opens where older ones are disabled, by whomever, and 0 where none is.
+	Enabled int
+	// Proving tells that they were disabled by [SharedKEK.DisableVersions], as far as the provider can tell: a destruction is under way,
+	// or was interrupted.
+	Proving bool
 }
 
 // SharedKeyError is the error of [KEK.Destroy] and [KEK.Rotate] where the tenant's root keyset is wrapped with a key that wraps
@@ -54,7 +59,7 @@ type SharedKEK interface {
 	// RotateSharedKey adds a version, which wraps from then on.
 	RotateSharedKey(ctx context.Context) error
 	// DisableVersions makes all versions below oldest neither wrap nor unwrap, and all others unwrap. It can be taken back by
-	// another call with a lower number.
+	// another call with a lower number. SharedKey tells of it.
 	DisableVersions(ctx context.Context, oldest int) error
 	// DestroyVersions destroys all versions below oldest for good; they must be disabled.
 	DestroyVersions(ctx context.Context, oldest int) error
