@@ -65,6 +65,14 @@ type SharedKEK interface {
 	DestroyVersions(ctx context.Context, oldest int) error
 }
 
+// SharedRouter is a [KEK] over others, as package routekek's is, some of which may be a [SharedKEK].
+type SharedRouter interface {
+	KEK
+	// SharedOf returns the one that wrapped what Wrap or Rewrap returned, and what that one returned itself. It returns nil where it is no
+	// SharedKEK.
+	SharedOf(ctx context.Context, w Wrapped) (SharedKEK, []byte, error)
+}
+
 // Wrapped is the root keyset of a tenant as [KEK.Wrap] or [KEK.Rewrap] returned it.
 type Wrapped struct {
 	Tenant tenant.ID

@@ -11,7 +11,10 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-var _ keys.BatchKEK = (*KEK)(nil)
+var (
+	_ keys.BatchKEK     = (*KEK)(nil)
+	_ keys.SharedRouter = (*KEK)(nil)
+)
 
 // Group implements [keys.BatchKEK]: tenants whose keysets one provider wrapped can be asked about together, if they can be there. One
 // that moves is asked about alone: to move it takes calls of its own, to two providers, and no other tenant is to wait for them.
@@ -110,6 +113,19 @@ func (k *KEK) destroy(ctx context.Context, id tenant.ID, names []string) error {
 	}
 	slices.SortFunc(shared, func(a, b keys.SharedKey) int { return strings.Compare(a.Name, b.Name) })
 	return &keys.SharedKeyError{Keys: slices.Compact(shared)}
+}
+
+// SharedOf implements [keys.SharedRouter].
+func (k *KEK) SharedOf(ctx context.Context, w keys.Wrapped) (keys.SharedKEK, []byte, error) {
+	_, name, inner, err := k.wrapper(ctx, w.Tenant, w.Bytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	shared, ok := k.providers[name].(keys.SharedKEK)
+	if !ok {
+		return nil, nil, nil
+	}
+	return shared, inner, nil
 }
 
 // Shared returns a provider whose key tenants share as [keys.Keyring.DestroySharedKEK] takes it for a keyring on this router: kek is
