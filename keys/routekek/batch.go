@@ -121,11 +121,18 @@ func (k *KEK) SharedOf(ctx context.Context, w keys.Wrapped) (keys.SharedKEK, []b
 	if err != nil {
 		return nil, nil, err
 	}
-	shared, ok := k.providers[name].(keys.SharedKEK)
-	if !ok {
-		return nil, nil, nil
+	return k.shared(ctx, name, keys.Wrapped{Tenant: w.Tenant, Bytes: inner})
+}
+
+// shared is SharedOf for what the provider that has a name wrapped, which may itself stand before the one that tenants share.
+func (k *KEK) shared(ctx context.Context, name string, w keys.Wrapped) (keys.SharedKEK, []byte, error) {
+	switch p := k.providers[name].(type) {
+	case keys.SharedKEK:
+		return p, w.Bytes, nil
+	case keys.SharedRouter:
+		return p.SharedOf(ctx, w)
 	}
-	return shared, inner, nil
+	return nil, nil, nil
 }
 
 // Shared returns a provider whose key tenants share as [keys.Keyring.DestroySharedKEK] takes it for a keyring on this router: kek is
@@ -151,9 +158,13 @@ func (s sharedAt) Needs(wrapped []byte, through int) bool {
 		return true
 	}
 	if name != s.name {
-		other, ok := s.of.providers[name].(keys.SharedKEK)
+		var other keys.SharedKEK
+		other, inner, err = s.of.shared(context.Background(), name, keys.Wrapped{Bytes: inner})
+		if err != nil {
+			return true
+		}
 		w := keys.Wrapped{Bytes: inner}
-		if !ok || other.Group(context.Background(), w) != s.Group(context.Background(), w) {
+		if other == nil || other.Group(context.Background(), w) != s.Group(context.Background(), w) {
 			return false
 		} // else it is another name of the same one
 	}
