@@ -213,8 +213,19 @@ func (r *run) finish(place int, id tenant.ID, err error) {
 	if r.report.Through == before || r.job.Checkpoint == nil || r.ended != nil {
 		return
 	}
-	if err := r.job.Checkpoint(r.report.Through); err != nil {
+	if err := r.keep(r.report.Through); err != nil {
 		r.ended = fmt.Errorf("alltenants: the checkpoint was not kept: %w", err)
 		r.cancel(r.ended)
 	}
+}
+
+// keep has the checkpoint kept. It is called on a goroutine that the caller of ForEach does not know of, on which a panic would end the
+// process.
+func (r *run) keep(through tenant.ID) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("Job.Checkpoint panicked\n\n%s", callstack.Words())
+		}
+	}()
+	return r.job.Checkpoint(through)
 }
