@@ -47,7 +47,7 @@ const provingUndone = 10 * time.Second
 // batches. Then the versions up to through are disabled, which can be taken back, and after a time that whoever has wrapped a
 // keyset has for storing it (four times [Options.Timeout]) every tenant is unwrapped by the keyring's own KEK provider. Where one
 // does not open, be it damaged or its provider away, or was wrapped by one of the versions after all, the versions are enabled
-// again and the error names the tenant. Only then are they destroyed. Tenants are served all the while. Of two runs at the same time
+// again, but for those that an operator had disabled before, and the error names the tenant. Only then are they destroyed. Tenants are served all the while. Of two runs at the same time
 // one fails, or both do, and nothing is lost.
 //
 // It can be interrupted at any time and run again with the same through, and must be after an error: what is rewrapped is
@@ -137,20 +137,20 @@ func (d *destroyShared) intend(ctx context.Context) (outcome func(error) error, 
 }
 
 func (d *destroyShared) run(ctx context.Context) error {
-	oldest := d.done.Key.Oldest
+	enabled := max(d.done.Key.Enabled, d.done.Key.Oldest) // what an operator has disabled stays so
 	if d.done.Key.Newest == d.through {
 		if err := d.kek.RotateSharedKey(ctx); err != nil {
 			return fmt.Errorf("keys: rotate the shared KEK: %w", err)
 		}
 	}
-	if err := d.rewrapAll(ctx); err != nil {
+	if err := d.rewrapAll(ctx, &enabled); err != nil {
 		return fmt.Errorf("keys: nothing was destroyed: %w", err)
 	}
-	if err := d.prove(ctx); err != nil {
+	if err := d.prove(ctx, max(enabled, d.through+1)); err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), provingUndone)
 		defer cancel()
 		err = fmt.Errorf("keys: nothing was destroyed: %w", err)
-		if uerr := d.kek.DisableVersions(undo, oldest); uerr != nil {
+		if uerr := d.kek.DisableVersions(undo, enabled); uerr != nil {
 			return errors.Join(err, fmt.Errorf("keys: the versions up to %d of the shared KEK are disabled, and could not be enabled again; repeat the call: %w", d.through, uerr))
 		}
 		return err
@@ -172,20 +172,21 @@ func (d *destroyShared) run(ctx context.Context) error {
 // rewrapAll rewraps every tenant that may need one of the versions. An earlier run may have ended with them disabled, and a record
 // that needs one is stored since: then they are enabled. They are not where nobody needs them, for another run may have proved so and be
 // about to destroy them: whoever stores a record too late for its proof has to find that it does not open.
-func (d *destroyShared) rewrapAll(ctx context.Context) error {
+func (d *destroyShared) rewrapAll(ctx context.Context, enabled *int) error {
 	err := d.pages(ctx, false, d.rewrapPage)
-	if !errors.Is(err, ErrIntegrity) {
+	if !errors.Is(err, ErrIntegrity) || !d.done.Key.Proving || *enabled != d.through+1 {
 		return err
 	}
-	if err := d.kek.DisableVersions(ctx, d.done.Key.Oldest); err != nil {
+	*enabled = d.done.Key.Oldest
+	if err := d.kek.DisableVersions(ctx, *enabled); err != nil {
 		return fmt.Errorf("enable the versions of the shared KEK: %w", err)
 	}
 	return d.pages(ctx, false, d.rewrapPage)
 }
 
 // prove disables the versions, and makes sure that every tenant opens without them.
-func (d *destroyShared) prove(ctx context.Context) error {
-	if err := d.kek.DisableVersions(ctx, d.through+1); err != nil {
+func (d *destroyShared) prove(ctx context.Context, oldest int) error {
+	if err := d.kek.DisableVersions(ctx, oldest); err != nil {
 		return fmt.Errorf("disable the versions up to %d of the shared KEK: %w", d.through, err)
 	}
 	select {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/callstack"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -121,12 +122,27 @@ func (r *Keyring) refreshAhead(e *entry) {
 func (r *Keyring) recordStale(ctx context.Context, e *entry, k *Tenant) error {
 	age := e.age(r.opts.clock(), &r.opts)
 	r.telemetry.Stale()
-	if r.opts.OnStale != nil {
-		r.opts.OnStale(e.id, age)
+	if err := r.tellStale(e.id, age); err != nil {
+		return err
 	}
 	ev := r.event(ctx, audit.CodeKeyStale, e.id, k.audit)
 	ev.Phase, ev.Status = audit.Single, audit.Success
 	ev.KeyVersion = k.DataKeyID()
 	ev.Reason = fmt.Sprintf("state last confirmed %d s ago", int64(age/time.Second))
 	return r.record(ctx, ev)
+}
+
+// tellStale calls the application's function. One that panics is an error: it is called within calls of database/sql, which takes no
+// connection back that a panic leaves.
+func (r *Keyring) tellStale(id tenant.ID, age time.Duration) (err error) {
+	if r.opts.OnStale == nil {
+		return nil
+	}
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("keys: tenant %s: Options.OnStale panicked\n\n%s", id, callstack.Words())
+		}
+	}()
+	r.opts.OnStale(id, age)
+	return nil
 }

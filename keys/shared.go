@@ -15,6 +15,11 @@ type SharedKey struct {
 	Name string
 	// Newest is the version that wraps, and Oldest the oldest that was not destroyed. Versions count from 1.
 	Oldest, Newest int
+	// Enabled is the oldest version that opens where older ones are disabled, by whomever, and 0 where none is.
+	Enabled int
+	// Proving tells that they were disabled by [SharedKEK.DisableVersions], as far as the provider can tell: a destruction is under way,
+	// or was interrupted.
+	Proving bool
 }
 
 // SharedKeyError is the error of [KEK.Destroy] and [KEK.Rotate] where the tenant's root keyset is wrapped with a key that wraps
@@ -54,10 +59,18 @@ type SharedKEK interface {
 	// RotateSharedKey adds a version, which wraps from then on.
 	RotateSharedKey(ctx context.Context) error
 	// DisableVersions makes all versions below oldest neither wrap nor unwrap, and all others unwrap. It can be taken back by
-	// another call with a lower number.
+	// another call with a lower number. SharedKey tells of it.
 	DisableVersions(ctx context.Context, oldest int) error
 	// DestroyVersions destroys all versions below oldest for good; they must be disabled.
 	DestroyVersions(ctx context.Context, oldest int) error
+}
+
+// SharedRouter is a [KEK] over others, as package routekek's is, some of which may be a [SharedKEK].
+type SharedRouter interface {
+	KEK
+	// SharedOf returns the one that wrapped what Wrap or Rewrap returned, and what that one returned itself. It returns nil where it is no
+	// SharedKEK.
+	SharedOf(ctx context.Context, w Wrapped) (SharedKEK, []byte, error)
 }
 
 // Wrapped is the root keyset of a tenant as [KEK.Wrap] or [KEK.Rewrap] returned it.

@@ -65,12 +65,21 @@ func (r *Keyring) provisionedLate(ctx context.Context, f *inflight, rec *envelop
 // destroyed reports whether the version of a shared KEK that wrapped the record is destroyed. Whoever destroyed it has not seen the
 // record, so that was stored after the version was disabled.
 func (r *Keyring) destroyed(ctx context.Context, rec *envelope.Record) (bool, error) {
-	shared, ok := r.crowd.kek.(SharedKEK)
-	if !ok {
+	shared, wrapped := SharedKEK(nil), rec.WrappedRoot
+	switch kek := r.kek.(type) {
+	case SharedKEK:
+		shared = kek
+	case SharedRouter:
+		var err error
+		if shared, wrapped, err = kek.SharedOf(ctx, Wrapped{rec.Tenant, wrapped}); err != nil {
+			return false, err
+		}
+	}
+	if shared == nil {
 		return false, nil
 	}
 	key, err := shared.SharedKey(ctx)
-	return err == nil && shared.Needs(rec.WrappedRoot, key.Oldest-1), err
+	return err == nil && shared.Needs(wrapped, key.Oldest-1), err
 }
 
 // rewrappedLate tries those that were stored late. What was wrapped before is put back where that opens and the other does not, as

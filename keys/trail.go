@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/recording"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -125,7 +126,7 @@ func (r *Keyring) record(ctx context.Context, e *audit.Event) error {
 	if r.opts.Audit == nil {
 		return nil
 	}
-	err := r.opts.Audit.Record(ctx, e)
+	err := recording.Record(ctx, r.opts.Audit, e)
 	if err == nil || errors.Is(err, audit.ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit/sink/otlp"
 	"github.com/strongroom-go/strongroom/audit/sink/syslog"
 	"github.com/strongroom-go/strongroom/audit/sink/webhook"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 )
 
 // receiver is where ship delivers to. Secrets are in files alone: every user of the machine sees a command's arguments.
@@ -168,7 +169,7 @@ func (r *receiver) http() (url string, header http.Header, err error) {
 func (r *receiver) tls() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if r.ca != "" {
-		data, err := os.ReadFile(r.ca)
+		data, err := plainfile.Read(r.ca, maxFile)
 		if err != nil {
 			return nil, fmt.Errorf("auditctl ship: %w", err)
 		}
@@ -184,7 +185,7 @@ func (r *receiver) tls() (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		cert, err := os.ReadFile(r.cert)
+		cert, err := plainfile.Read(r.cert, maxFile)
 		if err != nil {
 			return nil, fmt.Errorf("auditctl ship: %w", err)
 		}
@@ -197,6 +198,9 @@ func (r *receiver) tls() (*tls.Config, error) {
 	return config, nil
 }
 
+// maxFile bounds a file of settings, certificates or a secret, in bytes.
+const maxFile = 8 << 20
+
 // secretFile reads a file that only its owner may be able to read.
 func secretFile(name string) ([]byte, error) {
 	info, err := os.Stat(name)
@@ -206,7 +210,7 @@ func secretFile(name string) ([]byte, error) {
 	if perm := info.Mode().Perm(); !info.Mode().IsRegular() || perm&0o077 != 0 && runtime.GOOS != "windows" {
 		return nil, fmt.Errorf("auditctl ship: %s has mode %v, so others can read what is secret in it; run chmod 600 on it, and replace the secret if they may have", name, info.Mode())
 	}
-	data, err := os.ReadFile(name)
+	data, err := plainfile.Read(name, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("auditctl ship: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/audit/pglog"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 )
 
 // errIncomplete means that a trail was sealed and had not all that it should have.
@@ -179,7 +180,7 @@ func readKey(file string) (note.Signer, error) {
 	if perm := info.Mode().Perm(); !info.Mode().IsRegular() || perm&0o077 != 0 && runtime.GOOS != "windows" {
 		return nil, fmt.Errorf("auditctl seal: %s has mode %v, so others can use the key; run chmod 600 on it, and replace the key if they may have", file, info.Mode())
 	}
-	data, err := os.ReadFile(file)
+	data, err := plainfile.Read(file, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("auditctl seal: the key of the streams: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 )
 
 // maxCursor is more than a cursor can have: two numbers, a name and 63 hashes.
@@ -38,7 +39,7 @@ func openCursor(name string) (*cursor, []byte, error) {
 	}
 	var data []byte
 	if err == nil {
-		data, err = os.ReadFile(name)
+		data, err = plainfile.Read(name, maxCursor)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("sink: the cursor %s: %w", name, err), lock.Close())

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 )
 
 // Needed returns a function for the [audit.Retention].Needed of the log in dir, which keeps what one of the sinks with these cursor
@@ -20,7 +20,7 @@ func Needed(dir string, cursorFiles ...string) func(context.Context) (int64, err
 		}
 		least := int64(-1)
 		for _, name := range cursorFiles {
-			data, err := os.ReadFile(name)
+			data, err := plainfile.Read(name, maxCursor)
 			if errors.Is(err, fs.ErrNotExist) {
 				return 0, nil
 			}

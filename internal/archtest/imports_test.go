@@ -23,9 +23,8 @@ var internals = map[string][]string{
 	"internal/envelope": {"tenant"},
 	"internal/sqlplan":  {"internal/sqlplan", "internal/closest", "internal/reason"},
 	"internal/closest":  {},
-	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason", "internal/frames"},
+	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason", "internal/recording", "internal/callstack"},
 	"internal/archtest": {},
-	"internal/frames":   {},
 	"internal/testenv":  {},
 	"internal/redact":   {},
 	"internal/reason":   {},
@@ -34,7 +33,8 @@ var internals = map[string][]string{
 	"internal/tenantkeys": {"tenant", "audit"},
 
 	"internal/telemetry": {},
-	"internal/observed":  {"audit", "internal/telemetry"},
+	"internal/observed":  {"audit", "internal/telemetry", "internal/recording"},
+	"internal/plainfile": {},
 
 	"internal/strictjson": {},
 	"internal/pgtls":      {"internal/loopback"},
@@ -47,9 +47,10 @@ var usesOfInternals = map[string][]string{
 	"internal/sqlplan":   {"storage"},
 	"internal/gate":      {"storage"},
 	"internal/reason":    {"storage"},
-	"internal/frames":    {"keys", "storage"},
 	"internal/telemetry": {"audit", "keys", "storage"},
 	"internal/observed":  {"keys"},
+	"internal/recording": {"keys"},
+	"internal/plainfile": {"audit", "keys", "storage", "commands"},
 	"internal/redact":    {"audit", "keys", "storage", "commands"},
 
 	"internal/tenantkeys": {"keys", "storage"},

@@ -42,7 +42,7 @@ func query() (*audit.Event, func(), error) {
 
 // openTrail opens a log in a directory that the returned function removes.
 func openTrail(opts *audit.Options) (log *audit.Log, dir string, cleanup func(), err error) {
-	if dir, err = os.MkdirTemp("", "strongroom-bench-"); err != nil {
+	if dir, err = tempDir(); err != nil {
 		return nil, "", nil, err
 	}
 	if log, err = audit.OpenLog(filepath.Join(dir, "log"), opts); err != nil {
@@ -112,7 +112,7 @@ func verify() (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "strongroom-bench-")
+	dir, err := tempDir()
 	if err != nil {
 		return nil, err
 	}

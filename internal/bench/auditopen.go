@@ -32,7 +32,7 @@ func auditOpenFigures() []Figures { return []Figures{{"audit.open", auditOpen}} 
 func auditOpen() (results []Result, err error) {
 	whole := *openLog
 	if whole == "" {
-		dir, err := os.MkdirTemp("", "strongroom-bench-")
+		dir, err := tempDir()
 		if err != nil {
 			return nil, err
 		}

@@ -58,7 +58,7 @@ type fixture struct {
 }
 
 func newFixture(tenants int) (*fixture, error) {
-	dir, err := os.MkdirTemp("", "strongroom-bench-")
+	dir, err := tempDir()
 	if err != nil {
 		return nil, err
 	}

@@ -74,6 +74,11 @@ func run() int {
 		return 2
 	}
 	results := []Result{}
+	defer func() {
+		if dir, err := runDir(); err == nil {
+			removeRunDir(dir)
+		}
+	}()
 	end := &ending{}
 	defer end.run()
 	for _, row := range allRows(end) {

@@ -180,7 +180,7 @@ func newSQLite() (*sqlBench, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "strongroom-bench-")
+	dir, err := tempDir()
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ var noProviders = &audit.Telemetry{TracerProvider: tracernoop.NewTracerProvider(
 
 // observedStack is an embedded service whose events go nowhere.
 func observedStack(t *audit.Telemetry) (s *stack.Stack, ctx context.Context, cleanup func(), err error) {
-	dir, err := os.MkdirTemp("", "strongroom-bench-")
+	dir, err := tempDir()
 	if err != nil {
 		return nil, nil, nil, err
 	}

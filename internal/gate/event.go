@@ -7,6 +7,7 @@ import (
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/reason"
+	"github.com/strongroom-go/strongroom/internal/recording"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -61,7 +62,7 @@ func (d *Departure) event(phase audit.Phase) *audit.Event {
 
 // record returns nil once the event is in the trail.
 func (g *Gate) record(ctx context.Context, e *audit.Event) error {
-	if err := g.log.Record(ctx, e); err != nil {
+	if err := recording.Record(ctx, g.log, e); err != nil {
 		return unavailable(err)
 	}
 	return nil

@@ -11,7 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/internal/frames"
+	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/recording"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
@@ -99,7 +100,7 @@ func (g *Gate) Begin(ctx context.Context, op *Op) (pass *Pass, err error) {
 		return nil, err
 	}
 	p.queue = q
-	if p.intent, err = q.Queue(ctx, e); err != nil {
+	if p.intent, err = recording.Queue(ctx, q, e); err != nil {
 		return nil, unavailable(err)
 	}
 	return p, nil
@@ -189,8 +190,8 @@ func (g *Gate) ask(ctx context.Context, access tenant.Access, op *Op, action ten
 	returned := false
 	defer func() {
 		switch p := recover(); {
-		case p != nil:
-			err = fmt.Errorf("the authorizer panicked: %v\n\n%s", p, frames.Stack())
+		case p != nil: // what it says may be of the application's data
+			err = fmt.Errorf("the authorizer panicked\n\n%s", callstack.Words())
 		case !returned:
 			g.deny(ctx, access, op, errAuthorizer)
 		}

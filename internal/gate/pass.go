@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/recording"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -30,7 +31,7 @@ func (p *Pass) Wait(ctx context.Context) error {
 	if p.intent == nil {
 		return nil
 	}
-	if err := p.intent.Wait(ctx); err != nil {
+	if err := recording.Wait(ctx, p.intent); err != nil {
 		return unavailable(err)
 	}
 	p.intent = nil
@@ -45,7 +46,7 @@ func (p *Pass) Leave(ctx context.Context, r Result) (err error) {
 	e := p.event(audit.Outcome)
 	r.describe(e)
 	if ctx = context.WithoutCancel(ctx); p.queue != nil {
-		if _, err = p.queue.Queue(ctx, e); err != nil {
+		if _, err = recording.Queue(ctx, p.queue, e); err != nil {
 			err = unavailable(err)
 		}
 	} else {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/recording"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
 )
 
@@ -32,7 +33,7 @@ type recorder struct {
 // Record implements [audit.Recorder].
 func (r recorder) Record(ctx context.Context, e *audit.Event) error {
 	ctx, waiting := r.trail.Wait(ctx)
-	err := r.Recorder.Record(ctx, e)
+	err := recording.Record(ctx, r.Recorder, e)
 	end(ctx, waiting, err)
 	r.report(ctx, e)
 	return err
@@ -62,7 +63,7 @@ type queuer struct {
 
 // Queue implements [audit.Queuer].
 func (q queuer) Queue(ctx context.Context, e *audit.Event) (audit.Pending, error) {
-	p, err := q.queuer.Queue(ctx, e)
+	p, err := recording.Queue(ctx, q.queuer, e)
 	if err != nil {
 		var waiting telemetry.Waiting
 		ctx, waiting = q.trail.Wait(ctx)
@@ -83,7 +84,7 @@ type pending struct {
 // Wait implements [audit.Pending].
 func (p pending) Wait(ctx context.Context) error {
 	ctx, waiting := p.trail.Wait(ctx)
-	err := p.Pending.Wait(ctx)
+	err := recording.Wait(ctx, p.Pending)
 	end(ctx, waiting, err)
 	return err
 }

@@ -25,8 +25,9 @@ const (
 // running is what this process has started and must remove.
 var running struct {
 	sync.Mutex
-	directory string // where Run was called
-	program   *program
+	directory   string // where Run was called
+	program     *program
+	interrupted []func()
 }
 
 // Main is the TestMain of a package that uses servers: it runs the tests, removes every container they started and
@@ -53,6 +54,10 @@ func Run(run func() int) (code int) {
 		if err := removeAll(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
+		running.Lock()
+		for _, f := range running.interrupted {
+			f()
+		}
 		os.Exit(130)
 	}()
 	defer func() {
@@ -64,6 +69,14 @@ func Run(run func() int) (code int) {
 		}
 	}()
 	return run()
+}
+
+// AtInterrupt has f called when the process is interrupted, once the containers are removed and right before it ends: what run has deferred is
+// not called then.
+func AtInterrupt(f func()) {
+	running.Lock()
+	defer running.Unlock()
+	running.interrupted = append(running.interrupted, f)
 }
 
 // skipped counts the tests that had no server.

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/atomicfile"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -141,7 +142,7 @@ func (s *Store) read(id tenant.ID) (keys.Record, error) {
 
 // readFile reads no more than tells that a file is too large.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

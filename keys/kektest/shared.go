@@ -132,8 +132,14 @@ func sharedVersions(s *shared) {
 		s.unwraps(id, moved, secret)
 	}
 	disable(2)
+	if k := s.state(); k.Enabled != 2 || !k.Proving {
+		s.Errorf("version 1 is disabled, and the key is %+v", k)
+	}
 	gone("disabled")
 	disable(1)
+	if k := s.state(); k.Enabled != 0 || k.Proving {
+		s.Errorf("no version is disabled, and the key is %+v", k)
+	}
 	s.unwraps(id, first, secret)
 	disable(2)
 	for range 2 {

@@ -11,6 +11,7 @@ import (
 	tinksignature "github.com/tink-crypto/tink-go/v2/signature"
 	"github.com/urfave/cli/v3"
 
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 	"github.com/strongroom-go/strongroom/storage/offboard"
 )
 
@@ -32,11 +33,11 @@ func runCertificate(_ context.Context, c *call) error {
 	if c.NArg() != 1 || c.String("key") == "" {
 		return usagef("certificate needs -key, the file of the public keyset, and the certificate's file")
 	}
-	public, err := readLimited(c.String("key"), maxSecret)
+	public, err := plainfile.Read(c.String("key"), maxSecret)
 	if err != nil {
 		return usagef("-key: %w", err)
 	}
-	envelope, err := readLimited(c.Args().First(), maxCertificate)
+	envelope, err := plainfile.Read(c.Args().First(), maxCertificate)
 	if err != nil {
 		return usagef("%w", err)
 	}

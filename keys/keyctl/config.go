@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 	"github.com/strongroom-go/strongroom/internal/strictjson"
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -201,7 +201,7 @@ func readConfig(path string) (*config, error) {
 		return nil, usagef(`no configuration is named; set -config, or KEYCTL_CONFIG in the environment; "keyctl init -h" shows what is in one`)
 	}
 	c := &config{path: path}
-	data, err := readLimited(path, maxConfig)
+	data, err := plainfile.Read(path, maxConfig)
 	if err != nil {
 		return nil, configf("%w", err)
 	}
@@ -221,19 +221,6 @@ func readConfig(path string) (*config, error) {
 
 func configf(format string, args ...any) error {
 	return &failure{"config", fmt.Errorf("the configuration: "+format, args...)}
-}
-
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return data, err
 }
 
 // in makes a path of the configuration's absolute.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"sync"
 
 	"github.com/urfave/cli/v3"
@@ -43,6 +45,23 @@ const maxParallel = 64
 // each does something for the tenant that is named, or with -all for all. A tenant that fails does not keep the others from
 // their turn. Do prints what it did, and is called concurrently where there is a flag -parallel.
 func (c *call) each(ctx context.Context, what opening, do func(ctx context.Context, s *session, id tenant.ID) error) error {
+	return c.eachOf(ctx, &overAll{call: c, do: do}, what)
+}
+
+// eachTogether is each for what many tenants can have done by few calls to the provider that has their key. Said prints what was done.
+func (c *call) eachTogether(ctx context.Context, what opening, together func(context.Context, *session, iter.Seq[tenant.ID]) iter.Seq2[tenant.ID, error], said func(tenant.ID) error) error {
+	do := func(ctx context.Context, s *session, id tenant.ID) error {
+		for _, err := range together(ctx, s, slices.Values([]tenant.ID{id})) {
+			if err != nil {
+				return err
+			}
+		}
+		return said(id)
+	}
+	return c.eachOf(ctx, &overAll{call: c, do: do, together: together, said: said}, what)
+}
+
+func (c *call) eachOf(ctx context.Context, run *overAll, what opening) error {
 	after, err := afterFlag(c)
 	parallel := c.Int("parallel")
 	switch {
@@ -59,7 +78,7 @@ func (c *call) each(ctx context.Context, what opening, do func(ctx context.Conte
 		if err != nil {
 			return err
 		}
-		return do(ctx, s, id)
+		return run.do(ctx, s, id)
 	}
 	s, err := c.open(ctx, what)
 	if err != nil {
@@ -69,7 +88,10 @@ func (c *call) each(ctx context.Context, what opening, do func(ctx context.Conte
 	if err != nil {
 		return err
 	}
-	run := overAll{call: c, s: s, do: do, bar: c.progress(c.Name, total), parallel: max(1, parallel)}
+	if run.together != nil && parallel == 0 && s.openSharing(ctx) {
+		parallel = keys.MaxBatch
+	}
+	run.s, run.bar, run.parallel = s, c.progress(c.Name, total), max(1, parallel)
 	defer run.bar.done()
 	if err := run.all(ctx, after); err != nil {
 		return err
@@ -88,6 +110,8 @@ type overAll struct {
 	*call
 	s            *session
 	do           func(context.Context, *session, tenant.ID) error
+	together     func(context.Context, *session, iter.Seq[tenant.ID]) iter.Seq2[tenant.ID, error] // in place of do, or nil
+	said         func(tenant.ID) error
 	bar          *progress
 	parallel     int
 	n            int64 // that have had their turn
@@ -123,13 +147,15 @@ func (r *overAll) all(ctx context.Context, after string) error {
 // take gives tenants their turns, all at a time. Where one goes on after an interruption is behind the last of those whose
 // neighbours have had theirs too.
 func (r *overAll) take(ctx context.Context, turns []turn) error {
-	var wait sync.WaitGroup
+	var due []*turn
 	for i := range turns {
 		if t := &turns[i]; t.err == nil && t.Status != keys.StatusShredded {
-			wait.Go(func() { t.err = r.one(ctx, t.ID) })
+			due = append(due, t)
 		}
 	}
-	wait.Wait()
+	if err := r.turns(ctx, due); err != nil {
+		return err
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -140,6 +166,41 @@ func (r *overAll) take(ctx context.Context, turns []turn) error {
 		if err := r.settle(t.Listed, t.err); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// turns gives tenants their turns.
+func (r *overAll) turns(ctx context.Context, due []*turn) error {
+	if r.together == nil {
+		var wait sync.WaitGroup
+		for _, t := range due {
+			wait.Go(func() { t.err = r.one(ctx, t.ID) })
+		}
+		wait.Wait()
+		return nil
+	}
+	ctx, err := r.as(ctx, nobodys)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for id, err := range r.together(ctx, r.s, func(yield func(tenant.ID) bool) {
+		for _, t := range due {
+			if !yield(t.ID) {
+				return
+			}
+		}
+	}) {
+		if id.IsZero() { // it ended before its time
+			return err
+		}
+		if t := due[n]; err != nil {
+			t.err = err
+		} else {
+			t.err = r.said(id)
+		}
+		n++
 	}
 	return nil
 }

@@ -136,13 +136,33 @@ func (s *session) vaultOf(id tenant.ID) login {
 	return s.vaults[name]
 }
 
+// shares tells whether it has one key for all its tenants.
+func (p provider) shares() bool { return p.Vault != nil && p.Vault.SharedKey != "" }
+
+// openSharing opens the providers whose tenants share a key, and reports whether there are any: until one is open, it is asked about each
+// tenant alone. One that cannot be opened is told by the tenants that need it.
+func (s *session) openSharing(ctx context.Context) bool {
+	if !slices.ContainsFunc(s.config.KEK.providers(), provider.shares) {
+		return false
+	}
+	if _, err := s.kek.(*lazyKEK).get(ctx); err == nil {
+		for _, l := range s.sharing {
+			l.get(ctx)
+		}
+	}
+	return true
+}
+
 // router returns the provider of a configuration with routes. Each of its providers is opened when a tenant needs it: one
 // customer's Vault that is away is not the others' concern.
 func (t *tool) router(s *session) (*routekek.KEK, error) {
 	r := s.config.KEK.Route
 	providers := map[string]keys.KEK{}
 	for _, p := range s.config.KEK.providers() {
-		providers[p.name] = &lazyKEK{open: func(ctx context.Context) (keys.KEK, error) { return t.openProvider(ctx, s, p) }}
+		lazy := &lazyKEK{open: func(ctx context.Context) (keys.KEK, error) { return t.openProvider(ctx, s, p) }}
+		if providers[p.name] = lazy; p.shares() {
+			s.sharing = append(s.sharing, lazy)
+		}
 	}
 	return routekek.New(providers, func(_ context.Context, id tenant.ID) (routekek.Route, error) {
 		of := r.of(id)

@@ -18,6 +18,12 @@ type lazyKEK struct {
 	kek keys.KEK
 }
 
+var (
+	_ keys.BatchKEK     = (*lazyKEK)(nil)
+	_ keys.SharedRouter = (*lazyKEK)(nil)
+	_ keys.Retirer      = (*lazyKEK)(nil)
+)
+
 func (l *lazyKEK) get(ctx context.Context) (keys.KEK, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,6 +98,21 @@ func (l *lazyKEK) Destroy(ctx context.Context, id tenant.ID) error {
 		return err
 	}
 	return k.Destroy(ctx, id)
+}
+
+// SharedOf implements [keys.SharedRouter].
+func (l *lazyKEK) SharedOf(ctx context.Context, w keys.Wrapped) (keys.SharedKEK, []byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch k := k.(type) {
+	case keys.SharedKEK:
+		return k, w.Bytes, nil
+	case keys.SharedRouter:
+		return k.SharedOf(ctx, w)
+	}
+	return nil, nil, nil
 }
 
 // Group implements [keys.BatchKEK]. Before the provider is open every tenant is asked about alone, by which it is opened.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"iter"
 
 	"github.com/urfave/cli/v3"
 
@@ -17,12 +18,11 @@ already nothing is lost by doing it again. With kek.route in the configuration i
 wrapped to the tenant's own: see "keyctl retire -h". Interrupted over all tenants, it says with which -after it goes on.`,
 		examples: []string{`rewrap acme`, `rewrap -all -parallel 8 -reason "yearly"`, `rewrap -all -after acme`},
 		flags: append(allFlags(), reasonFlag("optional"),
-			&cli.IntFlag{Name: "parallel", Usage: "with -all, `N` tenants at a time; default: 1", OnlyOnce: true}),
+			&cli.IntFlag{Name: "parallel", Usage: "with -all, `N` tenants at a time; default: 1, and 256 of those that share a key", OnlyOnce: true}),
 		run: func(ctx context.Context, c *call) error {
-			return c.each(ctx, changing, func(ctx context.Context, s *session, id tenant.ID) error {
-				if err := s.ring.Rewrap(ctx, id, c.String("reason")); err != nil {
-					return err
-				}
+			return c.eachTogether(ctx, changing, func(ctx context.Context, s *session, ids iter.Seq[tenant.ID]) iter.Seq2[tenant.ID, error] {
+				return s.ring.RewrapEach(ctx, ids, c.String("reason"))
+			}, func(id tenant.ID) error {
 				return c.print(rewrappedShape{c.Name, id.String()}, "rewrap: %s is wrapped with the newest key", id)
 			})
 		},

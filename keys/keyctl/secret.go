@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/strongroom-go/strongroom/internal/pgtls"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 )
 
 // secret says where a secret is: in a file, or in a variable of the environment.
@@ -38,7 +39,7 @@ func (t *tool) read(c *config, field string, s *secret) (string, error) {
 	if s.File != "" {
 		where = c.in(s.File)
 		var err error
-		if value, err = readLimited(where, maxSecret); err != nil {
+		if value, err = plainfile.Read(where, maxSecret); err != nil {
 			return "", configf("%s: %w", field, err)
 		}
 	}

@@ -34,12 +34,13 @@ const (
 
 // session is what the configuration names, opened.
 type session struct {
-	config *config
-	kek    keys.KEK
-	store  keys.Store
-	log    *audit.Log // nil where nothing can be recorded
-	ring   *keys.Keyring
-	guard  storage.Guard
+	config  *config
+	kek     keys.KEK
+	sharing []*lazyKEK // of a router's providers, those whose tenants share a key
+	store   keys.Store
+	log     *audit.Log // nil where nothing can be recorded
+	ring    *keys.Keyring
+	guard   storage.Guard
 	// unlogged is why there is no log for what stops access.
 	unlogged error
 

@@ -119,7 +119,7 @@ func (c *call) sharing(cfg *config) (provider, error) {
 	var all []provider
 	var names []string
 	for _, p := range cfg.KEK.providers() {
-		if p.Vault != nil && p.Vault.SharedKey != "" {
+		if p.shares() {
 			all, names = append(all, p), append(names, p.name)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	tinksignature "github.com/tink-crypto/tink-go/v2/signature"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 	"github.com/strongroom-go/strongroom/storage/offboard"
 )
 
@@ -42,7 +43,7 @@ func (t *tool) signingKeyset(c *config) (*keyset.Handle, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, configf("certificates.keyset: %s has mode %04o, and others can read or replace it; chmod 600 it", path, info.Mode().Perm())
 	}
-	data, err := readLimited(path, maxSecret)
+	data, err := plainfile.Read(path, maxSecret)
 	if err != nil {
 		return nil, configf("certificates.keyset: %w", err)
 	}
@@ -91,7 +92,7 @@ func (t *tool) initSigner(c *config) error {
 	if err := public.WriteWithNoSecrets(keyset.NewJSONWriter(&b)); err != nil {
 		return fmt.Errorf("the public half of %s: %w", path, err)
 	}
-	if old, err := os.ReadFile(path + publicSuffix); err == nil && bytes.Equal(old, b.Bytes()) {
+	if old, err := plainfile.Read(path+publicSuffix, maxSecret); err == nil && bytes.Equal(old, b.Bytes()) {
 		return nil
 	}
 	return writeFile(path+publicSuffix, b.Bytes(), 0o644, true)

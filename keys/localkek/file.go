@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"filippo.io/age"
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -16,6 +15,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/strongroom-go/strongroom/internal/atomicfile"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
@@ -147,7 +147,7 @@ func masterOf(c *contents, passphrase string) (tink.AEAD, error) {
 
 // read returns the file's bytes and what it was when they were read.
 func read(path string) ([]byte, fs.FileInfo, error) {
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,9 +155,6 @@ func read(path string) ([]byte, fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, errors.New("it is no regular file")
 	}
 	if err := atomicfile.CheckPrivate(path, info); err != nil {
 		return nil, nil, err

@@ -12,7 +12,10 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-var _ keys.BatchKEK = (*KEK)(nil)
+var (
+	_ keys.BatchKEK     = (*KEK)(nil)
+	_ keys.SharedRouter = (*KEK)(nil)
+)
 
 // Group implements [keys.BatchKEK]: tenants whose keysets one provider wrapped can be asked about together, if they can be there. One
 // that moves is asked about alone: to move it takes calls of its own, to two providers, and no other tenant is to wait for them.
@@ -155,6 +158,26 @@ func (k *KEK) destroy(ctx context.Context, id tenant.ID, names []string) error {
 	return &keys.SharedKeyError{Keys: slices.Compact(shared)}
 }
 
+// SharedOf implements [keys.SharedRouter].
+func (k *KEK) SharedOf(ctx context.Context, w keys.Wrapped) (keys.SharedKEK, []byte, error) {
+	_, name, inner, err := k.wrapper(ctx, w.Tenant, w.Bytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	return k.shared(ctx, name, keys.Wrapped{Tenant: w.Tenant, Bytes: inner})
+}
+
+// shared is SharedOf for what the provider that has a name wrapped, which may itself stand before the one that tenants share.
+func (k *KEK) shared(ctx context.Context, name string, w keys.Wrapped) (keys.SharedKEK, []byte, error) {
+	switch p := k.providers[name].(type) {
+	case keys.SharedKEK:
+		return p, w.Bytes, nil
+	case keys.SharedRouter:
+		return p.SharedOf(ctx, w)
+	}
+	return nil, nil, nil
+}
+
 // Shared returns a provider whose key tenants share as [keys.Keyring.DestroySharedKEK] takes it for a keyring on this router: kek is
 // the one that has the name here. It is for nothing else; what it wraps has no mark.
 func (k *KEK) Shared(name string, kek keys.SharedKEK) (keys.SharedKEK, error) {
@@ -178,9 +201,13 @@ func (s sharedAt) Needs(wrapped []byte, through int) bool {
 		return true
 	}
 	if name != s.name {
-		other, ok := s.of.providers[name].(keys.SharedKEK)
+		var other keys.SharedKEK
+		other, inner, err = s.of.shared(context.Background(), name, keys.Wrapped{Bytes: inner})
+		if err != nil {
+			return true
+		}
 		w := keys.Wrapped{Bytes: inner}
-		if !ok || other.Group(context.Background(), w) != s.Group(context.Background(), w) {
+		if other == nil || other.Group(context.Background(), w) != s.Group(context.Background(), w) {
 			return false
 		} // else it is another name of the same one
 	}

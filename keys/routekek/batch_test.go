@@ -54,7 +54,7 @@ func (s sharing) Destroy(context.Context, tenant.ID) error {
 
 func (s sharing) Rotate(ctx context.Context, id tenant.ID) error { return s.Destroy(ctx, id) }
 
-func (s sharing) Group(context.Context, keys.Wrapped) string { return "one" }
+func (s sharing) Group(context.Context, keys.Wrapped) string { return s.name }
 
 func (s sharing) UnwrapBatch(ctx context.Context, all []keys.Wrapped) ([]keys.Result, error) {
 	return s.batch(all, func(w keys.Wrapped) ([]byte, error) { return s.Unwrap(ctx, w.Tenant, w.Bytes) })
@@ -218,5 +218,43 @@ func TestDestroyingSharedKeys(t *testing.T) {
 	}
 	if _, err := kek.Shared("nobody", a); err == nil {
 		t.Error("a provider that is none")
+	}
+}
+
+// opened is a provider that stands before one that tenants share, as one that is opened when it is first needed.
+type opened struct {
+	keys.KEK
+	shared keys.SharedKEK
+	err    error
+}
+
+func (o opened) SharedOf(_ context.Context, w keys.Wrapped) (keys.SharedKEK, []byte, error) {
+	return o.shared, w.Bytes, o.err
+}
+
+// TestASharedKeyBehindAProvider: of two names of one key both need its versions, whatever stands before it under one of them; and where nobody can tell
+// they are needed.
+func TestASharedKeyBehindAProvider(t *testing.T) {
+	a, other := shares(t, "key a"), shares(t, "key b")
+	r := routes{}
+	kek, err := routekek.New(map[string]keys.KEK{
+		"a": a, "again": opened{a, a, nil}, "other": opened{other, other, nil}, "own": opened{local(t), nil, nil}, "away": opened{a, nil, keys.ErrUnavailable},
+	}, r.choose, nil)
+	must(t, err)
+	at, err := kek.Shared("a", a)
+	must(t, err)
+	for name, want := range map[string]struct{ shared, needs bool }{"a": {true, true}, "again": {true, true}, "other": {true, false}, "own": {false, false}, "away": {false, true}} {
+		id := tenant.MustParse("t-" + name)
+		r[id] = routekek.Route{Provider: name}
+		must(t, kek.Create(t.Context(), id))
+		wrapped, err := kek.Wrap(t.Context(), id, []byte("root"))
+		must(t, err)
+		shared, inner, err := kek.SharedOf(t.Context(), keys.Wrapped{Tenant: id, Bytes: wrapped})
+		if (shared != nil) != want.shared || want.shared && !bytes.HasSuffix(wrapped, inner) || errors.Is(err, keys.ErrUnavailable) != (name == "away") {
+			t.Errorf("%s: %v, %q, %v", name, shared, inner, err)
+		}
+		if got := at.Needs(wrapped, 3); got != want.needs {
+			t.Errorf("%s needs the versions: %t", name, got)
+		}
 	}
 }

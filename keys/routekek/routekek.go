@@ -15,7 +15,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/strongroom-go/strongroom/internal/frames"
+	"github.com/strongroom-go/strongroom/internal/callstack"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -115,7 +115,7 @@ func (k *KEK) route(ctx context.Context, id tenant.ID) (route, error) {
 func (k *KEK) chosen(ctx context.Context, id tenant.ID) (r Route, err error) {
 	defer func() {
 		if recover() != nil { // what it says may be of the application's data
-			err = fmt.Errorf("the function that chooses panicked\n\n%s", frames.Stack())
+			err = fmt.Errorf("the function that chooses panicked\n\n%s", callstack.Words())
 		}
 	}()
 	return k.choose(ctx, id)

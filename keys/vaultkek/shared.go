@@ -90,6 +90,7 @@ type sharedProperties struct {
 	Latest       int    `json:"latest_version"`
 	MinAvailable int    `json:"min_available_version"` // 0 until versions were destroyed
 	MinDecrypts  int    `json:"min_decryption_version"`
+	MinEncrypts  int    `json:"min_encryption_version"` // 0 where the newest alone encrypts
 }
 
 func (p *sharedProperties) oldest() int { return max(p.MinAvailable, 1) }
@@ -264,7 +265,12 @@ func (s *Shared) SharedKey(ctx context.Context) (keys.SharedKey, error) {
 	if err != nil {
 		return keys.SharedKey{}, err
 	}
-	return keys.SharedKey{Name: s.name(), Oldest: p.oldest(), Newest: p.Latest}, nil
+	k := keys.SharedKey{Name: s.name(), Oldest: p.oldest(), Newest: p.Latest}
+	if p.MinDecrypts > k.Oldest {
+		// An operator who disables versions has no reason to say from which on they encrypt as well.
+		k.Enabled, k.Proving = p.MinDecrypts, p.MinEncrypts == p.MinDecrypts
+	}
+	return k, nil
 }
 
 // Needs implements [keys.SharedKEK].
@@ -298,8 +304,9 @@ func (s *Shared) DisableVersions(ctx context.Context, oldest int) error {
 		return fmt.Errorf("vaultkek: the shared key %s has the versions %d to %d, and %d is to be the oldest that opens", s.name(), p.oldest(), p.Latest, oldest)
 	}
 	path := s.path("keys") + "/config"
-	// Encrypting with the newest version is what Vault does of itself; the limit is there because trimming asks for it.
-	err = s.vault.write(ctx, path, map[string]any{"min_decryption_version": oldest, "min_encryption_version": oldest}, nil)
+	// Encrypting with the newest version is what Vault does of itself; the limit is there because trimming asks for it. It is an
+	// operator's where it is higher, and is not lowered.
+	err = s.vault.write(ctx, path, map[string]any{"min_decryption_version": oldest, "min_encryption_version": max(oldest, p.MinEncrypts)}, nil)
 	if err != nil {
 		return s.failed(ctx, fmt.Sprintf("disable the versions of the shared KEK below %d", oldest), err, path, "update")
 	}

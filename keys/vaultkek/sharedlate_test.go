@@ -38,27 +38,43 @@ func (s *stuckStore) Put(ctx context.Context, id tenant.ID, data []byte, version
 // TestStoredTooLate: a record that came to be stored after everybody thought that it never would, by a process that was stopped or whose
 // disk hung, is not said to be, and no tenant is lost by it.
 func TestStoredTooLate(t *testing.T) {
-	t.Run("provisioned", func(t *testing.T) {
-		s := newSharedSite(t)
-		operator := s.ring(t, s.operator, keys.Options{})
-		all := tenants(2)
-		must(t, operator.Provision(t.Context(), all[0]))
-		stuck := &stuckStore{s.store, all[1], 0, make(chan struct{}), make(chan struct{})}
-		// It has more time than the operator's process knows of.
-		r, err := keys.Open(t.Context(), s.service, stuck, &keys.Options{InsecureWithoutAudit: true, Timeout: time.Minute})
-		must(t, err)
-		defer r.Close()
-		provisioned := make(chan error, 1)
-		go func() { provisioned <- r.Provision(t.Context(), all[1]) }()
-		<-stuck.arrived
-		must(t, second(operator.DestroySharedKEK(t.Context(), s.operator, 1, nil)))
-		close(stuck.letGo)
-		wantErr(t, <-provisioned, keys.ErrUnavailable)
-		wantErr(t, second(r.Tenant(t.Context(), all[1])), keys.ErrNotProvisioned)
-		stuck.after = -1
-		must(t, r.Provision(t.Context(), all[1]))
-		must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])))
-	})
+	for _, routed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("provisioned, behind a router %t", routed), func(t *testing.T) {
+			s := newSharedSite(t)
+			behind := func(k *vaultkek.Shared) (keys.KEK, keys.SharedKEK) {
+				if !routed {
+					return k, k
+				}
+				r, err := routekek.New(map[string]keys.KEK{"shared": k}, func(context.Context, tenant.ID) (routekek.Route, error) {
+					return routekek.Route{Provider: "shared"}, nil
+				}, nil)
+				must(t, err)
+				at, err := r.Shared("shared", k)
+				must(t, err)
+				return r, at
+			}
+			kek, at := behind(s.operator)
+			service, _ := behind(s.service)
+			operator := s.ring(t, kek, keys.Options{})
+			all := tenants(2)
+			must(t, operator.Provision(t.Context(), all[0]))
+			stuck := &stuckStore{s.store, all[1], 0, make(chan struct{}), make(chan struct{})}
+			// It has more time than the operator's process knows of.
+			r, err := keys.Open(t.Context(), service, stuck, &keys.Options{InsecureWithoutAudit: true, Timeout: time.Minute})
+			must(t, err)
+			defer r.Close()
+			provisioned := make(chan error, 1)
+			go func() { provisioned <- r.Provision(t.Context(), all[1]) }()
+			<-stuck.arrived
+			must(t, second(operator.DestroySharedKEK(t.Context(), at, 1, nil)))
+			close(stuck.letGo)
+			wantErr(t, <-provisioned, keys.ErrUnavailable)
+			wantErr(t, second(r.Tenant(t.Context(), all[1])), keys.ErrNotProvisioned)
+			stuck.after = -1
+			must(t, r.Provision(t.Context(), all[1]))
+			must(t, second(s.ring(t, service, keys.Options{}).Tenant(t.Context(), all[1])))
+		})
+	}
 	for _, together := range []bool{false, true} {
 		t.Run(fmt.Sprintf("moved, together %t", together), func(t *testing.T) {
 			s := newSharedSite(t)

@@ -42,6 +42,13 @@ func newSharedSite(t testing.TB) *sharedSite {
 	return s
 }
 
+// config sets properties of the key, as an operator does.
+func (s *sharedSite) config(t testing.TB, properties map[string]any) {
+	t.Helper()
+	_, err := testenv.Vault(t).Client(t).Logical().WriteWithContext(t.Context(), s.mount+"/keys/strongroom/config", properties)
+	must(t, err)
+}
+
 // quick is a keyring that waits for little.
 func (s *sharedSite) ring(t testing.TB, k keys.KEK, o keys.Options) *keys.Keyring {
 	t.Helper()
@@ -325,6 +332,54 @@ func TestNothingIsDestroyedThatIsNeeded(t *testing.T) {
 	must(t, err)
 	if done.Tenants != 3 || done.Key.Oldest != 2 {
 		t.Errorf("%+v", done)
+	}
+}
+
+// TestVersionsThatAnOperatorDisabledStaySo: a destruction that fails, or is refused its proof, leaves them disabled; those alone that it has disabled
+// itself are enabled again.
+func TestVersionsThatAnOperatorDisabledStaySo(t *testing.T) {
+	for what, c := range map[string]struct {
+		operators map[string]any
+		through   int
+		want      int
+	}{
+		"below what is to be destroyed":     {map[string]any{"min_decryption_version": 2}, 2, 2},
+		"up to what is to be destroyed":     {map[string]any{"min_decryption_version": 3}, 2, 3},
+		"more than what is to be destroyed": {map[string]any{"min_decryption_version": 3}, 1, 3},
+		"with what encrypts":                {map[string]any{"min_decryption_version": 2, "min_encryption_version": 3}, 2, 2},
+		"by an interrupted run":             {map[string]any{"min_decryption_version": 3, "min_encryption_version": 3}, 2, 0},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := newSharedSite(t)
+			ring := s.ring(t, s.operator, keys.Options{Timeout: 100 * time.Millisecond})
+			for range 2 {
+				must(t, s.operator.RotateSharedKey(t.Context()))
+			}
+			all := tenants(2)
+			for _, id := range all {
+				must(t, ring.Provision(t.Context(), id))
+			}
+			s.config(t, c.operators)
+			damaged := s.backup(t, all[0])
+			rec, err := envelope.ParseRecord(damaged.Data)
+			must(t, err)
+			rec.WrappedRoot = append(slices.Clone(rec.WrappedRoot[:len(rec.WrappedRoot)-8]), "AAAAAAAA"...)
+			s.putBack(t, all[0], keys.Record{Data: envelope.AppendRecord(nil, rec)})
+			if _, err := ring.DestroySharedKEK(t.Context(), s.operator, c.through, nil); err == nil {
+				t.Fatal("the versions were destroyed")
+			}
+			k, err := s.operator.SharedKey(t.Context())
+			must(t, err)
+			if k.Enabled != c.want || k.Oldest != 1 {
+				t.Errorf("%+v; want the versions below %d disabled", k, c.want)
+			}
+			must(t, ring.Shred(t.Context(), all[0], ""))
+			done, err := ring.DestroySharedKEK(t.Context(), s.operator, c.through, nil)
+			must(t, err)
+			if k := done.Key; k.Oldest != c.through+1 || k.Enabled > c.want {
+				t.Errorf("%+v", k)
+			}
+		})
 	}
 }
 

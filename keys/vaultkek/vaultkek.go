@@ -44,13 +44,13 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/strongroom-go/strongroom/internal/loopback"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 	"github.com/strongroom-go/strongroom/keys"
 )
 
@@ -204,11 +204,14 @@ func (o *Options) checkAddress(address string) (*url.URL, error) {
 	return u, nil
 }
 
+// maxPEM bounds a file of certificates or of a key, in bytes: a system's authorities all together have some hundred thousand.
+const maxPEM = 8 << 20
+
 // clientTLS is how a client with these options speaks TLS.
 func (o *Options) clientTLS() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
+		pem, err := plainfile.Read(o.CAFile, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("vaultkek: Options.CAFile: %w", err)
 		}
@@ -264,7 +267,16 @@ func newClient(u *url.URL, config *tls.Config, o *Options) (*api.Client, error) 
 
 // certificate reads the client's certificate. The error repeats nothing of the key.
 func (o *Options) certificate() (*tls.Certificate, error) {
-	c, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	cert, err := plainfile.Read(o.CertFile, maxPEM)
+	var key []byte
+	if err == nil {
+		key, err = plainfile.Read(o.KeyFile, maxPEM)
+	}
+	defer clear(key)
+	var c tls.Certificate
+	if err == nil {
+		c, err = tls.X509KeyPair(cert, key)
+	}
 	var file *fs.PathError
 	switch {
 	case errors.As(err, &file):

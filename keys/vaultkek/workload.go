@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/kubernetes"
+
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 )
 
 // TokenSource returns the JSON Web Token that says which workload this is. It is called for each login, because such
@@ -26,17 +26,9 @@ const maxJWT = 64 << 10
 // TokenFile returns the source that reads the file at path, anew for each login.
 func TokenFile(path string) TokenSource {
 	return func(context.Context) (string, error) {
-		f, err := os.Open(path)
+		b, err := plainfile.Read(path, maxJWT)
 		if err != nil {
 			return "", err
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, maxJWT+1))
-		switch {
-		case err != nil:
-			return "", err
-		case len(b) > maxJWT:
-			return "", fmt.Errorf("%s has more than %d bytes, and is no token", path, maxJWT)
 		}
 		if b = bytes.TrimSpace(b); len(b) == 0 {
 			return "", fmt.Errorf("%s is empty", path)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/strongroom-go/strongroom/internal/callstack"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -136,8 +137,8 @@ var errEnded = errors.New("the goroutine was ended (runtime.Goexit)")
 // call turns a panic into an error: one tenant's data must not end the work for all others.
 func call(ctx context.Context, id tenant.ID, f func(context.Context, tenant.ID) error) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+		if recover() != nil { // what it says may be of the tenant's data
+			err = fmt.Errorf("the function panicked\n\n%s", callstack.Words())
 		}
 	}()
 	return f(ctx, id)
@@ -212,8 +213,19 @@ func (r *run) finish(place int, id tenant.ID, err error) {
 	if r.report.Through == before || r.job.Checkpoint == nil || r.ended != nil {
 		return
 	}
-	if err := r.job.Checkpoint(r.report.Through); err != nil {
+	if err := r.keep(r.report.Through); err != nil {
 		r.ended = fmt.Errorf("alltenants: the checkpoint was not kept: %w", err)
 		r.cancel(r.ended)
 	}
+}
+
+// keep has the checkpoint kept. It is called on a goroutine that the caller of ForEach does not know of, on which a panic would end the
+// process.
+func (r *run) keep(through tenant.ID) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("Job.Checkpoint panicked\n\n%s", callstack.Words())
+		}
+	}()
+	return r.job.Checkpoint(through)
 }

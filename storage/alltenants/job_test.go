@@ -121,7 +121,7 @@ func TestForEach(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 	var one *alltenants.TenantError
-	if !errors.Is(err, boom) || !errors.As(err, &one) || one.Tenant != ids[10] && one.Tenant != ids[15] || !strings.Contains(err.Error(), "a defect") {
+	if !errors.Is(err, boom) || !errors.As(err, &one) || one.Tenant != ids[10] && one.Tenant != ids[15] || strings.Contains(err.Error(), "a defect") || !strings.Contains(err.Error(), "job_test.go") {
 		t.Errorf("%v", err)
 	}
 	if !slices.IsSorted(checkpoints) || len(checkpoints) == 0 || checkpoints[len(checkpoints)-1] != ids[9].String() {
@@ -334,5 +334,15 @@ func TestGoexitIsAFailure(t *testing.T) {
 	var failed *alltenants.TenantError
 	if !errors.As(err, &failed) || failed.Tenant != b || report != (alltenants.Report{Done: 1, Failed: 1, Through: a}) {
 		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// TestACheckpointThatPanicsIsAnError: it is kept on a goroutine of the run's, and would end the process and the work for all tenants.
+func TestACheckpointThatPanicsIsAnError(t *testing.T) {
+	j := job(newRing(t, tenants(3)...))
+	j.Checkpoint = func(tenant.ID) error { panic("of the application's") }
+	_, err := j.ForEach(t.Context(), func(context.Context, tenant.ID) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "the checkpoint was not kept: Job.Checkpoint panicked") || strings.Contains(err.Error(), "of the application's") {
+		t.Errorf("%v", err)
 	}
 }

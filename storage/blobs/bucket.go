@@ -13,8 +13,8 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/callstack"
 	"github.com/strongroom-go/strongroom/internal/envelope"
-	"github.com/strongroom-go/strongroom/internal/frames"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/storage"
@@ -105,7 +105,7 @@ func hook(before func(func(any) bool) error) (err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil { // what it says may be of the application's data; and the outcome is to be recorded
-			err = fmt.Errorf("blobs: a hook of the options panicked\n\n%s", frames.Stack())
+			err = fmt.Errorf("blobs: a hook of the options panicked\n\n%s", callstack.Words())
 		}
 	}()
 	return before(noAs)

@@ -1,6 +1,7 @@
 package blobs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 )
 
 // checkEnvironment refuses of the environment, and of AWS's configuration files, what checkURL refuses of a URL: gocloud.dev's openers
@@ -70,19 +73,31 @@ func readAWSFiles() (settings awsSettings, err error) {
 		if path == "" {
 			path = filepath.Join(userHome(), ".aws", name)
 		}
-		f, err := os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		text, err := readEnvironmentFile(path)
 		if err == nil {
-			settings, err = settings.read(f)
-			f.Close()
+			settings, err = settings.read(bytes.NewReader(text))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("blobs: read AWS's configuration file: %w", err)
 		}
 	}
 	return settings, nil
+}
+
+// maxEnvironmentFile bounds what is read of a file that the environment names, in bytes.
+const maxEnvironmentFile = 16 << 20
+
+// readEnvironmentFile reads a file that the SDK will read, and that must have an end there as well. There may be none, and the empty device is
+// how one is said not to be there.
+func readEnvironmentFile(path string) ([]byte, error) {
+	if path == os.DevNull {
+		return nil, nil
+	}
+	text, err := plainfile.Read(path, maxEnvironmentFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return text, err
 }
 
 // inFiles is how errors call AWS's configuration files.
@@ -176,13 +191,9 @@ func checkGoogle() error {
 			path = filepath.Join(os.Getenv("APPDATA"), "gcloud", "application_default_credentials.json")
 		}
 	}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	text, err := readEnvironmentFile(path)
 	if err == nil {
-		defer f.Close()
-		err = judgeCredentials(f)
+		err = judgeCredentials(bytes.NewReader(text))
 	}
 	if err != nil {
 		return fmt.Errorf("blobs: Google's credentials file: %w", err)

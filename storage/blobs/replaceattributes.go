@@ -46,6 +46,14 @@ func (f *files) putAttributes(ctx context.Context, n *renewal) (unknown bool, er
 	short := f.staged.add()
 	defer f.staged.remove(short)
 	staged := filepath.Join(f.at, short)
+	// The attributes first: they are new, and show another process that what is staged is no leftover, however old the content is.
+	if err := rewriteAttributes(path+fileAttributes, staged+fileAttributes, metadata); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return false, errReplaced
+		}
+		return false, fromStore(err)
+	}
+	defer os.Remove(staged + fileAttributes)
 	if err := os.Link(path, staged); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return false, errReplaced
@@ -53,10 +61,6 @@ func (f *files) putAttributes(ctx context.Context, n *renewal) (unknown bool, er
 		return false, errNoLink
 	}
 	defer os.Remove(staged)
-	if err := rewriteAttributes(path+fileAttributes, staged+fileAttributes, metadata); err != nil {
-		return false, fromStore(err)
-	}
-	defer os.Remove(staged + fileAttributes)
 	if s, err := f.statAt(ctx, n.keys, n.object.key, f.dir+short); err != nil || !reflect.DeepEqual(s.sealed, &attrs) {
 		return false, errUnproven
 	}

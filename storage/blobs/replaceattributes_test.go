@@ -7,8 +7,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/blob/driver"
 
 	"github.com/strongroom-go/strongroom/keys"
 )
@@ -95,6 +97,61 @@ func TestResealAttributesMeddledWith(t *testing.T) {
 		a, failed := r.bucket.Attributes(r.a, "x")
 		if err != nil || failed != nil || string(got) != "another's" || a.Metadata["number"] != "2" {
 			t.Errorf("%q, %+v, %v, %v", got, a, err, failed)
+		}
+	})
+}
+
+// lookedAt is a store that tells of a look at an object's attributes before it.
+type lookedAt struct {
+	*meddled
+	first func(key string)
+}
+
+func (l *lookedAt) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
+	if l.first != nil {
+		l.first(key)
+	}
+	return l.meddled.Attributes(ctx, key)
+}
+
+// TestAnotherProcessLeavesAttributesThatAreStaged: what is staged to replace the attributes alone has the content's own file beside it, which
+// may be as old as a leftover of a process that was killed.
+func TestAnotherProcessLeavesAttributesThatAreStaged(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		dir := t.TempDir()
+		store := fileBucket(t, dir)
+		m := &lookedAt{meddled: &meddled{bucketDriver: innerDriver(store)}}
+		r := &resealed{world: quickWorld(t, t.TempDir()), inner: store, opts: ResealOptions{SoleProcess: true}, store: "files"}
+		r.bucket = r.wrap(t, blob.NewBucket(m), "records")
+		must(t, r.bucket.WriteAll(r.a, "x", []byte("content"), rich(1)))
+		long := time.Now().Add(-2 * leftoverAge)
+		for path := range contentsOf(t, dir) {
+			must(t, os.Chtimes(path, long, long))
+		}
+		staging := filepath.Join(dir, filepath.FromSlash(stagingPrefix(alice)))
+		must(t, os.MkdirAll(staging, 0o700))
+		left := filepath.Join(staging, "killed")
+		for _, path := range []string{left, left + fileAttributes} {
+			must(t, os.WriteFile(path, nil, 0o600))
+			must(t, os.Chtimes(path, long, long))
+		}
+		r.rotate(t, keys.PurposeData)
+		cleaned := 0
+		m.first = func(name string) {
+			if strings.HasPrefix(name, stagingPrefix(alice)) {
+				cleaned++
+				must(t, (&files{sole: sole{&bucket{}}}).clean(staging))
+			}
+		}
+		report, err := r.reseal(r.a)
+		if err != nil || report.Resealed != 1 || report.Bytes != 0 || len(report.Left) != 0 || cleaned < 2 {
+			t.Errorf("%+v, %v; cleaned %d times", report, err, cleaned)
+		}
+		if found, err := os.ReadDir(staging); err != nil || len(found) != 0 {
+			t.Errorf("left there: %v, %v", found, err)
+		}
+		if got, err := r.bucket.ReadAll(r.a, "x"); err != nil || string(got) != "content" {
+			t.Errorf("%q, %v", got, err)
 		}
 	})
 }

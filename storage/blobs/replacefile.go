@@ -194,7 +194,8 @@ var filesLeftoverAge = leftoverAge
 
 // clean deletes the files in the staging directory that no run in this process works on, and that are so old that no other process
 // does: what another one is about to put in an object's place must not go, or one of the two files may be there, and not the other.
-// Listings do not show all of them.
+// The newer of the two says how old they are: the content is an object's own file where only its attributes are replaced. Listings do
+// not show all of them.
 func (f *files) clean(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -205,14 +206,11 @@ func (f *files) clean(dir string) error {
 		if e.IsDir() || f.staged.has(name) {
 			continue
 		}
-		info, err := e.Info()
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
+		fresh, err := touchedSince(time.Now().Add(-filesLeftoverAge), filepath.Join(dir, name), filepath.Join(dir, name+fileAttributes), filepath.Join(dir, e.Name()))
 		if err != nil {
 			return fromStore(err)
 		}
-		if time.Since(info.ModTime()) < filesLeftoverAge {
+		if fresh {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !os.IsNotExist(err) {
@@ -220,4 +218,18 @@ func (f *files) clean(dir string) error {
 		}
 	}
 	return nil
+}
+
+// touchedSince tells whether one of the files that are there was changed since.
+func touchedSince(since time.Time, paths ...string) (bool, error) {
+	for _, path := range paths {
+		info, err := os.Lstat(path)
+		if err == nil && info.ModTime().After(since) {
+			return true, nil
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return false, err
+		}
+	}
+	return false, nil
 }

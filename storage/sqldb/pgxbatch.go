@@ -379,11 +379,15 @@ func (b *batchResults) Close() (err error) {
 	return nil
 }
 
-// abandon closes the batch, if it is not closed, without calling the functions that were queued.
+// abandon closes the batch, if it is not closed, without calling the functions that were queued: its transaction ends.
 func (b *batchResults) abandon() {
-	if !b.closed {
-		b.end()
+	if b.closed {
+		return
 	}
+	for _, rows := range b.open {
+		rows.cut()
+	}
+	b.end()
 }
 
 // end gives the connection back.

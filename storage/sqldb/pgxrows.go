@@ -22,6 +22,7 @@ type nativeRows struct {
 	typeMap *pgtype.Map
 	tagNow  func() pgconn.CommandTag // the statement's, once its result is closed
 	release func(error)              // ends what held the connection for the result
+	tx      *sharedTx                // whose connection it reads from; nil where the connection is the result's until it is closed, and for a batch's
 	fields  []pgconn.FieldDescription
 	opened  []driver.Value // of the current row, what stands in sealed columns
 	wire    [][]byte       // of the current row
@@ -53,6 +54,14 @@ func newNativeRows(r *rows, typeMap *pgtype.Map, tag func() pgconn.CommandTag, r
 
 // Next implements pgx.Rows.
 func (n *nativeRows) Next() bool {
+	if n.tx != nil { // which does not end meanwhile: after that the connection is another's
+		n.tx.mu.Lock()
+		defer n.tx.mu.Unlock()
+	}
+	return n.next()
+}
+
+func (n *nativeRows) next() bool {
 	if n.current = false; n.closed {
 		return false
 	}
@@ -60,7 +69,7 @@ func (n *nativeRows) Next() bool {
 		if !errors.Is(err, io.EOF) {
 			n.err = err
 		}
-		n.Close()
+		n.close()
 		return false
 	}
 	n.row = append(n.row[:0], n.rows.cursor.(wireRows).wire()...)
@@ -71,7 +80,8 @@ func (n *nativeRows) Next() bool {
 		}
 		value, err := wireValue(s.place.Logical(), n.opened[s.index])
 		if err != nil {
-			n.fatal(err)
+			n.err = err
+			n.close()
 			return false
 		}
 		n.wire[s.index] = value
@@ -102,6 +112,25 @@ func (n *nativeRows) fatal(err error) error {
 
 // Close implements pgx.Rows.
 func (n *nativeRows) Close() {
+	if n.tx != nil {
+		n.tx.mu.Lock()
+		defer n.tx.mu.Unlock()
+	}
+	n.close()
+}
+
+// cut closes rows that are open when what they are part of ends, so that their outcome is recorded. Whoever reads on is told that they
+// are not all.
+func (n *nativeRows) cut() {
+	if n.closed {
+		return
+	}
+	if n.close(); n.err == nil {
+		n.err = fmt.Errorf("sqldb: the transaction ended before its rows were read: %w", pgx.ErrTxClosed)
+	}
+}
+
+func (n *nativeRows) close() {
 	if n.closed {
 		return
 	}

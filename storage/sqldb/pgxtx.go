@@ -33,6 +33,7 @@ type sharedTx struct {
 	ended      bool
 	savepoints int             // how many there have been
 	batches    []*batchResults // that may not be closed yet
+	rows       []*nativeRows   // that may not be closed yet: one, but where the others are
 }
 
 var _ pgx.Tx = (*nativeTx)(nil)
@@ -157,6 +158,9 @@ func (t *nativeTx) end(ctx context.Context, end func() error) error {
 	for _, b := range t.batches {
 		b.abandon()
 	}
+	for _, r := range t.rows {
+		r.cut()
+	}
 	err := t.held.run(func(*held) error { return end() })
 	t.held.release(err)
 	if errors.Is(err, errCommitRolledBack) {
@@ -187,6 +191,10 @@ func (t *nativeTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 	var rows pgx.Rows
 	err := t.run(func(c *conn) (err error) {
 		rows, err = c.queryNative(ctx, sql, args, func(error) {})
+		if r, open := rows.(*nativeRows); open {
+			r.tx = t.sharedTx
+			t.rows = append(slices.DeleteFunc(t.rows, func(r *nativeRows) bool { return r.closed }), r)
+		}
 		return err
 	})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/strongroom-go/strongroom/internal/frames"
+	"github.com/strongroom-go/strongroom/internal/callstack"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -66,7 +66,7 @@ func (c *conn) CheckNamedValue(v *driver.NamedValue) (err error) {
 	if !c.db.native {
 		defer func() {
 			if p := recover(); p != nil { // what it says may hold the value
-				err = fmt.Errorf("sqldb: parameter $%d of type %T panics in its method Value\n\n%s", v.Ordinal, v.Value, frames.Stack())
+				err = fmt.Errorf("sqldb: parameter $%d of type %T panics in its method Value\n\n%s", v.Ordinal, v.Value, callstack.Words())
 			}
 		}()
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/hashicorp/vault/api"
@@ -16,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/strongroom-go/strongroom/internal/pgtls"
+	"github.com/strongroom-go/strongroom/internal/plainfile"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -128,9 +128,12 @@ func openLogin(p parameters) (api.AuthMethod, error) {
 	return vaultkek.Token(text), nil
 }
 
+// maxSecret bounds the file of a secret, in bytes.
+const maxSecret = 64 << 10
+
 // readFile reads a secret, which no error shows.
 func readFile(name, path string) (string, error) {
-	content, err := os.ReadFile(path)
+	content, err := plainfile.Read(path, maxSecret)
 	if err != nil {
 		return "", fmt.Errorf("stackurl: %w", fileError(name, err))
 	}

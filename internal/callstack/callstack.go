@@ -1,5 +1,5 @@
-// Package frames says where a goroutine is.
-package frames
+// Package callstack tells where a panic was, without what calls were given.
+package callstack
 
 import (
 	"fmt"
@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// maxFrames is how many calls Stack tells of.
+// maxFrames is how many calls Words tells of.
 const maxFrames = 64
 
-// Stack says where the calling goroutine is, for the words of an error about a panic: functions, files and lines. What [debug.Stack]
+// Words says where the calling goroutine is, for the words of an error about a panic: functions, files and lines. What [debug.Stack]
 // gives has the arguments of each call, too, and those that are numbers are what the application was about to store.
 //
 // [debug.Stack]: https://pkg.go.dev/runtime/debug#Stack
-func Stack() string {
+func Words() string {
 	var calls [maxFrames]uintptr
 	frames := runtime.CallersFrames(calls[:runtime.Callers(2, calls[:])])
 	var b strings.Builder

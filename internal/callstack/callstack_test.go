@@ -1,4 +1,4 @@
-package frames
+package callstack
 
 import (
 	"runtime/debug"
@@ -12,8 +12,8 @@ type number int64
 //go:noinline
 func (n number) Value() (any, error) { panic(n > 0) }
 
-// TestStackHasNoArguments: which of them the runtime still knows differs, so that none may be there.
-func TestStackHasNoArguments(t *testing.T) {
+// TestWordsHaveNoArguments: which of them the runtime still knows differs, so that none may be there.
+func TestWordsHaveNoArguments(t *testing.T) {
 	words := func(stack func() string) (said string) {
 		defer func() {
 			if recover() != nil {
@@ -23,14 +23,14 @@ func TestStackHasNoArguments(t *testing.T) {
 		number(0x9001011234).Value()
 		return ""
 	}
-	if all := words(func() string { return string(debug.Stack()) }); !strings.Contains(all, "frames.number.Value(0x") {
+	if all := words(func() string { return string(debug.Stack()) }); !strings.Contains(all, "callstack.number.Value(0x") {
 		t.Errorf("this runtime prints no arguments, and the test finds nothing:\n%s", all)
 	}
-	said := words(Stack)
+	said := words(Words)
 	if strings.Contains(said, "0x") {
 		t.Errorf("the stack has arguments:\n%s", said)
 	}
-	if !strings.Contains(said, "frames.number.Value\n") || !strings.Contains(said, "frames_test.go:") {
+	if !strings.Contains(said, "callstack.number.Value\n") || !strings.Contains(said, "callstack_test.go:") {
 		t.Errorf("the stack does not say where it was:\n%s", said)
 	}
 }
