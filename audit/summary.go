@@ -39,12 +39,42 @@ func tenantHash(id []byte) uint32 {
 	return binary.BigEndian.Uint32(sum[:])
 }
 
-// add takes in the segment's next event. Tenant is what is known of its tenant, nil for nothing. A nil summary is one of a segment
-// whose first events were not seen; it stays so.
-func (s *summary) add(line []byte, m *lineMeta, tenant *tenantState) {
+// subject is what a summary has of an event beside its time.
+type subject struct {
+	code   Code
+	tenant string // "" for none
+}
+
+// add takes in the segment's next event, which was read. State is what is known of its tenant, nil for nothing. A nil summary is one of
+// a segment whose first events were not seen; it stays so.
+func (s *summary) add(line []byte, m *lineMeta, state *tenantState) {
 	if s == nil {
 		return
 	}
+	s.time(line)
+	if s.code != string(m.code) {
+		s.has(string(m.code))
+	}
+	if m.tenant != nil && (state == nil || state.noted != s.first+1) {
+		s.of(m.tenant, state)
+	}
+}
+
+// write takes in the segment's next event, which was written, and so is not taken apart for it.
+func (s *summary) write(line []byte, about subject, state *tenantState) {
+	if s == nil {
+		return
+	}
+	s.time(line)
+	if s.code != string(about.code) {
+		s.has(string(about.code))
+	}
+	if about.tenant != "" && (state == nil || state.noted != s.first+1) {
+		s.of([]byte(about.tenant), state)
+	}
+}
+
+func (s *summary) time(line []byte) {
 	s.events++
 	when, ok := parseTime(line)
 	if !ok {
@@ -56,27 +86,18 @@ func (s *summary) add(line []byte, m *lineMeta, tenant *tenantState) {
 		s.from, s.to = ms, ms
 	}
 	s.from, s.to = min(s.from, ms), max(s.to, ms)
-	if s.code != string(m.code) {
-		s.code = string(m.code)
-		s.codes[s.code] = struct{}{}
-	}
-	if m.tenant == nil || tenant != nil && tenant.noted == s.first+1 {
-		return
-	}
-	s.tenants[tenantHash(m.tenant)] = struct{}{}
-	if tenant != nil {
-		tenant.noted = s.first + 1
-	}
 }
 
-// note is add for a line of which nothing is known yet.
-func (s *summary) note(line []byte, tenant *tenantState) {
-	if s == nil {
-		return
+func (s *summary) has(code string) {
+	s.code = code
+	s.codes[code] = struct{}{}
+}
+
+func (s *summary) of(tenant []byte, state *tenantState) {
+	s.tenants[tenantHash(tenant)] = struct{}{}
+	if state != nil {
+		state.noted = s.first + 1
 	}
-	m, ok := parseMeta(line)
-	s.add(line, &m, tenant)
-	s.unknown = s.unknown || !ok
 }
 
 // packedSummary is a summary as it is written: of a whole segment in a file of its own, and of the newest one's events under a
@@ -150,11 +171,11 @@ func (p *packedSummary) excludes(f *Filter) bool {
 	case f.Code != "" && !slices.ContainsFunc(p.Codes, func(c string) bool { return c == string(f.Code) || f.kind() && strings.HasPrefix(c, string(f.Code)) }):
 		return true
 	}
-	return !f.Tenant.IsZero() && p.Tenants != nil && !p.has(tenantHash([]byte(f.Tenant.String())))
+	return !f.Tenant.IsZero() && p.Tenants != nil && !p.hasTenant(tenantHash([]byte(f.Tenant.String())))
 }
 
-// has tells whether there may be events of a tenant.
-func (p *packedSummary) has(tenant uint32) bool {
+// hasTenant tells whether there may be events of a tenant.
+func (p *packedSummary) hasTenant(tenant uint32) bool {
 	want := binary.BigEndian.AppendUint32(nil, tenant)
 	low, high := 0, len(p.Tenants)/4
 	for low < high {

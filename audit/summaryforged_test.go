@@ -51,6 +51,7 @@ func TestForgedSummaries(t *testing.T) {
 	if err != nil || len(segments) < 4 {
 		t.Fatal(segments, err)
 	}
+	second, like := pair(t, segments)
 	key, err := os.ReadFile(filepath.Join(origin, configName))
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +65,6 @@ func TestForgedSummaries(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := mustSigner(t, otherSecret)
-	second := segments[1]
 	name := func(dir string) string { return summaryPath(dir, second) }
 	change := func(f func([]byte) []byte) func(*testing.T, string) {
 		return func(t *testing.T, dir string) { writeFile(t, name(dir), f(readFile(t, name(dir)))) }
@@ -99,7 +99,7 @@ func TestForgedSummaries(t *testing.T) {
 		"something behind": {change(func(b []byte) []byte { return append(b, "x\n"...) }), true, false},
 		"very long":        {change(func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }), true, false},
 		"another segment's": {func(t *testing.T, dir string) {
-			writeFile(t, name(dir), readFile(t, summaryPath(dir, segments[2])))
+			writeFile(t, name(dir), readFile(t, summaryPath(dir, like)))
 		}, true, false},
 		"of a version to come":          {change(func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("summary/v1"), []byte("summary/v2")) }), false, false},
 		"another kind of file":          {func(t *testing.T, dir string) { writeFile(t, name(dir), readFile(t, filepath.Join(dir, stateName))) }, false, false},
@@ -173,6 +173,20 @@ func TestForgedSummaries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pair returns two segments with as many events, as far from each other as there are.
+func pair(t *testing.T, segments []int64) (one, other int64) {
+	t.Helper()
+	for apart := len(segments) - 3; apart > 0; apart-- {
+		for i := 1; i+apart+1 < len(segments); i++ {
+			if j := i + apart; segments[i+1]-segments[i] == segments[j+1]-segments[j] {
+				return segments[i], segments[j]
+			}
+		}
+	}
+	t.Fatalf("no two of the segments %v have as many events", segments)
+	return 0, 0
 }
 
 func ownVerifier(t testing.TB, dir string) string {

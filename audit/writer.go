@@ -104,7 +104,7 @@ func (w *writer) commit() {
 	b.items = w.log.take(b.items, min(maxBatch, int(w.log.opts.SegmentBytes)-spare)-len(b.buf))
 	callers := 0
 	for _, it := range b.items {
-		b.add(it.line, it.tenant, it)
+		b.add(it.line, it.tenant, it, it.about)
 		if !it.lazy {
 			callers++
 		}
@@ -263,7 +263,7 @@ func (w *writer) absorb(b *batch) {
 	start := 0
 	for i, l := range b.lines {
 		hash := b.hashes[i]
-		w.summary.note(b.buf[start:l.end-1], l.tenant)
+		w.summary.write(b.buf[start:l.end-1], l.about, l.tenant)
 		start = l.end
 		w.tree.add(hash)
 		w.leaves = append(w.leaves, hash[:]...)
@@ -339,7 +339,7 @@ func (w *writer) own(e *Event) error {
 	if len(w.batch.lines) == 0 {
 		t.assigned = t.tree.size // an event that could not be written has given its number back
 	}
-	w.batch.add(line, t, nil)
+	w.batch.add(line, t, nil, subject{e.Code, e.Tenant.String()})
 	return nil
 }
 
