@@ -116,18 +116,18 @@ func TestSummariesOfEarlierRelease(t *testing.T) {
 
 // TestSummariesMadeOfTampered: no summary is made of events that are not those that were recorded.
 func TestSummariesMadeOfTampered(t *testing.T) {
-	rename := func(line []byte) []byte {
-		return bytes.Replace(line, []byte(`"tenant_uid":"acme"`), []byte(`"tenant_uid":"acmf"`), 1)
+	earlier := func(line []byte) []byte {
+		return bytes.Replace(line, []byte(`{"time":17`), []byte(`{"time":16`), 1)
 	}
 	for what, spoil := range map[string]func(t *testing.T, dir string, segments []int64){
 		"an event": func(t *testing.T, dir string, segments []int64) {
 			name := segmentPath(dir, segments[1])
-			writeFile(t, name, rename(readFile(t, name)))
+			writeFile(t, name, earlier(readFile(t, name)))
 		},
 		"an event and its hash": func(t *testing.T, dir string, segments []int64) {
 			name := segmentPath(dir, segments[1])
 			all := lines(readFile(t, name))
-			all[1] = rename(all[1])
+			all[1] = earlier(all[1])
 			writeFile(t, name, bytes.Join(all, nil))
 			hash := newLeafHasher().leaf(bytes.TrimSuffix(all[1], []byte("\n")))
 			leaves := readFile(t, leavesPath(dir, segments[1]))
