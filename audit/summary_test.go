@@ -31,6 +31,9 @@ func phased(t testing.TB, origin ...string) (dir string, opts *Options) {
 			e.Code, e.Phase, e.Tables = CodeBlobRead, Single, nil
 		}
 		mustRecord(t, l, e)
+		if i%20 == 10 {
+			mustCheckpoint(t, l)
+		}
 	}
 	mustClose(t, l)
 	return dir, opts
