@@ -256,7 +256,8 @@ func (w *writer) gather(lines []adoptedLine, limit int) (n int, err error) {
 		if l.row == nil {
 			err = w.own(l.own)
 		} else {
-			w.batch.add(append(l.row.Line[:len(l.row.Line)-len("}}"):len(l.row.Line)-len("}}")], sequenceKey...), w.adopted(&l.entry), nil)
+			w.batch.add(append(l.row.Line[:len(l.row.Line)-len("}}"):len(l.row.Line)-len("}}")], sequenceKey...), w.adopted(&l.entry), nil,
+				subject{l.entry.Code, l.entry.Tenant})
 		}
 		if err != nil {
 			return n, err

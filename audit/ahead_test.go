@@ -123,9 +123,12 @@ func TestVerifyAlone(t *testing.T) {
 			writeFile(t, name, data)
 		}
 		alone := &replay{fs: vfs.OS{}, dir: changed, origin: whole.Origin, verifiers: verifiers}
+		found := summaryCheck{fs: vfs.OS{}, dir: changed, segments: map[int64]*packedSummary{}}
+		alone.whole = found.whole
 		wantErr := alone.run(t.Context())
 		got, err := Verify(t.Context(), changed, nil)
 		want := alone.report()
+		want.Summaries = found.there
 		if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() || got.String() != want.String() || got.Head != want.Head {
 			t.Errorf("%d: %v\n%s\nby one goroutine: %v\n%s", i, err, got, wantErr, want)
 		}

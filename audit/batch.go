@@ -19,6 +19,7 @@ type batchLine struct {
 	end    int          // its end in buf, newline included
 	tenant *tenantState // whose tree it enters; nil for none
 	item   *item        // whom to tell; nil for nobody
+	about  subject
 }
 
 func (b *batch) reset() {
@@ -32,7 +33,7 @@ func (b *batch) reset() {
 }
 
 // add appends an event with its tenant's next number. One of no tenant's numbers has none.
-func (b *batch) add(line []byte, t *tenantState, it *item) {
+func (b *batch) add(line []byte, t *tenantState, it *item, about subject) {
 	if t != nil {
 		t.assigned++
 		b.buf = strconv.AppendInt(append(b.buf, line...), t.assigned, 10)
@@ -40,7 +41,7 @@ func (b *batch) add(line []byte, t *tenantState, it *item) {
 		b.buf = append(b.buf, line[:len(line)-len(sequenceKey)]...)
 	}
 	b.buf = append(b.buf, lineEnd...)
-	b.lines = append(b.lines, batchLine{len(b.buf), t, it})
+	b.lines = append(b.lines, batchLine{len(b.buf), t, it, about})
 }
 
 // hash computes the lines' leaf hashes, and ends the last line with the tag that authenticates them, where there is a

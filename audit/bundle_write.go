@@ -45,7 +45,8 @@ var ErrNoEvents = errors.New("audit: the log states no events of the tenant")
 // Of a log whose oldest events retention deleted ([Log.Retain]) a bundle has the tenant's events from a number on, and says so
 // ([Bundle.After]): that none of those is missing, it proves all the same.
 //
-// The log is read once, and for the most part twice if the tenant's newest head leaf is old. What is written is checked as
+// The log is read once, and for the most part twice if the tenant's newest head leaf is old; of segments without an event of the tenant,
+// as their signed summaries say, the leaf hashes alone. What is written is checked as
 // it is written, so that an error that wraps [ErrTampered] tells of a log that is not intact ([Verify] says more); the
 // bundle then lacks its end. An error that wraps [ErrNoEvents] is one of a log without events of the tenant.
 func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opts *BundleOptions) (*Bundle, error) {
@@ -71,7 +72,7 @@ func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opt
 	if err != nil {
 		return nil, err
 	}
-	log, err := listSealed(ctx, dir, sealed.tree.N, verifiers, opts.Progress)
+	log, err := listSealed(ctx, dir, config.Origin, id, sealed.tree.N, verifiers, opts.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +104,8 @@ func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opt
 	if err := readLeaves(ctx, dir, hashed.size, log.pruned.first(), b.path.add); err != nil {
 		return nil, shortened(dir, verifiers, log.pruned, err)
 	}
-	if err := log.each(b.line); err != nil {
-		return nil, err
+	if err := log.each(b.line, b.path.add); err != nil {
+		return nil, shortened(dir, verifiers, log.pruned, err)
 	}
 	trailer := bundleTrailer{string(head), index, b.path.path(), string(sealed.note)}
 	if err := b.check.end(&trailer); err != nil {
@@ -167,21 +168,26 @@ type sealedLog struct {
 	ctx      context.Context
 	dir      string
 	segments []int64 // their first indexes, in order
+	skip     []bool  // of those, the ones without an event of the tenant, as their summaries say
 	pruned   *pruned // the record of what was deleted before them
 	size     int64   // events
 	hasher   *leafHasher
 	progress func(int64)
 }
 
-func listSealed(ctx context.Context, dir string, size int64, verifiers note.Verifiers, progress func(done, total int64)) (*sealedLog, error) {
+func listSealed(ctx context.Context, dir, origin string, id tenant.ID, size int64, verifiers note.Verifiers, progress func(done, total int64)) (*sealedLog, error) {
 	segments, pruned, err := retained(dir, verifiers, nil)
 	if err != nil {
 		return nil, err
 	}
-	l := &sealedLog{ctx: ctx, dir: dir, segments: segments, pruned: pruned, size: size, hasher: newLeafHasher(), progress: func(int64) {}}
+	by := summaries{dir: dir, origin: origin, verifiers: verifiers}
+	l := &sealedLog{ctx: ctx, dir: dir, segments: segments, skip: by.skipped(segments, &Filter{Tenant: id}), pruned: pruned, size: size, hasher: newLeafHasher(), progress: func(int64) {}}
 	if progress != nil {
 		var done, total int64
-		for _, first := range segments {
+		for i, first := range segments {
+			if l.skip[i] {
+				continue
+			}
 			s, err := l.open(first)
 			if err != nil {
 				return nil, err
@@ -205,7 +211,10 @@ func listSealed(ctx context.Context, dir string, size int64, verifiers note.Veri
 
 // newestHead returns the tenant's newest head leaf and where it stands. It looks from the end of the log on.
 func (l *sealedLog) newestHead(id tenant.ID) (index int64, head []byte, err error) {
-	for _, first := range slices.Backward(l.segments) {
+	for i, first := range slices.Backward(l.segments) {
+		if l.skip[i] {
+			continue
+		}
 		err := l.segment(first, func(at int64, line []byte, m lineMeta) error {
 			if string(m.code) == string(CodeLogHead) && string(m.tenant) == id.String() {
 				index, head = at, bytes.Clone(line)
@@ -219,10 +228,17 @@ func (l *sealedLog) newestHead(id tenant.ID) (index int64, head []byte, err erro
 	return 0, nil, fmt.Errorf("%w %s up to its newest checkpoint", ErrNoEvents, id)
 }
 
-// each calls f for every line with its hash.
-func (l *sealedLog) each(f func(index int64, line []byte, hash tlog.Hash, m lineMeta) error) error {
+// each calls f for every line with its hash, and skipped with the leaf hashes of segments in which the tenant has none.
+func (l *sealedLog) each(f func(index int64, line []byte, hash tlog.Hash, m lineMeta) error, skipped func(tlog.Hash)) error {
 	next := l.pruned.first()
-	for _, first := range l.segments {
+	for i, first := range l.segments {
+		if l.skip[i] && first == next && l.segments[i+1] <= l.size {
+			var err error
+			if next, err = readLeafFile(l.ctx, leavesPath(l.dir, first), first, first, l.segments[i+1], skipped); err != nil {
+				return err
+			}
+			continue
+		}
 		err := l.segment(first, func(index int64, line []byte, m lineMeta) error {
 			if index != next {
 				return &TamperError{segmentsName, next, fmt.Sprintf("a segment before that of event %d is missing, was cut or has too much", first)}

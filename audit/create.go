@@ -121,6 +121,7 @@ func (l *Log) lay(c *config, undo *undo) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.summary = newSummary(0)
 	w.disk, err = openDisk(fsys, l.dir, 0, 0, 0, 0, os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, err

@@ -122,8 +122,27 @@
 // bundle of a tenant has its events from a number on and proves that none of those is missing ([Bundle.After]). What a deleted
 // event held nothing shows any more: keep a copy elsewhere where that may be asked.
 //
+// The summaries of deleted segments go with them.
+//
 // What decompresses is bounded by what a segment may hold, and compared line by line with the leaf hashes. Earlier releases know
 // none of these forms and take such a log for tampered with; they change nothing in it.
+//
+// # Summaries
+//
+// A reader that filters by time, tenant or code need not read a segment in which nothing can be selected. So each segment but the newest
+// has a summary: the earliest and the latest time of its events, wherever they stand, for a clock may go back; the codes that they have; and
+// of each tenant four bytes of a hash, so that two may look like one, and none be overlooked. The writer makes it of the lines as it
+// writes them, signs it when a checkpoint seals events behind the segment, and writes it within CheckpointEvery. After a crash
+// the next opening does. Segments of an earlier release get theirs by [Log.Retain], which reads and checks all events for it, once.
+//
+// Nothing but speed depends on a summary being there: [Read], [ReadAll], [Watch] and [WriteBundle] read the segment where there is none,
+// where none of the log's keys signed it, or where it is of other events than its file's name and the next segment's say. So whoever
+// has no key can slow them down. Whoever has one, or is believed to, since Read takes the keys in log.json for want of
+// [Filter].Verifiers, can hide events from them: that is for [Verify] to find, as is whatever else Read does not look at. It compares
+// each summary with the events, whoever signed it. [ReadVerified] goes by what Verify itself read, and by no file; a bundle proves that it is
+// complete whatever a summary said. [Filter].Whole has everything read, and [Filter].Skipped says how much was not.
+//
+// A summary takes some hundred bytes and four for each tenant with events in the segment, which is at most 64 MiB.
 //
 // # The format
 //
@@ -135,6 +154,7 @@
 //	checkpoints                C2SP signed notes, a blank line after each
 //	state                      what opening needs of the events under a checkpoint, signed; without it everything is read
 //	pruned                     what is to be known of events that retention deleted, signed
+//	summaries/<first index>    what is to be known of a segment by those who look for others' events, signed; may be missing
 //	seg/<first index>.jsonl    events, one JSON line each; at most 64 MiB; behind the newest ones there may be zeros
 //	seg/<first index>.jsonl.zst  the same, compressed: one Zstandard frame (RFC 8878) that states its content's length
 //	seg/<first index>.leaves   32 bytes an event: SHA-256 of a zero byte and the line without its newline
@@ -192,6 +212,10 @@
 // were, and how many of those earlier), and a line for each tenant as in the state. In
 // audit.pruned, unmapped.pruned has the minimum index, events, and record, the SHA-256 (base64) of what follows the note. The newest
 // such event states the record that is there, unless what it announced was interrupted before the record was written.
+//
+// A summary is such a note, too, of "strongroom/audit-summary/v1"; what follows it is one line of JSON with the index of the segment's first
+// event, how many it has, the root of the log's tree up to its end, the earliest and the latest time in milliseconds, the codes, sorted, and the first four
+// bytes of the SHA-256 of each tenant's id, sorted, in base64. The state has the newest segment's so far, without a root.
 //
 // A checkpoint has one extension line, "strongroom", its number from 1 and the SHA-256 of the note before, in base64;
 // for the first, of nothing.

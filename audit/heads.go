@@ -42,7 +42,7 @@ func (w *writer) addHeads(b *batch) error {
 			return err
 		}
 		b.buf = line
-		b.lines = append(b.lines, batchLine{end: len(b.buf)})
+		b.lines = append(b.lines, batchLine{end: len(b.buf), about: subject{CodeLogHead, t.id.String()}})
 		t.due, t.covered = false, t.tree.size
 		n++
 	}

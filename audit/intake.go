@@ -60,7 +60,7 @@ func (l *intake) write(it *item, e *Event) error {
 	if err != nil {
 		return err
 	}
-	it.line, encoded = line, true
+	it.line, it.about, encoded = line, subject{e.Code, e.Tenant.String()}, true
 	return l.enqueue(it)
 }
 

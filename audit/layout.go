@@ -25,6 +25,7 @@ const (
 	reserveName     = "reserve"
 	checkpointsName = "checkpoints"
 	segmentsName    = "seg"
+	summariesName   = "summaries"
 	temporary       = ".tmp"
 )
 
@@ -51,6 +52,11 @@ func compressedPath(dir string, first int64) string { return segmentPath(dir, fi
 
 func leavesPath(dir string, first int64) string {
 	return filepath.Join(dir, segmentsName, fmt.Sprintf("%020d.leaves", first))
+}
+
+// summaryPath is outside of the segments' directory, where earlier releases take every other file for tampering.
+func summaryPath(dir string, first int64) string {
+	return filepath.Join(dir, summariesName, fmt.Sprintf("%020d", first))
 }
 
 // readConfig reads log.json. The error wraps [fs.ErrNotExist] where there is none.

@@ -20,7 +20,8 @@ const (
 
 // item is one event on its way to the disk.
 type item struct {
-	line   []byte       // as encoder.event returns it: its sequence number is still to come
+	line   []byte // as encoder.event returns it: its sequence number is still to come
+	about  subject
 	tenant *tenantState // whose numbers it takes part in; nil for none
 	queue  *queue
 	came   time.Time

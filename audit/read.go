@@ -68,6 +68,15 @@ type Filter struct {
 	Object string
 	// Since and Until bound the time: from Since, and before Until.
 	Since, Until time.Time
+
+	// Whole has every segment read, whatever its summary says: see "Summaries" in the package documentation.
+	Whole bool
+	// Verifiers are the logs' public keys, from a source that is trusted, by one of which a summary must be signed to be gone by;
+	// without them those in log.json are used. They select nothing, and check nothing else.
+	Verifiers []string
+	// Skipped is called for each log before its first entry with how many of its segments are not read, because nothing in them can be
+	// selected, by the goroutine that takes the entries. It selects nothing.
+	Skipped func(segments, of int)
 	// Progress is called now and then, by the goroutine that takes the entries, with the bytes read and the bytes there are. It
 	// selects nothing.
 	Progress func(done, total int64)
@@ -107,7 +116,7 @@ func (f *Filter) match(e *Entry) bool {
 }
 
 // Read returns the entries of the log in dir that filter selects (nil for all), oldest first. It needs no lock, and
-// checks nothing but the form: run [Verify] first. After an error the sequence ends. What is unfinished behind the last
+// checks nothing but the form: run [Verify] first. Segments in which nothing can be selected, as their signed summaries say, are not read. After an error the sequence ends. What is unfinished behind the last
 // checkpoint, and will be cut off when the log is opened, is passed over. A filter that nothing can match, such as a code that there is none of, is an error.
 func Read(ctx context.Context, dir string, filter *Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -121,7 +130,14 @@ func Read(ctx context.Context, dir string, filter *Filter) iter.Seq2[Entry, erro
 			yield(Entry{}, err)
 			return
 		}
-		readSegments(ctx, dir, segments, sealed, filter, yield)
+		known, err := summariesOf(dir, filter)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		skip := known.skipped(segments, filter)
+		filter.tellSkipped(skip)
+		readSegments(ctx, dir, segments, skip, sealed, filter, yield)
 	}
 }
 
@@ -144,11 +160,11 @@ func sealedIn(dir string) int64 {
 }
 
 // readSegments reads segments of which at least sealed events are whole; -1 for not known.
-func readSegments(ctx context.Context, dir string, segments []int64, sealed int64, filter *Filter, yield func(Entry, error) bool) {
-	m := newMeter(filter, dir, segments)
+func readSegments(ctx context.Context, dir string, segments []int64, skip []bool, sealed int64, filter *Filter, yield func(Entry, error) bool) {
+	m := newMeter(filter, dir, segments, skip)
 	defer m.tell()
 	for i, first := range segments {
-		if !readSegment(ctx, dir, first, i == len(segments)-1, sealed, filter, m, yield) {
+		if !skip[i] && !readSegment(ctx, dir, first, i == len(segments)-1, sealed, filter, m, yield) {
 			return
 		}
 	}

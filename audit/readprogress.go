@@ -25,12 +25,15 @@ func (m *meter) tell() {
 	}
 }
 
-func newMeter(filter *Filter, dir string, segments []int64) *meter {
+func newMeter(filter *Filter, dir string, segments []int64, skip []bool) *meter {
 	if filter == nil || filter.Progress == nil {
 		return nil
 	}
 	m := &meter{report: filter.Progress}
-	for _, first := range segments {
+	for i, first := range segments {
+		if skip[i] {
+			continue
+		}
 		for _, name := range []string{segmentPath(dir, first), compressedPath(dir, first)} {
 			if info, err := os.Lstat(name); err == nil {
 				m.total += info.Size()

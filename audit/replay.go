@@ -47,6 +47,10 @@ type replay struct {
 	resumed   *resumed
 	until     int64 // where to end, a segment's first index; 0 for the log's end
 	stated    int64 // the size of the tree under the state; 0 without
+	// whole, if set, gets the summary of each segment but the last as soon as it was read, or nil where there is none to be made of
+	// its events.
+	whole   func(first int64, s *packedSummary) error
+	summary *summary // of the segment that is read; nil where its first events were not seen
 
 	tree       frontier
 	tenants    map[string]*tenantState
@@ -141,8 +145,14 @@ func (r *replay) run(ctx context.Context) error {
 		if r.resumed != nil && first < r.resumed.first {
 			continue
 		}
-		if err := r.segment(ctx, first, i == len(r.segments)-1); err != nil {
+		last := i == len(r.segments)-1
+		if err := r.segment(ctx, first, last); err != nil {
 			return err
+		}
+		if r.whole != nil && r.summary != nil && !last {
+			if err := r.whole(first, r.summary.packWhole(r.tree.root())); err != nil {
+				return err
+			}
 		}
 	}
 	return r.finish()
@@ -324,6 +334,7 @@ func (r *replay) accept(file string, line []byte, hash tlog.Hash, m lineMeta) er
 		}
 	}
 	r.tree.add(hash)
+	r.summary.add(line, &m, t)
 	r.tail.size += int64(len(line)) + 1
 	return r.milestones(file, line)
 }

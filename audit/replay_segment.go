@@ -24,6 +24,9 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 	} else if first != r.tree.size {
 		return r.tampered(name, r.tree.size, "the segment begins with event %d: a segment before it is missing, was cut or has too much", first)
 	}
+	if r.resumed == nil || r.resumed.first != first {
+		r.summary = newSummary(first)
+	}
 	r.tail = tail{first: first, size: from.lines, sealed: from.lines, limit: r.tail.limit, leafLimit: r.tail.leafLimit}
 	limit, leafLimit := int64(math.MaxInt64), int64(math.MaxInt64)
 	if last {

@@ -66,6 +66,9 @@ type RetentionResult struct {
 // [Retention].DropHashes and DropCheckpoints say: every pin and every proof holds as before, and [Verify] says from which event on there
 // is more than hashes ([Report.Deleted]).
 //
+// Segments without a summary, such as those of an earlier release, get one in the end; where one is missing, all events are read and
+// checked for it.
+//
 // An error that wraps [ErrUnavailable] is one of recording the event; the log then records nothing more.
 func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult, err error) {
 	if r == nil {
@@ -111,10 +114,13 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 		}
 	}
 	index, err := j.minimum(r, tooOld)
-	if err != nil || index <= j.segments[0] {
-		return done, err
+	if err == nil && index > j.segments[0] {
+		err = j.prune(index, r)
 	}
-	return done, j.prune(index, r)
+	if err == nil {
+		err = j.summarize()
+	}
+	return done, err
 }
 
 // recorded returns the record of what was deleted before, nil where nothing was. It takes one by the key that the log signs with, as

@@ -66,6 +66,7 @@ type stateHead struct {
 	Chain       string               `json:"chain"`             // the nonce of the session's chain; "" for none
 	Position    int64                `json:"position"`          // of the next batch in it
 	Streams     map[string]streamEnd `json:"streams,omitempty"` // how far they are taken in
+	Summary     *packedSummary       `json:"summary,omitempty"` // of the last segment's events under the checkpoint
 }
 
 // pack returns a frontier's nodes as bytes.

@@ -33,6 +33,7 @@ func (w *writer) saveState(closed bool) {
 	tenants = slices.DeleteFunc(tenants, func(t *tenantState) bool { return t.tree.size == 0 }) // nothing of theirs is written yet
 	s := &state{checkpoint: w.last, tree: w.tree, stateHead: stateHead{
 		Segments: w.disk.segments, Lines: w.disk.lines.size, Checkpoints: w.lacks + w.disk.checkpoints.size, Closed: closed,
+		Summary: w.summary.pack(),
 	}}
 	s.Streams = w.log.streams // it is encoded below, before the writer goes on
 	if w.chain != nil {
@@ -44,13 +45,27 @@ func (w *writer) saveState(closed bool) {
 		return
 	}
 	w.stated = w.tree.size
-	w.saving.Go(func() {
+	w.beside(func() {
 		defer w.busy.Store(false)
 		writeState(l.opts.fs, l.dir, content)
 	})
 	if closed {
 		w.saving.Wait()
 	}
+}
+
+// beside calls f beside the writer, behind what it was given before: a state that is on the disk says that the summaries of the
+// segments before are, too, unless they could not be written.
+func (w *writer) beside(f func()) {
+	before, done := w.saved, make(chan struct{})
+	w.saved = done
+	w.saving.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		f()
+	})
 }
 
 func writeState(fsys vfs.FS, dir string, content []byte) error {
@@ -75,6 +90,9 @@ func (r *replay) resume(s *state) {
 	r.end = sealedEnd{r.lastCode, s.Chain, s.Position}
 	r.batches = batchReader{position: s.Position}
 	r.tail.first, r.tail.size, r.tail.sealed = first, s.Lines, s.Lines
+	if p := s.Summary; p.plausible(first, n) {
+		r.summary = p.unpack()
+	}
 	r.resumed = &resumed{first: first, lines: s.Lines, leaves: n - first}
 }
 

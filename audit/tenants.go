@@ -11,6 +11,7 @@ type tenantState struct {
 	tree     frontier // over the tenant's numbered events; its size is the newest sequence number on the disk
 	covered  int64    // the tree's size at the newest head leaf
 	due      bool     // it waits for a head leaf
+	noted    int64    // one more than the first index of the segment whose summary has it
 }
 
 // uncovered is how many events stand behind the newest head leaf. The log's own events have none.

@@ -59,6 +59,11 @@ type Report struct {
 	// last checkpoint after a crash, and the log was one without a chain (see "The tail" in the package documentation).
 	// A checkpoint that seals them since then does not make them genuine.
 	Unauthenticated []Span
+	// Summaries is how many segments have a summary, by which readers pass over segments in which a filter selects nothing. Each says
+	// what its segment's events say.
+	Summaries int
+
+	segments map[int64]*packedSummary // what Verify itself found in each, by its first index
 }
 
 // ParseCheckpoint checks a checkpoint's signature against verifier keys and returns its tree head, for use as a pin.
@@ -88,6 +93,9 @@ func ParseCheckpoint(msg []byte, verifiers []string) (TreeHead, error) {
 // leaf hashes were deleted, too ([Retention].DropHashes, [Report.Unhashed]), pins of fewer events are compared with the checkpoints
 // alone; one that is none of them cannot be checked, which is an error that does not wrap [ErrTampered]. Where checkpoints were deleted,
 // too ([Retention].DropCheckpoints, [Report.Dropped]), the first that is there must continue the last of those, as the record has it.
+//
+// The summaries of segments are compared with the events: one that says other things of them, by whomever it is signed, is found wrong
+// when all else was checked, since it may have hidden events from [Read].
 //
 // An error that wraps [ErrTampered] is a [TamperError] about the first thing found wrong; the report then says how far
 // all was well. Any other error means that the log could not be read.
@@ -123,8 +131,14 @@ func Verify(ctx context.Context, dir string, opts *VerifyOptions) (*Report, erro
 		}
 	}
 	r := &replay{fs: fsys, dir: dir, origin: c.Origin, verifiers: verifiers, pins: slices.Clone(opts.Pins), progress: opts.Progress, parallel: true}
+	found := summaryCheck{fs: fsys, dir: dir, segments: map[int64]*packedSummary{}}
+	r.whole = found.whole
 	err = r.run(ctx)
+	if err == nil {
+		err = found.wrong
+	}
 	report := r.report()
+	report.Summaries, report.segments = found.there, found.segments
 	report.Pins = len(opts.Pins) - len(r.pins)
 	report.TrustedKeys = len(opts.Verifiers) > 0
 	return report, err
@@ -204,6 +218,9 @@ func (p *Report) String() string {
 	row("sealed", "%d under %d checkpoints", p.Sealed, p.Checkpoints)
 	if p.Dropped > 0 {
 		row("checkpoints", "from number %d on; retention deleted those before, which sealed deleted events alone", p.Dropped+1)
+	}
+	if p.Summaries > 0 {
+		row("summaries", "%d of %d segments have one, and each says what the events do", p.Summaries, p.Segments)
 	}
 	row("unsealed", "%d", p.Unsealed)
 	row("torn", "%d bytes", p.Torn)

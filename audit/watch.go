@@ -123,6 +123,13 @@ func watchers(dirs []string, o *WatchOptions) ([]*watcher, error) {
 		l := &watcher{dir: dir, origin: origin, verifiers: verifiers, filter: o.Filter, cut: o.Cut, hasher: newLeafHasher()}
 		if l.first = segments[0]; o.Filter == nil || o.Filter.Since.IsZero() {
 			l.first, l.from = segments[len(segments)-1], math.MaxInt64
+		} else {
+			known, err := summariesOf(dir, o.Filter)
+			if err != nil {
+				return nil, err
+			}
+			skip := known.skipped(segments, o.Filter)
+			l.first = segments[slices.Index(skip, false)] // the newest is never skipped
 		}
 		logs = append(logs, l)
 	}

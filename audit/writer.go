@@ -37,9 +37,13 @@ type writer struct {
 	open  []*tenantState // have had events since the last sweep
 	swept time.Time      // when all tenants with uncovered events last got a head leaf
 
+	summary    *summary         // of the newest segment; nil where its first events were not seen
+	summarized []*packedSummary // of those before that are not written yet, the oldest first
+
 	stated int64          // the size of the tree under the newest state
-	saving sync.WaitGroup // for a state that is being written
-	busy   atomic.Bool
+	saving sync.WaitGroup // for what is written beside the writer
+	saved  chan struct{}  // closed when the newest of that is; nil for none
+	busy   atomic.Bool    // a state is among it
 
 	sync   *time.Timer // bounds how long a Written event is unsynced
 	failed bool
@@ -100,7 +104,7 @@ func (w *writer) commit() {
 	b.items = w.log.take(b.items, min(maxBatch, int(w.log.opts.SegmentBytes)-spare)-len(b.buf))
 	callers := 0
 	for _, it := range b.items {
-		b.add(it.line, it.tenant, it)
+		b.add(it.line, it.tenant, it, it.about)
 		if !it.lazy {
 			callers++
 		}
@@ -138,6 +142,7 @@ func (w *writer) maintain() {
 		w.check(w.seal(), nil)
 	}
 	if !w.failed {
+		w.saveSummaries()
 		w.saveState(false)
 	}
 }
@@ -159,6 +164,7 @@ func (w *writer) shutdown() {
 		w.check(w.disk.end(), nil)
 	}
 	if !w.failed {
+		w.saveSummaries()
 		w.saveState(true)
 	}
 }
@@ -242,13 +248,23 @@ func (w *writer) makeRoom(size int64) error {
 	if err := w.disk.end(); err != nil {
 		return err
 	}
-	return w.disk.roll(w.tree.size)
+	if err := w.disk.roll(w.tree.size); err != nil {
+		return err
+	}
+	if p := w.summary.packWhole(w.tree.root()); p != nil {
+		w.summarized = append(w.summarized, p)
+	}
+	w.summary = newSummary(w.tree.size)
+	return nil
 }
 
-// absorb adds written lines to the trees.
+// absorb adds written lines to the trees and to the segment's summary.
 func (w *writer) absorb(b *batch) {
+	start := 0
 	for i, l := range b.lines {
 		hash := b.hashes[i]
+		w.summary.write(b.buf[start:l.end-1], l.about, l.tenant)
+		start = l.end
 		w.tree.add(hash)
 		w.leaves = append(w.leaves, hash[:]...)
 		if t := l.tenant; t != nil {
@@ -323,7 +339,7 @@ func (w *writer) own(e *Event) error {
 	if len(w.batch.lines) == 0 {
 		t.assigned = t.tree.size // an event that could not be written has given its number back
 	}
-	w.batch.add(line, t, nil)
+	w.batch.add(line, t, nil, subject{e.Code, e.Tenant.String()})
 	return nil
 }
 

@@ -2,10 +2,10 @@
 // policy, on record, delivers events elsewhere, and seals the trails of services that have no disk of their own.
 //
 //	auditctl verify [-key KEY]... [-pin FILE]... [-witness KEY]... DIR
-//	auditctl query [FILTERS] [-json] DIR...
+//	auditctl query [FILTERS] [-json] [-whole] [-key KEY]... DIR...
 //	auditctl follow [FILTERS] [-json] DIR...
 //	auditctl report -o FILE [-controls] [-title TEXT] [-key KEY]... [-pin FILE]... [-witness KEY]... [FILTERS] DIR...
-//	auditctl export [-format csv|json] [FILTERS] DIR...
+//	auditctl export [-format csv|json] [FILTERS] [-whole] [-key KEY]... DIR...
 //	auditctl ship -to RECEIVER -cursor FILE [-key KEY]... [-once] DIR
 //	auditctl retain [-compress] [-age AGE] [-size BYTES] [-drop-hashes] [-needed INDEX] DIR
 //	auditctl bundle -tenant ID -o FILE [-key KEY]... DIR
@@ -19,7 +19,8 @@
 //
 // FILTERS are -tenant ID, -code CODE, -status STATUS, -actor PSEUDONYM, -purpose TEXT, -object NAME, -since TIME and -until TIME.
 // RETENTION is -compress, -age AGE, -size BYTES, -drop-hashes and, for each cursor of auditctl ship, -needed-cursor FILE.
-// What takes long shows a bar on a terminal.
+// What takes long shows a bar on a terminal. Query and export read no segment of which a summary, signed by the log's key, says that
+// nothing in it is selected, and say how many those were; -whole reads all. Which summaries tell the truth, verify says.
 //
 // Exit status: 0 when all is well; 1 when a log was tampered with or is damaged, or when events were missing or not
 // authentic in what was sealed; 2 when the command line is wrong or

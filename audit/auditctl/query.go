@@ -40,6 +40,56 @@ func filterFlags(flags *flag.FlagSet) *audit.Filter {
 	return filter
 }
 
+// listFlags adds to the flags by which events are selected those that say what is read for them.
+func listFlags(flags *flag.FlagSet) *audit.Filter {
+	filter := filterFlags(flags)
+	flags.BoolVar(&filter.Whole, "whole", false, "read every segment, also those of which a signed summary says that nothing in them is selected")
+	flags.Func("key", "a trusted verifier key of a log, name+hash+key, by which summaries must be signed (repeatable); without one, those in log.json are used",
+		func(s string) error { filter.Verifiers = append(filter.Verifiers, s); return nil })
+	return filter
+}
+
+// checkKeys refuses keys that are for none of the logs, and a log that none of them is for: it would be read as though none were given.
+func checkKeys(command string, dirs, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	given := &trust{keys: keys}
+	used := 0
+	for _, dir := range dirs {
+		origin, err := audit.Origin(dir)
+		if err != nil {
+			return err
+		}
+		mine := given.of(origin)
+		if len(mine.keys) == 0 {
+			return fmt.Errorf("auditctl %s: none of the given keys is for %s, the log in %s", command, origin, dir)
+		}
+		used += len(mine.keys)
+	}
+	if used < len(keys) {
+		return fmt.Errorf("auditctl %s: one of the given keys is for none of the logs", command)
+	}
+	return nil
+}
+
+// noteSkipped returns what says in the end how much was not read, and what vouches for it.
+func noteSkipped(filter *audit.Filter, errs io.Writer) func() {
+	skipped, all := 0, 0
+	filter.Skipped = func(segments, of int) { skipped, all = skipped+segments, all+of }
+	return func() {
+		if skipped == 0 {
+			return
+		}
+		keys := "a key in log.json"
+		if len(filter.Verifiers) > 0 {
+			keys = "a given key"
+		}
+		fmt.Fprintf(errs, "%d of %d segments were not read: their summaries, signed by %s, say that nothing in them is selected. \"auditctl verify\" compares summaries with events; -whole reads all\n",
+			skipped, all, keys)
+	}
+}
+
 func timeFlag(t *time.Time) func(string) error {
 	return func(s string) (err error) {
 		for _, layout := range []string{time.RFC3339, time.DateOnly} {
@@ -72,15 +122,19 @@ func events(ctx context.Context, dirs []string, filter *audit.Filter) iter.Seq2[
 
 func query(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags := flag.NewFlagSet("query", flag.ContinueOnError)
-	filter := filterFlags(flags)
+	filter := listFlags(flags)
 	asJSON := flags.Bool("json", false, "print the events' exact lines (OCSF) instead of a table")
 	dirs, err := directories(flags, args, errs)
 	if err != nil {
 		return err
 	}
+	if err := checkKeys("query", dirs, filter.Verifiers); err != nil {
+		return err
+	}
 	bar := listingProgress(out, errs)
 	filter.Progress = bar.at
 	noteDeleted(dirs, errs)
+	skipped := noteSkipped(filter, errs)
 	buffered := bufio.NewWriter(out)
 	table := tabwriter.NewWriter(buffered, 0, 0, 2, ' ', 0)
 	if !*asJSON {
@@ -105,7 +159,9 @@ func query(ctx context.Context, args []string, out, errs io.Writer) error {
 		}
 	}
 	bar.done()
-	return errors.Join(err, table.Flush(), buffered.Flush())
+	err = errors.Join(err, table.Flush(), buffered.Flush())
+	skipped()
+	return err
 }
 
 // block is how many rows of a table are aligned with each other, and so kept in memory.
@@ -184,10 +240,13 @@ func number(n, least int64) string {
 // export prints events for other programs.
 func export(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags := flag.NewFlagSet("export", flag.ContinueOnError)
-	filter := filterFlags(flags)
+	filter := listFlags(flags)
 	format := flags.String("format", "csv", `csv (RFC 4180, with a header), or json (the events' exact lines, OCSF)`)
 	dirs, err := directories(flags, args, errs)
 	if err != nil {
+		return err
+	}
+	if err := checkKeys("export", dirs, filter.Verifiers); err != nil {
 		return err
 	}
 	noteDeleted(dirs, errs)
@@ -196,6 +255,7 @@ func export(ctx context.Context, args []string, out, errs io.Writer) error {
 	}
 	bar := listingProgress(out, errs)
 	filter.Progress = bar.at
+	skipped := noteSkipped(filter, errs)
 	buffered := bufio.NewWriter(out)
 	table := csv.NewWriter(buffered)
 	table.UseCRLF = true
@@ -223,7 +283,9 @@ func export(ctx context.Context, args []string, out, errs io.Writer) error {
 	}
 	bar.done()
 	table.Flush()
-	return errors.Join(err, table.Error(), buffered.Flush())
+	err = errors.Join(err, table.Error(), buffered.Flush())
+	skipped()
+	return err
 }
 
 // cell neutralizes what a spreadsheet would take for a formula (OWASP, "CSV Injection"): where one begins, an apostrophe is
