@@ -147,9 +147,12 @@ func (d *destroyShared) run(ctx context.Context) error {
 		return fmt.Errorf("keys: nothing was destroyed: %w", err)
 	}
 	if err := d.prove(ctx, max(enabled, d.through+1)); err != nil {
+		err = fmt.Errorf("keys: nothing was destroyed: %w", err)
+		if enabled > d.through {
+			return err // they were disabled before
+		}
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), provingUndone)
 		defer cancel()
-		err = fmt.Errorf("keys: nothing was destroyed: %w", err)
 		if uerr := d.kek.DisableVersions(undo, enabled); uerr != nil {
 			return errors.Join(err, fmt.Errorf("keys: the versions up to %d of the shared KEK are disabled, and could not be enabled again; repeat the call: %w", d.through, uerr))
 		}
