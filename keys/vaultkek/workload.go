@@ -23,7 +23,7 @@ const serviceAccountToken = "/var/run/secrets/kubernetes.io/serviceaccount/token
 // maxJWT bounds a token, in bytes: what does not fit into a header is none.
 const maxJWT = 64 << 10
 
-// TokenFile returns the source that reads the file at path, anew for each login.
+// TokenFile returns the source that reads the file at path, anew for each login: a regular one, or a link to one, of at most 64 KiB.
 func TokenFile(path string) TokenSource {
 	return func(context.Context) (string, error) {
 		b, err := plainfile.Read(path, maxJWT)

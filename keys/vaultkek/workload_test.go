@@ -297,7 +297,7 @@ func TestCredentialsThatAreNotThere(t *testing.T) {
 	}{
 		"no file":    {vaultkek.TokenFile(filepath.Join(dir, "none")), filepath.Join(dir, "none")},
 		"empty file": {vaultkek.TokenFile(empty), "is empty"},
-		"large file": {vaultkek.TokenFile(large), "is no token"},
+		"large file": {vaultkek.TokenFile(large), "more than 65536 bytes"},
 		"no token":   {func(context.Context) (string, error) { return "", nil }, "has none"},
 		"a refusal":  {func(context.Context) (string, error) { return "", fmt.Errorf("refused by the agent") }, "refused by the agent"},
 		"by default": {nil, "/var/run/secrets/kubernetes.io/serviceaccount/token"},

@@ -49,5 +49,5 @@
 //
 // URLs get into logs, process lists and crash reports, so none holds a secret: a password or a token in one is refused, and no error
 // repeats a value. Give PostgreSQL's password in a file (passfile=PATH in its URL, or PGPASSFILE) or use a client certificate;
-// give Vault's credentials in files; let S3's SDK find its own.
+// give Vault's credentials in files, regular ones of at most 64 KiB; let S3's SDK find its own.
 package stackurl
