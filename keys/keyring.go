@@ -32,7 +32,8 @@ const (
 	FailNow Policy = iota
 	// ServeStale goes on serving opened keys until [Options.StaleLimit], and records each use. A suspension made
 	// meanwhile is not seen before the store is back. Past the bound somebody has to wait until the store has failed to
-	// answer: with one that hangs, that is for as long as a read may take.
+	// answer: with one that hangs, that is for as long as a read may take, or twice that where this process is so busy that it learns
+	// too late of the failure to serve by it.
 	ServeStale
 )
 

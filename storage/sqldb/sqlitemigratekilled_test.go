@@ -33,7 +33,7 @@ func TestMigrateSQLiteWhileOthersWork(t *testing.T) {
 
 func liteWhileOthersWork(t *testing.T, mode string) {
 	dir := t.TempDir()
-	m := newLite(t, *migrateRows/4, newRingIn(t, dir, quick(), tenantA, tenantB, tenantC))
+	m := newLite(t, *migrateRows/4, newRingIn(t, dir, unhurried(), tenantA, tenantB, tenantC))
 	mustExec(t, m.raw, `PRAGMA journal_mode = `+mode)
 	w := &liteWriter{db: m.raw, names: map[int64]string{}, clinics: map[int64]string{}}
 	rows, err := m.raw.Query(`SELECT id, name, clinic FROM patients`)
@@ -267,7 +267,7 @@ func TestMigrateSQLiteProcess(t *testing.T) {
 	if dir == "" {
 		t.Skip("for a process of TestMigrateSQLiteWhileOthersWork")
 	}
-	m := liteMigration(os.Getenv("STRONGROOM_TEST_DSN"), storage.Guard{Keys: newRingIn(t, dir, quick()), Audit: &recorder{}})
+	m := liteMigration(os.Getenv("STRONGROOM_TEST_DSN"), storage.Guard{Keys: newRingIn(t, dir, unhurried()), Audit: &recorder{}})
 	m.BatchSize = max(50, *migrateRows/1000)
 	m.Progress = func(p sqldb.MigrateProgress) { fmt.Println("step", p.Stage, p.Table, p.What, p.Rows, p.Total) }
 	fmt.Println("step", migrating)
