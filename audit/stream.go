@@ -80,6 +80,7 @@ type Stream struct {
 	rows   []Row
 	lines  []byte // of the rows
 	macs   []byte // of the rows
+	shared sharing
 	leave  string // why the next rows begin another stream; "" for not
 	hasher *leafHasher
 

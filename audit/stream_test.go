@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -376,5 +378,42 @@ func TestStreamErr(t *testing.T) {
 	e.setFault(nil)
 	if err := errors.Join(p.Wait(t.Context()), s.Err()); err != nil {
 		t.Errorf("the engine answers again: %v", err)
+	}
+}
+
+// TestReadyCallersShareARoundTrip: callers that are about to record when the first of them has are not left to the engine's next round trip.
+func TestReadyCallersShareARoundTrip(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that being ready and running are two things
+	const callers, each = 16, 50
+	e, signer := &engine{}, streamSigner(t)
+	trips := 0
+	var came atomic.Int64
+	e.fault = func([]audit.Row) (before, after error) {
+		if trips++; trips == 2 { // behind the stream's own; an engine takes its time, in which the others come
+			for came.Load() < callers {
+				runtime.Gosched()
+			}
+			runtime.Gosched()
+		}
+		return nil, nil
+	}
+	s := openStream(t, e, signer, time.Minute)
+	var group sync.WaitGroup
+	for c := range callers {
+		group.Go(func() {
+			came.Add(1)
+			for i := range each {
+				record(t, s, fmt.Sprint(c, "-", i))
+			}
+		})
+	}
+	group.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if trips > callers*each/2 {
+		t.Errorf("%d round trips for %d events of %d callers at a time", trips, callers*each, callers)
+	} else {
+		t.Logf("%d round trips for %d events", trips, callers*each)
 	}
 }

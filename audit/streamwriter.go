@@ -47,6 +47,7 @@ func (s *Stream) run() {
 	for {
 		select {
 		case <-s.wake:
+			s.shared.yield()
 			s.commit()
 		case <-s.quit:
 			s.closeErr = s.shutdown()
@@ -83,6 +84,13 @@ func (s *Stream) commit() {
 	if len(items) == 0 {
 		return
 	}
+	callers := 0
+	for _, it := range items {
+		if !it.lazy {
+			callers++
+		}
+	}
+	s.shared.note(callers)
 	if s.chain.position >= s.opts.batches {
 		s.end()
 	}

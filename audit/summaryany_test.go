@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,9 @@ func TestSummariesAnyLog(t *testing.T) {
 	for range 12 {
 		dir, opts := aging(t)
 		clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		opts.now = func() time.Time { return clock }
+		var shown atomic.Int64 // to the log's own goroutine
+		shown.Store(clock.UnixMilli())
+		opts.now = func() time.Time { return time.UnixMilli(shown.Load()) }
 		opts.SegmentBytes, opts.stateEvents = 8<<10+r.Int64N(16<<10), 5+r.Int64N(100)
 		for range 2 + r.IntN(4) {
 			l := mustOpen(t, dir, opts)
@@ -35,6 +38,7 @@ func TestSummariesAnyLog(t *testing.T) {
 				if clock = clock.Add(time.Duration(r.IntN(100)) * time.Minute); r.IntN(20) == 0 {
 					clock = clock.Add(-time.Duration(r.IntN(100)) * time.Hour)
 				}
+				shown.Store(clock.UnixMilli())
 				e := query(some[r.IntN(len(some))], "q")
 				switch r.IntN(8) {
 				case 0:

@@ -3,7 +3,6 @@ package audit
 import (
 	"errors"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +24,7 @@ type writer struct {
 	hasher *leafHasher
 
 	batch    batch
-	shared   int        // so many more batches are taken to be for several callers
+	shared   sharing
 	tree     frontier   // over every line that was written
 	leaves   []byte     // hashes that are not yet in the leaves file
 	unsynced bool       // there are written lines that no sync covers
@@ -60,11 +59,7 @@ func (w *writer) run() {
 	for !w.failed {
 		select {
 		case <-l.wake:
-			// Where several record at a time, whoever is ready runs first, and if it is about to record, shares this write and its
-			// sync. Nobody waits for who is not ready. Who is alone gains nothing by it, and loses what it costs to wake a thread.
-			if w.shared > 0 {
-				runtime.Gosched()
-			}
+			w.shared.yield()
 			w.commit()
 		case <-w.sync.C:
 			w.check(w.syncLines(), nil)
@@ -109,7 +104,7 @@ func (w *writer) commit() {
 			callers++
 		}
 	}
-	w.noteShared(callers)
+	w.shared.note(callers)
 	if err == nil {
 		err = w.write(b)
 	}
@@ -118,14 +113,6 @@ func (w *writer) commit() {
 	b.reset()
 	if len(w.due) > 0 {
 		w.log.signal()
-	}
-}
-
-// noteShared notes for how many callers a batch is: where several wait for it, the next ones are taken to be for several, too.
-func (w *writer) noteShared(callers int) {
-	const batches = 64
-	if w.shared = max(0, w.shared-1); callers > 1 {
-		w.shared = batches
 	}
 }
 

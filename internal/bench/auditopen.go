@@ -164,6 +164,9 @@ func killedCopy(from, to string) error {
 	if err := errors.Join(os.Mkdir(to, 0o700), os.Mkdir(filepath.Join(to, "seg"), 0o700)); err != nil {
 		return err
 	}
+	if err := os.CopyFS(filepath.Join(to, "summaries"), os.DirFS(filepath.Join(from, "summaries"))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	segments, err := filepath.Glob(filepath.Join(from, "seg", "*"))
 	if err != nil {
 		return err
@@ -183,7 +186,7 @@ func killedCopy(from, to string) error {
 		if err != nil {
 			return err
 		}
-		if rel == "seg" || rel == "LOCK" || rel == "reserve" {
+		if rel == "seg" || rel == "summaries" || rel == "LOCK" || rel == "reserve" {
 			continue
 		}
 		if err := copyFile(name, filepath.Join(to, rel)); err != nil {
