@@ -73,7 +73,7 @@ func (r *Keyring) groupsOf(ctx context.Context, all []Wrapped) []string {
 	for i, w := range all {
 		if !w.Tenant.IsZero() {
 			asked++
-			go func() { answers <- answer{i, kek.Group(ctx, w)} }()
+			go func() { answers <- answer{i, groupOf(ctx, kek, w)} }()
 		}
 	}
 	for range asked {
@@ -288,7 +288,11 @@ func (r *Keyring) rewrapBatch(ctx context.Context, all []Wrapped) ([]Result, err
 }
 
 func (r *Keyring) askKEK(ctx context.Context, what string, all []Wrapped, ask func(context.Context, []Wrapped) ([]Result, error)) (results []Result, err error) {
-	asked := func(ctx context.Context) error { results, err = ask(ctx, all); return err }
+	asked := func(ctx context.Context) (err error) {
+		defer recoveredTogether(&err, theKEK)
+		results, err = ask(ctx, all)
+		return err
+	}
 	if o, on := r.kek.(observedKEK); on {
 		err = o.call(ctx, what, asked)
 	} else {

@@ -104,6 +104,8 @@ type Keyring struct {
 	opts  Options
 
 	retirer Retirer // the provider, where it is one
+	// sharedOf finds the provider whose key tenants share; nil where there is none.
+	sharedOf func(context.Context, Wrapped) (SharedKEK, []byte, error)
 
 	book    *book
 	batch   batch
@@ -135,7 +137,7 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 		return nil, err
 	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &Keyring{kek: kek, store: store, opts: o, base: base, cancel: cancel,
+	r := &Keyring{kek: guardedKEK{kek}, store: guardedStore{store}, opts: o, base: base, cancel: cancel,
 		workers: newWorkers(base.Done()), reads: newLimiter(o.MaxStoreReads, o.Timeout), calls: newLimiter(o.MaxKEKCalls, o.Timeout)}
 	r.door = tenantkeys.NewDoor(r.openOwn)
 	var err error
@@ -146,6 +148,7 @@ func Open(ctx context.Context, kek KEK, store Store, opts *Options) (*Keyring, e
 	r.batch = newBatch(store, &r.opts)
 	r.crowd.init(kek)
 	r.retirer, _ = kek.(Retirer)
+	r.sharedOf = sharedBehind(kek)
 	if err := r.observe(); err != nil {
 		cancel()
 		return nil, err

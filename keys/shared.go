@@ -73,6 +73,17 @@ type SharedRouter interface {
 	SharedOf(ctx context.Context, w Wrapped) (SharedKEK, []byte, error)
 }
 
+// sharedBehind returns what finds the provider whose key tenants share behind a keyring's own; nil where there can be none.
+func sharedBehind(kek KEK) func(context.Context, Wrapped) (SharedKEK, []byte, error) {
+	switch k := kek.(type) {
+	case SharedKEK:
+		return func(_ context.Context, w Wrapped) (SharedKEK, []byte, error) { return k, w.Bytes, nil }
+	case SharedRouter:
+		return k.SharedOf
+	}
+	return nil
+}
+
 // Wrapped is the root keyset of a tenant as [KEK.Wrap] or [KEK.Rewrap] returned it.
 type Wrapped struct {
 	Tenant tenant.ID

@@ -65,18 +65,12 @@ func (r *Keyring) provisionedLate(ctx context.Context, f *inflight, rec *envelop
 // destroyed reports whether the version of a shared KEK that wrapped the record is destroyed. Whoever destroyed it has not seen the
 // record, so that was stored after the version was disabled.
 func (r *Keyring) destroyed(ctx context.Context, rec *envelope.Record) (bool, error) {
-	shared, wrapped := SharedKEK(nil), rec.WrappedRoot
-	switch kek := r.kek.(type) {
-	case SharedKEK:
-		shared = kek
-	case SharedRouter:
-		var err error
-		if shared, wrapped, err = kek.SharedOf(ctx, Wrapped{rec.Tenant, wrapped}); err != nil {
-			return false, err
-		}
-	}
-	if shared == nil {
+	if r.sharedOf == nil {
 		return false, nil
+	}
+	shared, wrapped, err := r.sharedOf(ctx, Wrapped{rec.Tenant, rec.WrappedRoot})
+	if err != nil || shared == nil {
+		return false, err
 	}
 	key, err := shared.SharedKey(ctx)
 	return err == nil && shared.Needs(wrapped, key.Oldest-1), err

@@ -165,13 +165,15 @@ func (o observedStore) List(ctx context.Context, after tenant.ID, limit int) (id
 
 // changed is [BatchStore].GetChanged of the store underneath, reported.
 func (r *Keyring) changed(ctx context.Context, ids []tenant.ID, known []int64) (records []Record, err error) {
-	o, on := r.store.(observedStore)
-	if !on {
-		return r.batch.store.GetChanged(ctx, ids, known)
-	}
-	err = o.call(ctx, "get_changed", func(ctx context.Context) error {
+	asked := func(ctx context.Context) (err error) {
+		defer recoveredTogether(&err, theStore)
 		records, err = r.batch.store.GetChanged(ctx, ids, known)
 		return err
-	})
+	}
+	if o, on := r.store.(observedStore); on {
+		err = o.call(ctx, "get_changed", asked)
+	} else {
+		err = asked(ctx)
+	}
 	return records, err
 }

@@ -21,7 +21,7 @@ func (r *Keyring) watch(w Watcher) {
 	pause := watchAgain
 	for {
 		began := time.Now()
-		err := w.Watch(r.base, r.hear)
+		err := r.watchOnce(w)
 		if errors.Is(err, errors.ErrUnsupported) || r.base.Err() != nil {
 			return
 		}
@@ -35,6 +35,11 @@ func (r *Keyring) watch(w Watcher) {
 		}
 		pause = min(2*pause, maxWatchAgain)
 	}
+}
+
+func (r *Keyring) watchOnce(w Watcher) (err error) {
+	defer recovered(&err, theStore)
+	return w.Watch(r.base, r.hear)
 }
 
 // hearing is about which tenants the store is being asked because of news, and whether there was more since it was.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/localkek"
@@ -38,8 +40,9 @@ func (s *stuckStore) Put(ctx context.Context, id tenant.ID, data []byte, version
 // TestStoredTooLate: a record that came to be stored after everybody thought that it never would, by a process that was stopped or whose
 // disk hung, is not said to be, and no tenant is lost by it.
 func TestStoredTooLate(t *testing.T) {
-	for _, routed := range []bool{false, true} {
-		t.Run(fmt.Sprintf("provisioned, behind a router %t", routed), func(t *testing.T) {
+	for variant := range 4 {
+		routed, observed := variant&1 != 0, variant&2 != 0
+		t.Run(fmt.Sprintf("provisioned, behind a router %t, with telemetry %t", routed, observed), func(t *testing.T) {
 			s := newSharedSite(t)
 			behind := func(k *vaultkek.Shared) (keys.KEK, keys.SharedKEK) {
 				if !routed {
@@ -60,7 +63,11 @@ func TestStoredTooLate(t *testing.T) {
 			must(t, operator.Provision(t.Context(), all[0]))
 			stuck := &stuckStore{s.store, all[1], 0, make(chan struct{}), make(chan struct{})}
 			// It has more time than the operator's process knows of.
-			r, err := keys.Open(t.Context(), service, stuck, &keys.Options{InsecureWithoutAudit: true, Timeout: time.Minute})
+			opts := keys.Options{InsecureWithoutAudit: true, Timeout: time.Minute}
+			if observed {
+				opts.Telemetry = &audit.Telemetry{Logger: slog.New(slog.DiscardHandler)}
+			}
+			r, err := keys.Open(t.Context(), service, stuck, &opts)
 			must(t, err)
 			defer r.Close()
 			provisioned := make(chan error, 1)
