@@ -70,6 +70,8 @@ func readVerified(ctx context.Context, r *Report, filter *Filter) iter.Seq2[Entr
 			} else if _, err := readLeafFile(ctx, leavesPath(r.Dir, segments[i]), segments[i], segments[i], segments[i+1], tree.add); err != nil {
 				yield(Entry{}, shortened(r.Dir, nil, deleted, err))
 				return
+			} else {
+				more = tree.size < r.Head.Size // what is behind it came later
 			}
 		}
 		if stopped {
