@@ -103,9 +103,6 @@ func (j *retaining) clear(index, hashes int64) error {
 	if err != nil {
 		return fmt.Errorf("audit: listing the segments: %w", err)
 	}
-	if err := j.clearSummaries(index); err != nil {
-		return err
-	}
 	deleted := false
 	for _, e := range entries {
 		first, ext, err := splitName(e.Name())

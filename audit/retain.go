@@ -94,6 +94,11 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	}
 	done := &j.done
 	done.First = j.segments[0]
+	defer func() { // in the end, since nothing depends on it: whatever is in its way, the events have gone
+		if left := j.clearSummaries(done.First); left != nil {
+			err = errors.Join(err, left)
+		}
+	}()
 	before, err := j.recorded()
 	if err != nil {
 		return done, err

@@ -75,8 +75,8 @@ func (j *retaining) writeSummary(p *packedSummary) error {
 	return nil
 }
 
-// clearSummaries deletes those of the segments before an index.
-func (j *retaining) clearSummaries(index int64) error {
+// clearSummaries deletes those of the segments before an index. One that is in the way of that keeps no other.
+func (j *retaining) clearSummaries(index int64) (stuck error) {
 	fsys, dir := j.log.opts.fs, filepath.Join(j.log.dir, summariesName)
 	entries, err := fsys.ReadDir(dir)
 	if err := ignoreMissing(err); err != nil {
@@ -87,9 +87,9 @@ func (j *retaining) clearSummaries(index int64) error {
 		if err != nil || first >= index {
 			continue
 		}
-		if err := ignoreMissing(fsys.Remove(filepath.Join(dir, e.Name()))); err != nil {
-			return fmt.Errorf("audit: deleting the summary of a segment that was deleted: %w", err)
+		if err := ignoreMissing(fsys.Remove(filepath.Join(dir, e.Name()))); err != nil && stuck == nil {
+			stuck = fmt.Errorf("audit: deleting the summary of a segment that was deleted: %w", err)
 		}
 	}
-	return nil
+	return stuck
 }
