@@ -358,16 +358,18 @@ func (b *batchResults) QueryRow() pgx.Row {
 }
 
 // Close implements pgx.BatchResults: it calls the functions that were queued with statements whose results nobody has read, closes
-// the results that are open, and records the outcomes.
+// the results that are open, and records the outcomes. One of the functions may close it, or end the transaction.
 func (b *batchResults) Close() (err error) {
 	if b.closed {
 		return b.err
 	}
 	defer func() { // also where one of the functions panics
-		b.end()
+		if !b.closed {
+			b.end()
+		}
 		err = b.err
 	}()
-	for b.read < len(b.items) && b.err == nil {
+	for !b.closed && b.read < len(b.items) && b.err == nil {
 		if fn := b.queued[b.read].Fn; fn != nil {
 			read := b.read
 			b.fail(fn(b))
