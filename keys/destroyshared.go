@@ -173,11 +173,11 @@ func (d *destroyShared) run(ctx context.Context) error {
 }
 
 // rewrapAll rewraps every tenant that may need one of the versions. An earlier run may have ended with them disabled, and a record
-// that needs one is stored since: then they are enabled. They are not where nobody needs them, for another run may have proved so and be
-// about to destroy them: whoever stores a record too late for its proof has to find that it does not open.
+// that needs one is stored since: then they are enabled, also where that run was to destroy fewer. They are not where nobody needs
+// them, for another run may have proved so and be about to destroy them: whoever stores a record too late for its proof has to find that it does not open.
 func (d *destroyShared) rewrapAll(ctx context.Context, enabled *int) error {
 	err := d.pages(ctx, false, d.rewrapPage)
-	if !errors.Is(err, ErrIntegrity) || !d.done.Key.Proving || *enabled != d.through+1 {
+	if !errors.Is(err, ErrIntegrity) || !d.done.Key.Proving || *enabled > d.through+1 {
 		return err
 	}
 	*enabled = d.done.Key.Oldest
