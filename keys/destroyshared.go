@@ -174,7 +174,8 @@ func (d *destroyShared) run(ctx context.Context) error {
 
 // rewrapAll rewraps every tenant that may need one of the versions. An earlier run may have ended with them disabled, and a record
 // that needs one is stored since: then they are enabled, also where that run was to destroy fewer. They are not where nobody needs
-// them, for another run may have proved so and be about to destroy them: whoever stores a record too late for its proof has to find that it does not open.
+// them, for another run may have proved so and be about to destroy them: whoever stores a record too late for its proof has to find
+// that it does not open.
 func (d *destroyShared) rewrapAll(ctx context.Context, enabled *int) error {
 	err := d.pages(ctx, false, d.rewrapPage)
 	if !errors.Is(err, ErrIntegrity) || !d.done.Key.Proving || *enabled > d.through+1 {
@@ -222,7 +223,7 @@ func (d *destroyShared) pages(ctx context.Context, proving bool, do func(context
 }
 
 func (d *destroyShared) rewrapPage(ctx context.Context, ids []tenant.ID) error {
-	needs := func(rec *envelope.Record) bool { return d.kek.Needs(rec.WrappedRoot, d.through) }
+	needs := func(rec *envelope.Record) bool { return needsVersion(d.kek, rec.WrappedRoot, d.through) }
 	for _, x := range d.rewrapTogether(ctx, ids, d.opts.Reason, needs) {
 		switch {
 		case errors.Is(x.err, ErrShredded), errors.Is(x.err, ErrNotProvisioned):
@@ -256,7 +257,7 @@ func (d *destroyShared) provePage(ctx context.Context, ids []tenant.ID) error {
 	})
 	// That it opens proves nothing where somebody else, a second run of this, has enabled the versions meanwhile.
 	for _, x := range all {
-		if !x.done && d.kek.Needs(x.rec.WrappedRoot, d.through) {
+		if !x.done && needsVersion(d.kek, x.rec.WrappedRoot, d.through) {
 			return fmt.Errorf("%w: tenant %s was wrapped by one of the versions up to %d of the shared KEK after it was to be rewrapped, or by another key; repeat the call, with the key that the keyring's tenants share",
 				ErrConflict, x.id, d.through)
 		}

@@ -36,6 +36,16 @@ func groupOf(ctx context.Context, kek BatchKEK, w Wrapped) (group string) {
 	return kek.Group(ctx, w)
 }
 
+// needsVersion is [SharedKEK.Needs], of one that cannot tell where it panics.
+func needsVersion(kek SharedKEK, wrapped []byte, through int) (needs bool) {
+	defer func() {
+		if recover() != nil {
+			needs = true
+		}
+	}()
+	return kek.Needs(wrapped, through)
+}
+
 type guardedKEK struct{ kek KEK }
 
 const theKEK = "KEK provider"
