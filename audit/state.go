@@ -123,7 +123,12 @@ func signBody(signer note.Signer, title string, body []byte) ([]byte, error) {
 }
 
 func bodyNote(title, origin string, length int64, sum []byte) string {
-	return fmt.Sprintf("%s\n%s\n%d %s\n", title, origin, length, base64.StdEncoding.EncodeToString(sum))
+	return bodyTitle(title, origin, length) + base64.StdEncoding.EncodeToString(sum) + "\n"
+}
+
+// bodyTitle is what such a note begins with.
+func bodyTitle(title, origin string, length int64) string {
+	return fmt.Sprintf("%s\n%s\n%d ", title, origin, length)
 }
 
 var errSigned = errors.New("it is not a file that this log's key signed")
@@ -157,6 +162,10 @@ func readSigned(fsys vfs.FS, name, title, origin string, verifiers note.Verifier
 	n, err := note.Open(msg, verifiers)
 	if err != nil {
 		return nil, errors.Join(errSigned, err)
+	}
+	// Nobody without the log's key decides how much is hashed either.
+	if !strings.HasPrefix(n.Text, bodyTitle(title, origin, info.Size()-at)) {
+		return nil, errSigned
 	}
 	// Hashed before anything is made of it: nobody without the log's key decides how much memory it takes.
 	sum := sha256.New()
