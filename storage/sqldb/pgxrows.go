@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -151,7 +152,10 @@ func (n *nativeRows) TypeMap() *pgtype.Map                         { return n.ty
 // Conn returns nil: a connection would run statements past the guard.
 func (n *nativeRows) Conn() *pgx.Conn { return nil }
 
-var errNoRow = errors.New("sqldb: there is no row; call Next first")
+var (
+	errNoRow    = errors.New("sqldb: there is no row; call Next first")
+	errRowEnded = errors.New("sqldb: the rows were closed by a destination that a row of theirs was scanned into; close them behind Scan")
+)
 
 // Scan implements pgx.Rows.
 func (n *nativeRows) Scan(dest ...any) error {
@@ -173,6 +177,9 @@ func (n *nativeRows) Scan(dest ...any) error {
 		n.plans, n.types = make([]pgtype.ScanPlan, len(dest)), make([]reflect.Type, len(dest))
 	}
 	for i, d := range dest {
+		if !n.current { // the connection, and its types, are another's by now
+			return cmp.Or(n.err, errRowEnded)
+		}
 		if d == nil {
 			continue
 		}
