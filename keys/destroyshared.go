@@ -39,6 +39,10 @@ type DestroyedShared struct {
 // provingUndone bounds how long it takes to enable versions again after a proof that failed.
 const provingUndone = 10 * time.Second
 
+// destroyingTime bounds how long it takes to destroy versions once it is known that no other run has enabled them. One that enables them
+// waits for twice as long until it disables them again.
+const destroyingTime = 5 * time.Second
+
 // DestroySharedKEK destroys the versions up to through of a KEK that the tenants share, once nothing needs them: what of the key
 // store is in backups from before, tenants that were shredded since among it, opens no more ([Shredded].Shared names the
 // versions). It is an operator's act, about all tenants of the store, and needs rights of the KEK provider's that serving does not.
@@ -51,7 +55,8 @@ const provingUndone = 10 * time.Second
 // one fails, or both do, and nothing is lost.
 //
 // It can be interrupted at any time and run again with the same through, and must be after an error: what is rewrapped is
-// not rewrapped again, and no further version is made. Where the versions are destroyed already it has no effect.
+// not rewrapped again, and no further version is made, but where a record needs one that an interrupted run has disabled. Where the
+// versions are destroyed already it has no effect.
 //
 // The key must be that of this store alone: what another store's tenants need it cannot see. Where
 // what is wrapped may be another key's it is refused. A store without any record, in which
@@ -84,6 +89,7 @@ type destroyShared struct {
 	through int
 	opts    DestroySharedOptions
 	done    DestroyedShared
+	proved  int // the newest version when the proof began
 }
 
 // check refuses what cannot be, and reads the key.
@@ -158,7 +164,9 @@ func (d *destroyShared) run(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := d.kek.DestroyVersions(ctx, d.through+1); err != nil {
+	if err := d.destroy(ctx); errors.Is(err, ErrConflict) {
+		return fmt.Errorf("keys: nothing was destroyed: %w; repeat the call", err)
+	} else if err != nil {
 		return fmt.Errorf("keys: nothing needs the versions up to %d of the shared KEK any more, and they are disabled, not destroyed; repeat the call: %w", d.through, err)
 	}
 	key, err := d.kek.SharedKey(ctx)
@@ -182,10 +190,45 @@ func (d *destroyShared) rewrapAll(ctx context.Context, enabled *int) error {
 		return err
 	}
 	*enabled = d.done.Key.Oldest
-	if err := d.kek.DisableVersions(ctx, *enabled); err != nil {
+	if err := d.enable(ctx, *enabled); err != nil {
 		return fmt.Errorf("enable the versions of the shared KEK: %w", err)
 	}
+	if err := d.wait(ctx, 2*destroyingTime); err != nil { // until who does not know of it is refused, because they are enabled
+		return err
+	}
 	return d.pages(ctx, false, d.rewrapPage)
+}
+
+// enable enables versions that were disabled. What is stored from now on by one of them opens, and another run may have proved before
+// that nobody needs them: by a version more it is told that it has proved nothing.
+func (d *destroyShared) enable(ctx context.Context, oldest int) error {
+	if err := d.kek.RotateSharedKey(ctx); err != nil {
+		return err
+	}
+	return d.kek.DisableVersions(ctx, oldest)
+}
+
+// destroy destroys the versions, of which it was proved that nobody needs them, unless somebody may have enabled them since.
+func (d *destroyShared) destroy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, destroyingTime)
+	defer cancel()
+	key, err := d.kek.SharedKey(ctx)
+	if err == nil && key.Newest != d.proved {
+		err = fmt.Errorf("%w: the shared KEK has got the version %d meanwhile, perhaps by another run, which had them enabled for a time", ErrConflict, key.Newest)
+	}
+	if err != nil {
+		return err
+	}
+	return d.kek.DestroyVersions(ctx, d.through+1)
+}
+
+func (d *destroyShared) wait(ctx context.Context, span time.Duration) error {
+	select {
+	case <-time.After(span):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // prove disables the versions, and makes sure that every tenant opens without them.
@@ -193,10 +236,13 @@ func (d *destroyShared) prove(ctx context.Context, oldest int) error {
 	if err := d.kek.DisableVersions(ctx, oldest); err != nil {
 		return fmt.Errorf("disable the versions up to %d of the shared KEK: %w", d.through, err)
 	}
-	select {
-	case <-time.After(d.Keyring.opts.storedWithin()):
-	case <-ctx.Done():
-		return ctx.Err()
+	key, err := d.kek.SharedKey(ctx)
+	if err != nil {
+		return fmt.Errorf("read the shared KEK: %w", err)
+	}
+	d.proved = key.Newest
+	if err := d.wait(ctx, d.Keyring.opts.storedWithin()); err != nil {
+		return err
 	}
 	return d.pages(ctx, true, d.provePage)
 }
