@@ -274,13 +274,26 @@ func (d *destroyShared) rewrapPage(ctx context.Context, ids []tenant.ID) error {
 		switch {
 		case errors.Is(x.err, ErrShredded), errors.Is(x.err, ErrNotProvisioned):
 		case x.err != nil:
-			return fmt.Errorf("tenant %s could not be rewrapped; restore its record, or shred it, and repeat the call: %w", x.id, x.err)
+			return fmt.Errorf("tenant %s could not be rewrapped; %s: %w", x.id, d.advice(x.err), x.err)
 		}
 		if x.moved {
 			d.done.Rewrapped++
 		}
 	}
 	return nil
+}
+
+// advice is what to do about a tenant that could not be rewrapped. Nobody is to shred one whose provider is away, or whose record needs a
+// version that can be enabled.
+func (d *destroyShared) advice(err error) string {
+	enabled := d.done.Key.Enabled
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return "repeat the call"
+	case enabled > 0 && errors.Is(err, ErrIntegrity):
+		return fmt.Sprintf("the versions below %d are disabled, and its record may need one: repeat the destruction up to %d that was interrupted, or have who disabled them enable them, and repeat the call; if that is not it, restore its record", enabled, enabled-1)
+	}
+	return "restore its record, or shred it, and repeat the call"
 }
 
 // provePage unwraps the root keyset of every tenant that has one.

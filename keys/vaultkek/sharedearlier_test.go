@@ -2,6 +2,7 @@ package vaultkek_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/strongroom-go/strongroom/keys"
@@ -35,5 +36,35 @@ func TestDestructionBehindAnInterruptedOne(t *testing.T) {
 				must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), id)))
 			}
 		})
+	}
+}
+
+// TestDestructionBehindAnInterruptedOneOfMore: a run for fewer versions than an interrupted one does not enable them, and says what will;
+// it advises nobody to shred a tenant whose record is good.
+func TestDestructionBehindAnInterruptedOneOfMore(t *testing.T) {
+	s := newSharedSite(t)
+	ring := s.ring(t, s.operator, keys.Options{})
+	all := tenants(2)
+	for _, id := range all {
+		must(t, ring.Provision(t.Context(), id))
+	}
+	backup := s.backup(t, all[1])
+	for range 2 {
+		must(t, s.operator.RotateSharedKey(t.Context()))
+	}
+	for _, id := range all {
+		must(t, ring.Rewrap(t.Context(), id, ""))
+	}
+	must(t, s.operator.DisableVersions(t.Context(), 3)) // and there the run for 1 and 2 ended
+	s.putBack(t, all[1], backup)
+	_, err := ring.DestroySharedKEK(t.Context(), s.operator, 1, nil)
+	wantErr(t, err, keys.ErrIntegrity)
+	wantText(t, err, nil, "nothing was destroyed", all[1].String(), "the versions below 3 are disabled", "up to 2")
+	if strings.Contains(err.Error(), "shred") {
+		t.Errorf("it advises to shred the tenant: %v", err)
+	}
+	must(t, second(ring.DestroySharedKEK(t.Context(), s.operator, 2, nil)))
+	for _, id := range all {
+		must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), id)))
 	}
 }
