@@ -15,6 +15,8 @@ type Relay struct {
 	conns    []net.Conn
 	holding  string // "", "requests" or "replies"
 	held     chan struct{}
+	last     string // what arrived last, "requests" or "replies"
+	trips    int
 }
 
 // NewRelay returns a relay to the host of a connection string that is a URL, and the connection string through it. It ends with
@@ -54,8 +56,7 @@ func NewRelay(t testing.TB, dsn string) (*Relay, string) {
 		r.Cut()
 		wg.Wait()
 	})
-	u.Host = r.listener.Addr().String()
-	return r, u.String()
+	return r, r.DSN(dsn)
 }
 
 func (r *Relay) pump(to, from net.Conn, what string) {
@@ -78,6 +79,10 @@ func (r *Relay) pump(to, from net.Conn, what string) {
 func (r *Relay) hold(what string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if what == "requests" && r.last != what {
+		r.trips++
+	}
+	r.last = what
 	if r.holding != what {
 		return false
 	}
@@ -86,6 +91,23 @@ func (r *Relay) hold(what string) bool {
 		r.held = nil
 	}
 	return true
+}
+
+// DSN returns a connection string that is a URL with the relay in the place of its host.
+func (r *Relay) DSN(dsn string) string {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		panic(err)
+	}
+	u.Host = r.listener.Addr().String()
+	return u.String()
+}
+
+// RoundTrips counts how often requests have arrived since the replies before them. It means something for one connection at a time.
+func (r *Relay) RoundTrips() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trips
 }
 
 // Lose loses what goes one way, "requests" or "replies", from now on. The channel is closed when something was lost.

@@ -225,31 +225,62 @@ func (s *pgSession) settingTenant(id tenant.ID) *pgx.Batch {
 	return batch
 }
 
+// begin begins a transaction of id's in one round trip, whatever tenant the session was for before.
 func (s *pgSession) begin(ctx context.Context, id tenant.ID, opts driver.TxOptions) error {
 	text, err := beginText(opts)
 	if err != nil {
 		return err
 	}
-	if s.switching(id) && !s.pooler {
-		// Before BEGIN: inside the transaction a ROLLBACK would bring back the tenant before.
+	switch {
+	case !s.switching(id):
+		_, err = s.conn.Exec(ctx, text)
+	case s.pooler:
+		// Local to the transaction: whoever gets the server session next does not get the tenant with it.
+		err = s.pipeline(ctx, func(p *pgconn.Pipeline) {
+			p.SendQueryParams(text, nil, nil, nil, nil)
+			p.SendQueryParams(setTenantLocal, [][]byte{[]byte(id.String())}, nil, nil, nil)
+		})
+	default:
+		// Before BEGIN, and by a transaction of its own: inside the transaction a ROLLBACK would bring back the tenant before.
 		s.current = tenant.ID{}
-		if _, err := s.conn.Exec(ctx, setTenant, id.String()); err != nil {
-			return s.badConn(err)
-		}
-		s.current = id
+		err = s.pipeline(ctx, func(p *pgconn.Pipeline) {
+			p.SendQueryParams(setTenant, [][]byte{[]byte(id.String())}, nil, nil, nil)
+			p.SendPipelineSync()
+			p.SendQueryParams(text, nil, nil, nil, nil)
+		})
 	}
-	if _, err := s.conn.Exec(ctx, text); err != nil {
-		return s.badConn(err)
+	if err != nil {
+		err = s.badConn(err)
+		if !s.conn.IsClosed() && !s.usable() { // it began all the same
+			err = errors.Join(err, s.rollback(context.WithoutCancel(ctx)))
+		}
+		return err
 	}
 	s.inTx = true
-	if s.switching(id) {
-		// Local to the transaction: whoever gets the server session next does not get the tenant with it.
-		if _, err := s.conn.Exec(ctx, setTenantLocal, id.String()); err != nil {
-			return errors.Join(redact(err), s.rollback(context.WithoutCancel(ctx)))
-		}
+	if s.rls {
 		s.current = id
 	}
 	return nil
+}
+
+// pipeline sends statements whose results nobody reads, in one round trip.
+func (s *pgSession) pipeline(ctx context.Context, send func(*pgconn.Pipeline)) error {
+	p := s.conn.PgConn().StartPipeline(ctx)
+	send(p)
+	err := p.Sync()
+	for err == nil {
+		var result any
+		if result, err = p.GetResults(); result == nil {
+			break
+		}
+		if rows, ok := result.(*pgconn.ResultReader); ok && err == nil {
+			_, err = rows.Close()
+		}
+	}
+	if cerr := p.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // ended notes that the transaction is over.
