@@ -35,7 +35,7 @@ func (g *Gate) entering(ctx context.Context, op *Op) (context.Context, entering)
 	}
 	e := entering{access: op.Access}
 	if e.own = e.access == nil; e.own {
-		ctx, e.access = g.telemetry.Object(ctx, string(op.Code))
+		ctx, e.access = g.telemetry.Other(ctx, string(op.Code))
 	}
 	ctx, e.span = g.telemetry.Admission(ctx)
 	return ctx, e

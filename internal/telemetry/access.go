@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -89,14 +90,20 @@ func (a *Access) Planned(operation, table, text string) {
 	a.span.SetAttributes(attrs...)
 }
 
-// Object begins an access that is no statement, by its event's code.
-func (g *Gate) Object(ctx context.Context, code string) (context.Context, *Access) {
+// Other begins an access that is no statement of the application's, by its event's code: one to an object, or to a database a batch
+// of what the library does there by itself.
+func (g *Gate) Other(ctx context.Context, code string) (context.Context, *Access) {
 	if g == nil {
 		return ctx, nil
 	}
+	database := g.store.System != ""
 	operation := attribute.String(AttrOperation, code)
-	ctx, span := g.span(ctx, spanObject+code, trace.SpanKindInternal, append(g.common[:len(g.common):len(g.common)], operation)...)
-	return ctx, &Access{gate: g, span: span.span, began: time.Now(), attrs: append(g.common[:len(g.common):len(g.common)], operation)}
+	if database {
+		operation = semconv.DBOperationName(strings.ToUpper(strings.TrimPrefix(code, "sql.")))
+	}
+	attrs := append(g.common[:len(g.common):len(g.common)], operation)
+	ctx, span := g.span(ctx, spanObject+code, trace.SpanKindInternal, attrs...)
+	return ctx, &Access{gate: g, span: span.span, began: time.Now(), attrs: attrs, statement: database}
 }
 
 // Admission is a span around the gate.

@@ -67,7 +67,7 @@ const (
 func Metrics() []Metric {
 	return []Metric{
 		{StatementDuration, histogram, "s", []string{"db.system.name", "db.namespace", "db.operation.name", "db.collection.name", "error.type"},
-			"Duration of a guarded statement, from before it is planned until its result is closed."},
+			"Duration of a guarded statement, from before it is planned until its result is closed, and of a batch of Reseal (RESEAL, QUERY) or Migrate (MIGRATE), from before it is admitted until its outcome is recorded."},
 		{ObjectDuration, histogram, "s", []string{AttrOperation, AttrBucket, "error.type"},
 			"Duration of a guarded operation on an object, from before it is admitted until its outcome is recorded."},
 		{Denials, counter, "{access}", []string{AttrStore, AttrReason},

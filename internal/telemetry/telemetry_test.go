@@ -26,7 +26,7 @@ func TestOffAllocatesNothing(t *testing.T) {
 		span.End("error")
 		access.Admitted("id", "tenant")
 		access.End(access.Context(ctx), Outcome{Class: "error"})
-		ctx, access = gate.Object(ctx, "blob.read")
+		ctx, access = gate.Other(ctx, "blob.read")
 		access.End(ctx, Outcome{})
 		ctx, access = gate.Command(ctx, "COMMIT")
 		access.End(ctx, Outcome{})

@@ -7,10 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/strongroom-go/strongroom/internal/gate"
-	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/storage"
-	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -212,12 +209,4 @@ func (m *Migration) complete() error {
 		}
 	}
 	return nil
-}
-
-func newMigrationGate(g storage.Guard) (*gate.Gate, error) {
-	opened, err := gate.New(g.Keys, g.Audit, g.Authorizer)
-	if err == nil {
-		err = opened.Observe(g.Telemetry, telemetry.Store{System: string(dialect.PostgreSQL)})
-	}
-	return opened, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
+	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -48,7 +49,7 @@ func (m Migration) with(ctx context.Context, do func(moving) error) error {
 	if err := m.complete(); err != nil {
 		return err
 	}
-	g, err := newMigrationGate(m.Guard)
+	g, err := gate.New(m.Guard.Keys, m.Guard.Audit, m.Guard.Authorizer)
 	if err != nil {
 		return err
 	}
@@ -61,6 +62,12 @@ func (m Migration) with(ctx context.Context, do func(moving) error) error {
 		return run.withSQLite(ctx, do)
 	}
 	return run.withPostgres(ctx, do)
+}
+
+// of says which database it is.
+func (g *migrateRun) of(name string) error {
+	g.name = name
+	return g.gate.Observe(g.Guard.Telemetry, telemetry.Store{System: string(g.dialect), Namespace: name})
 }
 
 func (g *migrateRun) progress(table, what string, rows, total int64) {

@@ -33,7 +33,9 @@ func (run migrateRun) withPostgres(ctx context.Context, do func(moving) error) e
 	if err != nil {
 		return err
 	}
-	run.name = e.name()
+	if err := run.of(e.name()); err != nil {
+		return err
+	}
 	conn, err := e.dial(ctx)
 	if err != nil {
 		return err

@@ -50,7 +50,9 @@ func (run migrateRun) withSQLite(ctx context.Context, do func(moving) error) err
 	if err != nil {
 		return err
 	}
-	run.name = e.name()
+	if err := run.of(e.name()); err != nil {
+		return err
+	}
 	db := sql.OpenDB(rawSQLite{e})
 	defer db.Close()
 	conn, err := db.Conn(ctx)
