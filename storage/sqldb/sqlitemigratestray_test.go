@@ -218,3 +218,36 @@ func TestMigrateSQLiteSpaced(t *testing.T) {
 	}
 	m.to(t, sqldb.MigrateDrop)
 }
+
+// TestMigrateSQLiteOutermost: the smallest and the largest rowid that there can be are rows as any other, on the way there and back.
+func TestMigrateSQLiteOutermost(t *testing.T) {
+	ring := newRing(t, tenantA, tenantB)
+	const rows = `SELECT group_concat(id || ' ' || name, ', ' ORDER BY id) FROM things`
+	const want = "-9223372036854775808 a, -9223372036854775807 b, 9223372036854775806 c, 9223372036854775807 d"
+	for what, table := range map[string]string{
+		"of a column":       `CREATE TABLE things (id INTEGER PRIMARY KEY, whose TEXT, name TEXT)`,
+		"of its own column": `CREATE TABLE things (id INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL, name TEXT)`,
+	} {
+		for _, batch := range []int{1, 2, 100} {
+			m := newThings(t, ring, table+`; INSERT INTO things VALUES (-9223372036854775808, 'clinic', 'a'), (-9223372036854775807, 'clinic', 'b'),
+				(9223372036854775806, 'clinic', 'c'), (9223372036854775807, 'clinic', 'd')`)
+			if m.plan.BatchSize = batch; what == "of its own column" {
+				m.plan.Tenants = nil
+			}
+			report := m.to(t, sqldb.MigrateSwitch)
+			if report.Verified != 4 {
+				t.Errorf("%s, batches of %d: %d values were verified", what, batch, report.Verified)
+			}
+			if got := m.openThings(t).rows(t, tenantA, `SELECT name FROM things ORDER BY id`); len(got) != 4 || got[0][0] != "a" || got[3][0] != "d" {
+				t.Errorf("%s, batches of %d: there are %v", what, batch, got)
+			}
+			if _, err := sqldb.RollbackMigration(t.Context(), m.plan); err != nil {
+				t.Errorf("%s, batches of %d: %v", what, batch, err)
+			}
+			var back string
+			if err := m.raw.QueryRow(rows).Scan(&back); err != nil || back != want {
+				t.Errorf("%s, batches of %d: there are %s, %v", what, batch, back, err)
+			}
+		}
+	}
+}

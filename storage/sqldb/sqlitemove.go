@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -67,7 +68,9 @@ func (t *sqliteMove) scanning() []string {
 	name := literalSQLite(t.Name)
 	return []string{
 		"DELETE FROM " + sqliteScan + " WHERE tbl = " + name,
-		fmt.Sprintf("INSERT INTO %s (tbl, last, upto) SELECT %s, coalesce(min(%[3]s), 1) - 1, coalesce(max(%[3]s), 0) FROM %s", sqliteScan, name, t.Row, quote(t.Name)),
+		fmt.Sprintf("INSERT INTO %s (tbl, last, upto) SELECT %s, max(coalesce(min(%[3]s), 1), %[5]d) - 1, coalesce(max(%[3]s), 0) FROM %[4]s", sqliteScan, name, t.Row, quote(t.Name), int64(math.MinInt64+1)),
+		// The smallest rowid has none before it to begin behind.
+		fmt.Sprintf("INSERT INTO %s (row) SELECT %[2]s FROM %[3]s WHERE %[2]s = %[4]d", quote(t.todo()), t.Row, quote(t.Name), int64(math.MinInt64)),
 	}
 }
 

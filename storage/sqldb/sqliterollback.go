@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -72,11 +73,13 @@ func (g *sqliteMigrator) unsealAll(ctx context.Context) error {
 		}
 		var done int64
 		for id, total := range counts {
-			for last, n := int64(-1<<63), int64(g.BatchSize); n == int64(g.BatchSize); {
-				if n, last, err = g.unsealSome(ctx, t, id, last); err != nil {
+			for from, more := int64(math.MinInt64), true; more; {
+				n, last, err := g.unsealSome(ctx, t, id, from)
+				if err != nil {
 					return err
 				}
-				done += n
+				done, from = done+n, last+1
+				more = n == int64(g.BatchSize) && last < math.MaxInt64
 				g.progress(t.Name, "unsealed", done, max(done, total))
 			}
 		}
@@ -125,7 +128,7 @@ func (t *sqliteMove) unsealing() string {
 	for _, c := range t.Columns {
 		selected = append(selected, "+o."+quote(c.Name), "n."+quote(c.Name))
 	}
-	return fmt.Sprintf("SELECT %s FROM %s n INDEXED BY %s %s WHERE n.%s = ?1 AND n.%s > ?2 ORDER BY n.%[6]s LIMIT ?3", strings.Join(selected, ", "), quote(t.Name), quote(t.rows()), t.joinAside(), quote(t.Tenant.Column), t.Row)
+	return fmt.Sprintf("SELECT %s FROM %s n INDEXED BY %s %s WHERE n.%s = ?1 AND n.%s >= ?2 ORDER BY n.%[6]s LIMIT ?3", strings.Join(selected, ", "), quote(t.Name), quote(t.rows()), t.joinAside(), quote(t.Tenant.Column), t.Row)
 }
 
 // joinAside finds the row of before that has the same primary key: VACUUM may have changed rowids since.
@@ -156,8 +159,8 @@ func (t *sqliteMove) putting() string {
 	return out + " RETURNING " + strings.Join(append([]string{t.Row}, returned...), ", ")
 }
 
-// unsealSome puts a tenant's rows behind one back as plaintexts, and says how many there were and the last.
-func (g *sqliteMigrator) unsealSome(ctx context.Context, t *sqliteMove, id tenant.ID, after int64) (seen, last int64, err error) {
+// unsealSome puts a tenant's rows from one on back as plaintexts, and says how many there were and the last.
+func (g *sqliteMigrator) unsealSome(ctx context.Context, t *sqliteMove, id tenant.ID, from int64) (seen, last int64, err error) {
 	as := g.as(ctx, id)
 	pass, err := g.gate.Enter(as, g.op(&t.migrateTable, tenant.Write))
 	if err != nil {
@@ -166,12 +169,11 @@ func (g *sqliteMigrator) unsealSome(ctx context.Context, t *sqliteMove, id tenan
 	defer func() {
 		err = errors.Join(err, pass.Leave(as, gate.Result{Rows: seen, Bytes: -1, Err: err}))
 	}()
-	rows, err := g.conn.QueryContext(ctx, t.unsealing(), id.String(), after, g.BatchSize)
+	rows, err := g.conn.QueryContext(ctx, t.unsealing(), id.String(), from, g.BatchSize)
 	if err != nil {
 		return 0, 0, migrateErr("reading "+t.Name, err)
 	}
 	defer rows.Close()
-	last = after
 	var puts [][]any
 	for rows.Next() {
 		row, values, err := scanned(rows, 2*len(t.Columns))

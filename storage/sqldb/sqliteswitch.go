@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -155,7 +156,7 @@ func (p *sqliteMigration) verifying(t *sqliteMove) string {
 		}
 		selected = append(selected, "+r."+quote(c.Name), "n."+quote(c.Name), index)
 	}
-	return fmt.Sprintf("SELECT %s FROM %s n INDEXED BY %s CROSS JOIN %s r ON r.%s = n.%[5]s WHERE n.%[6]s = ?1 AND n.%[5]s > ?2 ORDER BY n.%[5]s LIMIT ?3",
+	return fmt.Sprintf("SELECT %s FROM %s n INDEXED BY %s CROSS JOIN %s r ON r.%s = n.%[5]s WHERE n.%[6]s = ?1 AND n.%[5]s >= ?2 ORDER BY n.%[5]s LIMIT ?3",
 		strings.Join(selected, ", "), quote(t.made()), quote(t.rows()), quote(t.Name), t.Row, quote(t.Tenant.Column))
 }
 
@@ -179,16 +180,16 @@ func (g *sqliteMigrator) verify(ctx context.Context) error {
 			total += n
 		}
 		for id := range counts {
-			for last, more := int64(-1<<63), true; more; {
+			for from, more := int64(math.MinInt64), true; more; {
 				if err := g.allow(ctx); err != nil {
 					return err
 				}
-				var n int64
-				if n, last, err = g.verifySome(ctx, t, id, last); err != nil {
+				n, last, err := g.verifySome(ctx, t, id, from)
+				if err != nil {
 					return err
 				}
-				done += n
-				if more = n == int64(g.BatchSize); n > 0 {
+				done, from = done+n, last+1
+				if more = n == int64(g.BatchSize) && last < math.MaxInt64; n > 0 {
 					g.progress(t.Name, "verified", done, max(total, done))
 				}
 			}
@@ -220,8 +221,8 @@ func (g *sqliteMigrator) byTenant(ctx context.Context, t *sqliteMove, table stri
 	return counts, migrateErr("counting the rows of "+t.Name, rows.Err())
 }
 
-// verifySome compares a tenant's rows behind one, and says how many there were and the last.
-func (g *sqliteMigrator) verifySome(ctx context.Context, t *sqliteMove, id tenant.ID, after int64) (seen, last int64, err error) {
+// verifySome compares a tenant's rows from one on, and says how many there were and the last.
+func (g *sqliteMigrator) verifySome(ctx context.Context, t *sqliteMove, id tenant.ID, from int64) (seen, last int64, err error) {
 	as := g.as(ctx, id)
 	pass, err := g.gate.Enter(as, g.op(&t.migrateTable, tenant.Read))
 	if err != nil {
@@ -231,9 +232,8 @@ func (g *sqliteMigrator) verifySome(ctx context.Context, t *sqliteMove, id tenan
 		err = errors.Join(err, pass.Leave(as, gate.Result{Rows: seen, Bytes: -1, Err: err}))
 	}()
 	bad, where := map[int64]string{}, ""
-	last = after
 	err = g.read(ctx, func() error {
-		rows, err := g.conn.QueryContext(ctx, g.plan.verifying(t), id.String(), after, g.BatchSize)
+		rows, err := g.conn.QueryContext(ctx, g.plan.verifying(t), id.String(), from, g.BatchSize)
 		if err != nil {
 			return migrateErr("reading "+t.Name, err)
 		}
