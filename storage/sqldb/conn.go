@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
@@ -19,7 +20,12 @@ type conn struct {
 	db      *database
 	session session
 	tx      *transaction // nil outside one
+	taken   time.Time    // when database/sql gave it out last
 }
+
+// restedLong is how long a connection of database/sql's pool may have rested that is given out without a look at whether its server
+// is still there. It is pgx's own, for its pool and for database/sql.
+const restedLong = time.Second
 
 var (
 	_ driver.Conn               = (*conn)(nil)
@@ -386,11 +392,17 @@ func (c *conn) Close() error {
 	return c.session.close()
 }
 
-// ResetSession implements driver.SessionResetter.
-func (c *conn) ResetSession(context.Context) error {
+// ResetSession implements driver.SessionResetter. A server that was restarted, or has failed over, ends the sessions that rest in a pool:
+// whoever was given one of them would be told that nobody knows whether his write took place.
+func (c *conn) ResetSession(ctx context.Context) error {
 	if !c.IsValid() {
 		return driver.ErrBadConn
 	}
+	now := time.Now()
+	if now.Sub(c.taken) > restedLong && c.session.ping(ctx) != nil {
+		return driver.ErrBadConn
+	}
+	c.taken = now
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -126,7 +127,7 @@ func (d *database) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{db: d, session: s}, nil
+	return &conn{db: d, session: s, taken: time.Now()}, nil
 }
 
 // Driver implements driver.Connector.

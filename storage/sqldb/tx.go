@@ -95,6 +95,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (_ driver.Tx,
 		return nil, fmt.Errorf("sqldb: no randomness for a transaction id: %w", err)
 	}
 	if err := c.session.begin(ctx, acc.Tenant, opts); err != nil {
+		if unanswered(err) && ctx.Err() == nil {
+			return nil, driver.ErrBadConn // what began, if anything did, went with the connection: another one does as well
+		}
 		return nil, err
 	}
 	c.tx = &transaction{conn: c, ctx: began, id: acc.Tenant, uid: uid.String()}
