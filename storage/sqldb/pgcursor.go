@@ -65,9 +65,9 @@ func (c *pgCursor) origin(i int) (table, column string, known bool) {
 	if f.TableOID == 0 {
 		return "", "", true
 	}
-	name, ok := c.session.origins[pgOrigin{f.TableOID, f.TableAttributeNumber}]
+	name, ok := c.session.origins.columns[pgOrigin{f.TableOID, f.TableAttributeNumber}]
 	if !ok {
-		table, seen := c.session.tables[f.TableOID]
+		table, seen := c.session.origins.tables[f.TableOID]
 		if !seen {
 			table = madeSince
 		}

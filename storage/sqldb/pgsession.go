@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -29,59 +28,14 @@ type pgSession struct {
 	inTx    bool
 	// reading is set while a result set is open: the connection can do nothing else meanwhile.
 	reading bool
-	origins map[pgOrigin]originName
+	origins *pgOrigins        // as they were when the connection was made
 	tag     pgconn.CommandTag // of the last statement that ended
-	tables  map[uint32]string // the declared tables by the number they had when the connection was made
 }
-
-type pgOrigin struct {
-	table  uint32
-	column uint16
-}
-
-type originName struct{ table, column string }
 
 const (
 	setTenant      = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, false)"
 	setTenantLocal = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, true)"
 )
-
-// readOrigins learns how this server numbers the catalog's tables and columns. It is done for every connection, so that
-// a table dropped and made again is noticed by connections made since.
-func (s *pgSession) readOrigins(ctx context.Context, cat *sqlplan.Catalog) error {
-	s.origins, s.tables = make(map[pgOrigin]originName), make(map[uint32]string)
-	var schemas, relations, tables []string
-	for _, t := range cat.Tables {
-		schemas, relations, tables = append(schemas, t.Schema), append(relations, t.Relation()), append(tables, t.Name)
-	}
-	rows, err := s.conn.Query(ctx, `
-		SELECT c.oid, want.declared, a.attnum, a.attname
-		FROM unnest($1::text[], $2::text[], $3::text[]) AS want(nspname, relname, declared)
-		JOIN pg_catalog.pg_namespace n ON n.nspname = want.nspname
-		JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = want.relname
-		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-		WHERE a.attnum > 0 AND NOT a.attisdropped`, schemas, relations, tables)
-	if err != nil {
-		return fmt.Errorf("sqldb: reading the catalog failed: %w", redact(err))
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var (
-			o    pgOrigin
-			num  int16
-			name originName
-		)
-		if err := rows.Scan(&o.table, &name.table, &num, &name.column); err != nil {
-			return fmt.Errorf("sqldb: reading the catalog failed: %w", err)
-		}
-		o.column = uint16(num)
-		s.origins[o], s.tables[o.table] = name, name.table
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("sqldb: reading the catalog failed: %w", redact(err))
-	}
-	return nil
-}
 
 // switching tells whether the session's setting has to change before a statement for id may run.
 func (s *pgSession) switching(id tenant.ID) bool { return s.rls && s.current != id }

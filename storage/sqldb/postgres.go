@@ -19,6 +19,8 @@ type postgres struct {
 	rls    bool
 	pooler bool
 	native bool // the connections are a Pool's, which hands values out as pgx does
+
+	origins originsCache
 }
 
 func openPostgres(dsn string, o *Options) (*postgres, error) {
@@ -76,8 +78,8 @@ func (p *postgres) connect(ctx context.Context, cat *sqlplan.Catalog) (session, 
 
 // session makes a new connection one that statements run on.
 func (p *postgres) session(ctx context.Context, conn *pgx.Conn, cat *sqlplan.Catalog) (*pgSession, error) {
-	s := &pgSession{conn: conn, rls: p.rls, pooler: p.pooler, native: p.native}
-	return s, s.readOrigins(ctx, cat)
+	origins, err := p.origins.read(ctx, conn, cat)
+	return &pgSession{conn: conn, rls: p.rls, pooler: p.pooler, native: p.native, origins: origins}, err
 }
 
 func (p *postgres) dial(ctx context.Context) (*pgx.Conn, error) {
