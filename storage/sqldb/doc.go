@@ -126,6 +126,14 @@
 //	rows, err := pool.Query(ctx, "SELECT id, name FROM patients WHERE ssn = $1", ssn)
 //	patients, err := pgx.CollectRows(rows, pgx.RowToStructByName[Patient])
 //
+// # Connections
+//
+// The pool is database/sql's, with its defaults: any number of open connections, of which two are kept while nobody uses them. Have
+// SetMaxOpenConns say how many of the server's are the process's, and SetMaxIdleConns the same, since each new connection to PostgreSQL has
+// to ask how the server numbers the declared columns. One that has rested for more than a second is asked whether its server is still
+// there before somebody gets it, as pgx does it, so that a restart or a failover fails what was under way and nothing after it. A Pool takes
+// pgxpool's parameters in its connection string (pool_max_conns).
+//
 // SORTING.md, beside this file, tells how to sort, page and group where columns are sealed, and what each way shows. ORMS.md tells what GORM, sqlx, bun, squirrel, sqlc, ent and migration tools need.
 //
 // # What statements can say

@@ -84,8 +84,13 @@ func open(ctx context.Context, c *config, r *reports) (*opened, error) {
 	if o.Stack, err = stack.Open(ctx, s); err != nil { // which closes what it was given
 		return nil, err
 	}
+	o.DB[database].SetMaxOpenConns(connections)
+	o.DB[database].SetMaxIdleConns(connections)
 	return o, nil
 }
+
+// connections is how many a process has to its database. They are kept: database/sql would close all but two that rest.
+const connections = 16
 
 func (c *config) database() stack.Database {
 	d := stack.Database{URL: c.postgres, Schema: records.Schema, Options: &sqldb.Options{InsecureAllowPlaintext: c.plaintext}}
