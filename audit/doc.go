@@ -133,7 +133,9 @@
 // has a summary: the earliest and the latest time of its events, wherever they stand, for a clock may go back; the codes that they have; and
 // of each tenant four bytes of a hash, so that two may look like one, and none be overlooked. The writer makes it of the lines as it
 // writes them, signs it when a checkpoint seals events behind the segment, and writes it within CheckpointEvery. After a crash
-// the next opening does. Segments of an earlier release get theirs by [Log.Retain], which reads and checks all events for it, once.
+// the next opening does, for what it reads; where the log's state was lost that may be all, and then they are signed some at a time. Segments
+// of an earlier release get theirs by [Log.Retain], which reads and checks all events for it, once: what it then cannot write is kept in
+// memory (16 MiB at most), and written by the next call.
 //
 // Nothing but speed depends on a summary being there: [Read], [ReadAll], [Watch] and [WriteBundle] read the segment where there is none,
 // where none of the log's keys signed it, or where it is of other events than its file's name and the next segment's say. So whoever

@@ -36,8 +36,9 @@ type writer struct {
 	open  []*tenantState // have had events since the last sweep
 	swept time.Time      // when all tenants with uncovered events last got a head leaf
 
-	summary    *summary         // of the newest segment; nil where its first events were not seen
-	summarized []*packedSummary // of those before that are not written yet, the oldest first
+	summary     *summary     // of the newest segment; nil where its first events were not seen
+	summarized  summaryQueue // of those before that are not written yet
+	summarizing atomic.Bool  // some are being written
 
 	stated int64          // the size of the tree under the newest state
 	saving sync.WaitGroup // for what is written beside the writer
@@ -151,6 +152,7 @@ func (w *writer) shutdown() {
 		w.check(w.disk.end(), nil)
 	}
 	if !w.failed {
+		w.saving.Wait() // so that some of the summaries can be written
 		w.saveSummaries()
 		w.saveState(true)
 	}
@@ -238,9 +240,7 @@ func (w *writer) makeRoom(size int64) error {
 	if err := w.disk.roll(w.tree.size); err != nil {
 		return err
 	}
-	if p := w.summary.packWhole(w.tree.root()); p != nil {
-		w.summarized = append(w.summarized, p)
-	}
+	w.summarized.add(w.summary.packWhole(w.tree.root()))
 	w.summary = newSummary(w.tree.size)
 	return nil
 }
