@@ -303,7 +303,7 @@ func (j *retaining) minimum(r *Retention, tooOld int) (int64, error) {
 		n--
 	}
 	if n > 0 && r.Needed != nil {
-		needed, err := r.Needed(j.ctx)
+		needed, err := r.needed(j.ctx)
 		if err != nil {
 			return 0, fmt.Errorf("audit: nothing is deleted, since it is not known what is still needed: %w", err)
 		}
