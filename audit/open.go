@@ -139,7 +139,7 @@ func (l *Log) writer(c config) (*writer, error) {
 	l.enc = newEncoder(c.Origin, l.opts.Service, l.opts.now, pseudonym)
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	return &writer{log: l, signer: signer, hasher: newLeafHasher(), swept: l.opts.now(), sync: timer}, nil
+	return &writer{log: l, signer: signer, hasher: newLeafHasher(), swept: l.opts.now(), sync: timer, encoded: make(chan encodedState, 1)}, nil
 }
 
 // recovery is the event about what a log that was not closed looked like, or nil for one that was.

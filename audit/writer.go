@@ -40,10 +40,11 @@ type writer struct {
 	summarized  summaryQueue // of those before that are not written yet
 	summarizing atomic.Bool  // some are being written
 
-	stated int64          // the size of the tree under the newest state
-	saving sync.WaitGroup // for what is written beside the writer
-	saved  chan struct{}  // closed when the newest of that is; nil for none
-	busy   atomic.Bool    // a state is among it
+	stated  int64             // the size of the tree under the newest state
+	saving  sync.WaitGroup    // for what is written beside the writer
+	saved   chan struct{}     // closed when the newest of that is; nil for none
+	busy    atomic.Bool       // a state is among it, or being encoded
+	encoded chan encodedState // to be signed; has room for one
 
 	sync   *time.Timer // bounds how long a Written event is unsynced
 	failed bool
@@ -70,6 +71,8 @@ func (w *writer) run() {
 			w.adopt(a)
 		case do := <-l.tasks:
 			do(w)
+		case e := <-w.encoded:
+			w.writeState(e)
 		case answer := <-l.requests:
 			w.commit()
 			w.maintain()
@@ -152,7 +155,8 @@ func (w *writer) shutdown() {
 		w.check(w.disk.end(), nil)
 	}
 	if !w.failed {
-		w.saving.Wait() // so that some of the summaries can be written
+		w.saving.Wait() // for the newest state, and so that some of the summaries can be written
+		w.signState()
 		w.saveSummaries()
 		w.saveState(true)
 	}
@@ -255,7 +259,7 @@ func (w *writer) absorb(b *batch) {
 		w.tree.add(hash)
 		w.leaves = append(w.leaves, hash[:]...)
 		if t := l.tenant; t != nil {
-			t.tree.add(hash)
+			t.add(hash)
 			w.noteUncovered(t, 1)
 		}
 	}
