@@ -50,14 +50,21 @@ func (l *Log) Adopter(signers ...note.Signer) (*Adopter, error) {
 	if l.opts.Durability != Durable {
 		return nil, fmt.Errorf("audit: the log is %s: a loss of power could take events whose rows were deleted; open it with Options.Durability Durable", l.opts.Durability)
 	}
-	for _, s := range signers {
-		if s == nil || a.signers[s.KeyHash()] != nil {
-			return nil, errors.New("audit: one of the streams' signers is nil, or there twice")
+	for _, given := range signers {
+		if given == nil {
+			return nil, errors.New("audit: one of the streams' signers is nil")
+		}
+		s, err := guardSigner(given)
+		if err != nil {
+			return nil, fmt.Errorf("audit: one of the streams' signers: %w", err)
+		}
+		if a.signers[s.hash] != nil {
+			return nil, errors.New("audit: one of the streams' signers is there twice")
 		}
 		if _, err := deriveKey(s, streamText, ""); err != nil {
 			return nil, fmt.Errorf("audit: the streams' signer authenticates nothing: %w", err)
 		}
-		a.signers[s.KeyHash()] = s
+		a.signers[s.hash] = s
 	}
 	if len(signers) == 0 {
 		return nil, errors.New("audit: the streams' signer is missing; pass the key that StreamOptions.Signer has")

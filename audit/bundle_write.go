@@ -46,7 +46,7 @@ var ErrNoEvents = errors.New("audit: the log states no events of the tenant")
 // ([Bundle.After]): that none of those is missing, it proves all the same.
 //
 // The log is read once, and for the most part twice if the tenant's newest head leaf is old; of segments without an event of the tenant,
-// as their signed summaries say, the leaf hashes alone. What is written is checked as
+// as their signed summaries say, the leaf hashes alone, which must have the root that the summary has. What is written is checked as
 // it is written, so that an error that wraps [ErrTampered] tells of a log that is not intact ([Verify] says more); the
 // bundle then lacks its end. An error that wraps [ErrNoEvents] is one of a log without events of the tenant.
 func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opts *BundleOptions) (*Bundle, error) {
@@ -89,7 +89,9 @@ func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opt
 		w:     bufio.NewWriterSize(w, 64<<10),
 		check: bundleCheck{verifiers: keys, bundle: Bundle{Origin: config.Origin, Tenant: id}, hasher: newLeafHasher()},
 		path:  newPathBuilder(index, sealed.tree.N),
+		head:  index,
 		stop:  size.size,
+		roots: slices.ContainsFunc(log.skip, func(p *packedSummary) bool { return p != nil }),
 	}
 	header := bundleHeader{Format: bundleFormat, Version: bundleVersion, Origin: config.Origin, Tenant: id.String()}
 	if edge.size > 0 {
@@ -101,10 +103,11 @@ func WriteBundle(ctx context.Context, w io.Writer, dir string, id tenant.ID, opt
 	}
 	hashed := log.pruned.edgeOfHashes()
 	b.path.begin(hashed)
-	if err := readLeaves(ctx, dir, hashed.size, log.pruned.first(), b.path.add); err != nil {
+	b.log = hashed.clone()
+	if err := readLeaves(ctx, dir, hashed.size, log.pruned.first(), b.leaf); err != nil {
 		return nil, shortened(dir, verifiers, log.pruned, err)
 	}
-	if err := log.each(b.line, b.path.add); err != nil {
+	if err := log.each(b.line, b.leaf, b.skipped); err != nil {
 		return nil, shortened(dir, verifiers, log.pruned, err)
 	}
 	trailer := bundleTrailer{string(head), index, b.path.path(), string(sealed.note)}
@@ -127,13 +130,39 @@ type bundleWriter struct {
 	w     *bufio.Writer
 	check bundleCheck
 	path  *pathBuilder
-	stop  int64 // the tenant's events that the head leaf states
+	head  int64    // the index of the head leaf
+	stop  int64    // the tenant's events that it states
+	roots bool     // segments are skipped, and so log is needed
+	log   frontier // of the log's tree
 }
 
-func (b *bundleWriter) line(_ int64, line []byte, hash tlog.Hash, m lineMeta) error {
-	b.path.add(hash)
+// leaf takes the log's next leaf hash.
+func (b *bundleWriter) leaf(hash tlog.Hash) {
+	if b.path.add(hash); b.roots {
+		b.log.add(hash)
+	}
+}
+
+// skipped checks, behind the leaf hashes of a segment that was skipped, that the summary is of these events. A key may have signed one of
+// as many others: the log may have been made anew under it, or gone on from a copy.
+func (b *bundleWriter) skipped(p *packedSummary) error {
+	if root := b.log.root(); !bytes.Equal(p.Root, root[:]) {
+		return &TamperError{summariesName, p.First, "the log's key signed the summary of the segment that begins with it, and for other events than are there, as in another " +
+			"copy of the log; keep it as evidence and remove it: the log makes another"}
+	}
+	return nil
+}
+
+func (b *bundleWriter) line(index int64, line []byte, hash tlog.Hash, m lineMeta) error {
+	b.leaf(hash)
 	c := &b.check
-	if m.sequence == 0 || string(m.tenant) != c.bundle.Tenant.String() {
+	if string(m.tenant) != c.bundle.Tenant.String() {
+		return nil
+	}
+	if index > b.head && string(m.code) == string(CodeLogHead) {
+		return &TamperError{segmentsName, index, "it is a head leaf of the tenant that was not there just before: somebody changed the files in between"}
+	}
+	if m.sequence == 0 {
 		return nil
 	}
 	if m.sequence > b.stop {
@@ -167,10 +196,10 @@ func (b *bundleWriter) object(v any) error {
 type sealedLog struct {
 	ctx      context.Context
 	dir      string
-	segments []int64 // their first indexes, in order
-	skip     []bool  // of those, the ones without an event of the tenant, as their summaries say
-	pruned   *pruned // the record of what was deleted before them
-	size     int64   // events
+	segments []int64          // their first indexes, in order
+	skip     []*packedSummary // of those without an event of the tenant, as these say, and nil for the others
+	pruned   *pruned          // the record of what was deleted before them
+	size     int64            // events
 	hasher   *leafHasher
 	progress func(int64)
 }
@@ -181,11 +210,16 @@ func listSealed(ctx context.Context, dir, origin string, id tenant.ID, size int6
 		return nil, err
 	}
 	by := summaries{dir: dir, origin: origin, verifiers: verifiers}
-	l := &sealedLog{ctx: ctx, dir: dir, segments: segments, skip: by.skipped(segments, &Filter{Tenant: id}), pruned: pruned, size: size, hasher: newLeafHasher(), progress: func(int64) {}}
+	l := &sealedLog{ctx: ctx, dir: dir, segments: segments, skip: by.excluded(segments, &Filter{Tenant: id}), pruned: pruned, size: size, hasher: newLeafHasher(), progress: func(int64) {}}
+	for i, p := range l.skip {
+		if p != nil && p.end() > size {
+			l.skip[i] = nil // its leaf hashes could not be compared
+		}
+	}
 	if progress != nil {
 		var done, total int64
 		for i, first := range segments {
-			if l.skip[i] {
+			if l.skip[i] != nil {
 				continue
 			}
 			s, err := l.open(first)
@@ -212,7 +246,7 @@ func listSealed(ctx context.Context, dir, origin string, id tenant.ID, size int6
 // newestHead returns the tenant's newest head leaf and where it stands. It looks from the end of the log on.
 func (l *sealedLog) newestHead(id tenant.ID) (index int64, head []byte, err error) {
 	for i, first := range slices.Backward(l.segments) {
-		if l.skip[i] {
+		if l.skip[i] != nil {
 			continue
 		}
 		err := l.segment(first, func(at int64, line []byte, m lineMeta) error {
@@ -228,13 +262,16 @@ func (l *sealedLog) newestHead(id tenant.ID) (index int64, head []byte, err erro
 	return 0, nil, fmt.Errorf("%w %s up to its newest checkpoint", ErrNoEvents, id)
 }
 
-// each calls f for every line with its hash, and skipped with the leaf hashes of segments in which the tenant has none.
-func (l *sealedLog) each(f func(index int64, line []byte, hash tlog.Hash, m lineMeta) error, skipped func(tlog.Hash)) error {
+// each calls f for every line with its hash; and of segments in which the tenant has none, leaf with the hash of each, and then skipped.
+func (l *sealedLog) each(f func(index int64, line []byte, hash tlog.Hash, m lineMeta) error, leaf func(tlog.Hash), skipped func(*packedSummary) error) error {
 	next := l.pruned.first()
 	for i, first := range l.segments {
-		if l.skip[i] && first == next && l.segments[i+1] <= l.size {
+		if p := l.skip[i]; p != nil && first == next {
 			var err error
-			if next, err = readLeafFile(l.ctx, leavesPath(l.dir, first), first, first, l.segments[i+1], skipped); err != nil {
+			if next, err = readLeafFile(l.ctx, leavesPath(l.dir, first), first, first, p.end(), leaf); err == nil {
+				err = skipped(p)
+			}
+			if err != nil {
 				return err
 			}
 			continue

@@ -133,14 +133,18 @@
 // has a summary: the earliest and the latest time of its events, wherever they stand, for a clock may go back; the codes that they have; and
 // of each tenant four bytes of a hash, so that two may look like one, and none be overlooked. The writer makes it of the lines as it
 // writes them, signs it when a checkpoint seals events behind the segment, and writes it within CheckpointEvery. After a crash
-// the next opening does. Segments of an earlier release get theirs by [Log.Retain], which reads and checks all events for it, once.
+// the next opening does, for what it reads; where the log's state was lost that may be all, and then they are signed some at a time. Segments
+// of an earlier release get theirs by [Log.Retain], which reads and checks all events for it, once: what it then cannot write is kept in
+// memory (16 MiB at most), and written by the next call.
 //
 // Nothing but speed depends on a summary being there: [Read], [ReadAll], [Watch] and [WriteBundle] read the segment where there is none,
 // where none of the log's keys signed it, or where it is of other events than its file's name and the next segment's say. So whoever
 // has no key can slow them down. Whoever has one, or is believed to, since Read takes the keys in log.json for want of
 // [Filter].Verifiers, can hide events from them: that is for [Verify] to find, as is whatever else Read does not look at. It compares
-// each summary with the events, whoever signed it. [ReadVerified] goes by what Verify itself read, and by no file; a bundle proves that it is
-// complete whatever a summary said. [Filter].Whole has everything read, and [Filter].Skipped says how much was not.
+// each summary with the events, whoever signed it. The key may also have signed one
+// of other events, as many, in a log that was made anew under it or went on from a copy; the root in it tells them apart. [ReadVerified]
+// goes by what Verify itself read, and by no file; a bundle proves that it is complete whatever a summary said, and is not written where
+// one that it went by has another root than the leaf hashes. [Filter].Whole has everything read, and [Filter].Skipped says how much was not.
 //
 // A summary takes some hundred bytes and four for each tenant with events in the segment, which is at most 64 MiB.
 //

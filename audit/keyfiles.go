@@ -49,6 +49,11 @@ func openSigner(fsys vfs.FS, dir string, c config, opts *Options) (note.Signer, 
 	if err != nil {
 		return nil, err
 	}
+	guarded, err := guardSigner(signer)
+	if err != nil {
+		return nil, fmt.Errorf("audit: Options.Signer: %w", err)
+	}
+	signer = guarded
 	if signer.Name() != c.Origin {
 		return nil, fmt.Errorf("audit: the signing key (%s, or Options.Signer) is for %q, and the log in %s is %q; restore the key that belongs to it", signerName, signer.Name(), dir, c.Origin)
 	}
@@ -59,7 +64,8 @@ func openSigner(fsys vfs.FS, dir string, c config, opts *Options) (note.Signer, 
 	if _, err := note.Open(trial, verifiers); err != nil {
 		return nil, fmt.Errorf("audit: the signing key (%s, or Options.Signer) does not match the verifier key in %s; restore the key that belongs to it", signerName, filepath.Join(dir, configName))
 	}
-	return signer, nil
+	guarded.verifier, err = verifiers.Verifier(guarded.name, guarded.hash)
+	return guarded, err
 }
 
 // createPseudonymKey makes a keyset with Tink's AES-CMAC PRF (RFC 4493) in a file.

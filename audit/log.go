@@ -21,10 +21,11 @@ type Log struct {
 	lock     locks
 	headsDue atomic.Int64
 
-	adopting  sync.Mutex           // held by Adopt
-	retaining sync.Mutex           // held by Retain, and by Close in the end
-	tasks     chan func(*writer)   // for the writer, between two batches
-	adoptions chan *adoption       // to the writer
+	adopting  sync.Mutex         // held by Adopt
+	retaining sync.Mutex         // held by Retain, and by Close in the end
+	tasks     chan func(*writer) // for the writer, between two batches
+	adoptions chan *adoption     // to the writer
+	stuck     stuckSummaries
 	streams   map[string]streamEnd // the writer's, and Adopt's while the writer has nothing to adopt
 	requests  chan chan<- sealed   // for Checkpoint
 	quit      chan struct{}        // closed by Close

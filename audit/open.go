@@ -84,7 +84,7 @@ func (l *Log) reopen(c config) error {
 		return err
 	}
 	r := &replay{fs: fsys, dir: l.dir, origin: c.Origin, verifiers: own, chained: true, fromState: own,
-		chain: func(nonce string) (*chain, error) { return openChain(w.signer, nonce) }, whole: w.missed}
+		chain: func(nonce string) (*chain, error) { return openChain(w.signer, nonce) }, whole: w.missed(own)}
 	if err := r.run(context.Background()); err != nil {
 		if errors.Is(err, ErrTampered) {
 			err = fmt.Errorf("%w; nothing was changed: verify a copy of %s, keep it as evidence, and begin a new log in another directory", err, l.dir)
@@ -139,7 +139,7 @@ func (l *Log) writer(c config) (*writer, error) {
 	l.enc = newEncoder(c.Origin, l.opts.Service, l.opts.now, pseudonym)
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	return &writer{log: l, signer: signer, hasher: newLeafHasher(), swept: l.opts.now(), sync: timer}, nil
+	return &writer{log: l, signer: signer, hasher: newLeafHasher(), swept: l.opts.now(), sync: timer, encoded: make(chan encodedState, 1)}, nil
 }
 
 // recovery is the event about what a log that was not closed looked like, or nil for one that was.

@@ -75,7 +75,8 @@ type Options struct {
 	// form of golang.org/x/mod/sumdb/note, and both must be set. Sign is called from the goroutine that writes the
 	// log: while it runs, no event becomes durable. Signatures must be a function of what is signed, as those of Ed25519
 	// are: with a signer of another kind the last events before a crash cannot be told from forged ones, and are
-	// recorded and reported as not authenticated.
+	// recorded and reported as not authenticated. Each signature is checked with Verifier before it is written: after one that is not by
+	// that key, as after an error or a panic, the log records nothing more, and opens again with the signer that it had.
 	Signer   note.Signer
 	Verifier string
 	// Retention, if set, has the log compress and delete its old segments ([Log.Retain]) when it is opened, and then each

@@ -29,11 +29,14 @@ func (j *retaining) prune(index int64, r *Retention) error {
 	if err != nil {
 		return err
 	}
-	var file []byte
-	if unasked := l.do(j.ctx, func(w *writer) { file, err = w.announce(index, "by retention; "+record.kept(), body) }); unasked != nil || err != nil {
+	sum := sha256.Sum256(body) // here, since it grows with the tenants
+	var front []byte
+	if unasked := l.do(j.ctx, func(w *writer) {
+		front, err = w.announce(index, "by retention; "+record.kept(), int64(len(body)), sum[:])
+	}); unasked != nil || err != nil {
 		return errors.Join(unasked, err)
 	}
-	if err := writeAtomic(l.opts.fs, filepath.Join(l.dir, prunedName), file); err != nil {
+	if err := writeAtomic(l.opts.fs, filepath.Join(l.dir, prunedName), append(front, body...)); err != nil {
 		return fmt.Errorf("audit: nothing is deleted: writing the record of it: %w", err)
 	}
 	if err := l.opts.fs.SyncDir(l.dir); err != nil {
@@ -61,15 +64,15 @@ func (p *pruned) kept() string {
 	return kept
 }
 
-// announce records and seals that the events before an index are going, and returns the record of it, signed.
-func (w *writer) announce(index int64, reason string, body []byte) ([]byte, error) {
-	file, err := signBody(w.signer, prunedText, body)
+// announce records and seals that the events before an index are going, and returns what the record of it, which has this length and
+// SHA-256, begins with: what signs it.
+func (w *writer) announce(index int64, reason string, length int64, sum []byte) ([]byte, error) {
+	front, err := signSum(w.signer, prunedText, length, sum)
 	if err != nil {
 		return nil, fmt.Errorf("audit: nothing is deleted: signing the record of it: %w", err)
 	}
-	sum := sha256.Sum256(body)
 	e := &Event{
-		Code: CodeLogPruned, Status: Success, own: own{pruned: prunedClaim{index, base64.StdEncoding.EncodeToString(sum[:])}},
+		Code: CodeLogPruned, Status: Success, own: own{pruned: prunedClaim{index, base64.StdEncoding.EncodeToString(sum)}},
 		Reason: reason,
 	}
 	w.batch.reset()
@@ -84,7 +87,7 @@ func (w *writer) announce(index int64, reason string, body []byte) ([]byte, erro
 		w.check(err, nil)
 		return nil, w.log.Err()
 	}
-	return file, nil
+	return front, nil
 }
 
 // forget leaves the segments before an index out of what the state says.

@@ -100,7 +100,7 @@ func (p *pruned) body() ([]byte, error) {
 	}
 	body := append(head, '\n')
 	for _, t := range p.tenants {
-		body = t.appendTo(body)
+		body = (&tenantEnd{t.id, t.covered, t.tree}).appendTo(body)
 	}
 	return body, nil
 }

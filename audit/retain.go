@@ -67,7 +67,7 @@ type RetentionResult struct {
 // is more than hashes ([Report.Deleted]).
 //
 // Segments without a summary, such as those of an earlier release, get one in the end; where one is missing, all events are read and
-// checked for it.
+// checked for it. One that cannot be written is an error, each time, and events are not read for it again.
 //
 // An error that wraps [ErrUnavailable] is one of recording the event; the log then records nothing more.
 func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult, err error) {
@@ -303,7 +303,7 @@ func (j *retaining) minimum(r *Retention, tooOld int) (int64, error) {
 		n--
 	}
 	if n > 0 && r.Needed != nil {
-		needed, err := r.Needed(j.ctx)
+		needed, err := r.needed(j.ctx)
 		if err != nil {
 			return 0, fmt.Errorf("audit: nothing is deleted, since it is not known what is still needed: %w", err)
 		}

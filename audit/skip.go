@@ -55,14 +55,27 @@ func keysFor(origin string, keys []string) (own []string) {
 // certain is to be read.
 func (s *summaries) skipped(segments []int64, filter *Filter) []bool {
 	skip := make([]bool, len(segments))
-	if s.verifiers == nil || !filter.selective() {
-		return skip
-	}
-	for i := range skip[:len(skip)-1] {
-		p, err := readSummary(vfs.OS{}, s.dir, s.origin, s.verifiers, segments[i], segments[i+1])
-		skip[i] = err == nil && p.excludes(filter)
+	for i, p := range s.excluded(segments, filter) {
+		skip[i] = p != nil
 	}
 	return skip
+}
+
+// excluded returns the summaries, without their tenants, of the segments in which they say that the filter selects nothing, and nil for
+// the others.
+func (s *summaries) excluded(segments []int64, filter *Filter) []*packedSummary {
+	all := make([]*packedSummary, len(segments))
+	if s.verifiers == nil || !filter.selective() {
+		return all
+	}
+	for i := range all[:len(all)-1] {
+		p, err := readSummary(vfs.OS{}, s.dir, s.origin, s.verifiers, segments[i], segments[i+1])
+		if err == nil && p.excludes(filter) {
+			p.Tenants = nil
+			all[i] = p
+		}
+	}
+	return all
 }
 
 // tellSkipped tells the filter's Skipped.

@@ -90,36 +90,35 @@ func unpack(size int64, b []byte) (f frontier, ok bool) {
 	return f, true
 }
 
-// encode returns the signed file.
-func (s *state) encode(signer note.Signer, tenants []*tenantState) ([]byte, error) {
+// encodeHead returns the body up to the tenants.
+func (s *state) encodeHead() ([]byte, error) {
 	s.Tree = s.tree.pack()
 	head, err := json.Marshal(s.stateHead)
-	if err != nil {
-		return nil, err
-	}
-	body := append(slices.Concat(s.checkpoint.note, []byte("\n"), head), '\n')
-	for _, t := range tenants {
-		body = t.appendTo(body)
-	}
-	return signBody(signer, stateText, body)
+	return append(slices.Concat(s.checkpoint.note, []byte("\n"), head), '\n'), err
 }
 
 // appendTo appends a tenant's line.
-func (t *tenantState) appendTo(body []byte) []byte {
+func (t *tenantEnd) appendTo(body []byte) []byte {
 	body = strconv.AppendInt(body, t.tree.size, 10)
 	body = strconv.AppendInt(append(body, ' '), t.covered, 10)
-	body = base64.StdEncoding.AppendEncode(append(body, ' '), t.tree.pack())
+	body = append(body, ' ')
+	if len(t.tree.nodes) > 0 {
+		body = base64.StdEncoding.AppendEncode(body, t.tree.pack())
+	}
 	return append(append(append(body, ' '), t.id.String()...), '\n')
 }
 
 // signBody returns a file that has a body behind a note that signs it.
 func signBody(signer note.Signer, title string, body []byte) ([]byte, error) {
 	sum := sha256.Sum256(body)
-	msg, err := note.Sign(&note.Note{Text: bodyNote(title, signer.Name(), int64(len(body)), sum[:])}, signer)
-	if err != nil {
-		return nil, err
-	}
-	return slices.Concat(msg, []byte("\n"), body), nil
+	front, err := signSum(signer, title, int64(len(body)), sum[:])
+	return append(front, body...), err
+}
+
+// signSum returns what such a file begins with, for a body of this length and SHA-256.
+func signSum(signer note.Signer, title string, length int64, sum []byte) ([]byte, error) {
+	msg, err := note.Sign(&note.Note{Text: bodyNote(title, signer.Name(), length, sum)}, signer)
+	return append(msg, '\n'), err
 }
 
 func bodyNote(title, origin string, length int64, sum []byte) string {

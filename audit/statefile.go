@@ -1,14 +1,16 @@
 package audit
 
 import (
+	"crypto/sha256"
 	"path/filepath"
-	"slices"
 
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // saveState writes the state under the newest checkpoint, if enough has been recorded since the last one. It signs on the
-// writer's goroutine, and writes beside it. A state that cannot be written is no failure of the log: opening reads more.
+// writer's goroutine, and encodes and writes beside it: with very many tenants either takes longer than an event may wait. A state
+// that cannot be written is no failure of the log: opening reads more.
 func (w *writer) saveState(closed bool) {
 	l := w.log
 	l.mu.Lock()
@@ -30,28 +32,82 @@ func (w *writer) saveState(closed bool) {
 	} else if !w.busy.CompareAndSwap(false, true) {
 		return // the disk is slower than the events
 	}
-	tenants = slices.DeleteFunc(tenants, func(t *tenantState) bool { return t.tree.size == 0 }) // nothing of theirs is written yet
 	s := &state{checkpoint: w.last, tree: w.tree, stateHead: stateHead{
 		Segments: w.disk.segments, Lines: w.disk.lines.size, Checkpoints: w.lacks + w.disk.checkpoints.size, Closed: closed,
 		Summary: w.summary.pack(),
 	}}
-	s.Streams = w.log.streams // it is encoded below, before the writer goes on
+	s.Streams = w.log.streams // it is encoded before the writer goes on
 	if w.chain != nil {
 		s.Chain, s.Position = w.chain.nonce, w.chain.position
 	}
-	content, err := s.encode(w.signer, tenants)
+	body, err := s.encodeHead()
 	if err != nil {
 		w.busy.Store(false)
 		return
 	}
 	w.stated = w.tree.size
-	w.beside(func() {
-		defer w.busy.Store(false)
-		writeState(l.opts.fs, l.dir, content)
-	})
+	ends := tenantEnds(tenants)
+	w.saving.Go(func() { w.encoded <- encodeState(body, ends) })
 	if closed {
 		w.saving.Wait()
+		w.signState()
+		w.saving.Wait()
 	}
+}
+
+// tenantEnd is what the state has of a tenant. Its frontier is shared with the tenant's until that has another event.
+type tenantEnd struct {
+	id      tenant.ID
+	covered int64
+	tree    frontier
+}
+
+// tenantEnds returns those of tenants that have events.
+func tenantEnds(tenants []*tenantState) []tenantEnd {
+	ends := make([]tenantEnd, 0, len(tenants))
+	for _, t := range tenants {
+		if t.tree.size > 0 { // otherwise nothing of theirs is written yet
+			t.shared = true
+			ends = append(ends, tenantEnd{t.id, t.covered, t.tree})
+		}
+	}
+	return ends
+}
+
+// encodedState is the body of a state, and its SHA-256.
+type encodedState struct {
+	body []byte
+	sum  [sha256.Size]byte
+}
+
+// encodeState does beside the writer what grows with the tenants.
+func encodeState(body []byte, tenants []tenantEnd) encodedState {
+	for i := range tenants {
+		body = tenants[i].appendTo(body)
+	}
+	return encodedState{body, sha256.Sum256(body)}
+}
+
+// signState signs a state that was encoded, if there is one, and has it written beside the writer.
+func (w *writer) signState() {
+	select {
+	case e := <-w.encoded:
+		w.writeState(e)
+	default:
+	}
+}
+
+func (w *writer) writeState(e encodedState) {
+	l := w.log
+	front, err := signSum(w.signer, stateText, int64(len(e.body)), e.sum[:])
+	if err != nil {
+		w.busy.Store(false)
+		return
+	}
+	w.beside(func() {
+		defer w.busy.Store(false)
+		writeState(l.opts.fs, l.dir, append(front, e.body...))
+	})
 }
 
 // beside calls f beside the writer, behind what it was given before: a state that is on the disk says that the summaries of the

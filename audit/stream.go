@@ -20,7 +20,7 @@ type Engine interface {
 	// Append stores rows, all or none, and returns nil when they are as durable as the engine makes anything. Rows that
 	// have been stored already are [ErrRepeated], and a number that a row of somebody else has is [ErrTaken]. After any
 	// other error they may be there or come to be there yet: Append is called with the same rows again. It keeps nothing
-	// of rows, and returns soon after ctx has ended. Its errors hold nothing of a row.
+	// of rows, and returns soon after ctx has ended. Its errors hold nothing of a row. One that panics is asked again like one that fails.
 	Append(ctx context.Context, rows []Row) error
 	Close() error
 	// String names the engine in errors, without secrets: "the table audit at db.example.com".
@@ -108,7 +108,11 @@ const openTimeout = 30 * time.Second
 // OpenStream begins a stream in the engine, with an event stream.started as its first row; that one is in the engine when
 // OpenStream returns. It waits until ctx ends, at most 30 s. The engine is closed with the stream, and where OpenStream fails.
 func OpenStream(ctx context.Context, engine Engine, opts StreamOptions) (*Stream, error) {
-	s, err := newStream(engine, opts)
+	guarded, err := guardEngine(engine)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnavailable, err), (&guardedEngine{Engine: engine}).Close())
+	}
+	s, err := newStream(guarded, opts)
 	if err == nil {
 		opening, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
@@ -118,7 +122,7 @@ func OpenStream(ctx context.Context, engine Engine, opts StreamOptions) (*Stream
 		if s != nil {
 			s.telemetry.Close()
 		}
-		return nil, errors.Join(err, engine.Close())
+		return nil, errors.Join(err, guarded.Close())
 	}
 	go s.run()
 	return s, nil
@@ -133,9 +137,14 @@ func newStream(engine Engine, opts StreamOptions) (*Stream, error) {
 	if opts.now == nil {
 		opts.now = time.Now
 	}
-	switch {
-	case opts.Signer == nil:
+	if opts.Signer == nil {
 		return nil, errors.New("audit: StreamOptions.Signer is missing; set it to the key that the trail's sealer has too")
+	}
+	var err error
+	if opts.Signer, err = guardSigner(opts.Signer); err != nil {
+		return nil, fmt.Errorf("audit: StreamOptions.Signer: %w", err)
+	}
+	switch {
 	case !validOrigin(opts.Signer.Name()):
 		return nil, errors.New("audit: StreamOptions.Signer has no usable name; use 1 to 200 printable characters without spaces and plus signs")
 	case len(opts.Service) > 200:

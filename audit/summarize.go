@@ -17,13 +17,8 @@ func (j *retaining) summarize() error {
 	if err != nil {
 		return err
 	}
-	// Those that the writer has are on their way.
-	var saved chan struct{}
-	if err := l.do(j.ctx, func(w *writer) { w.saveSummaries(); saved = w.saved }); err != nil {
+	if err := j.waiting(); err != nil {
 		return err
-	}
-	if saved != nil {
-		<-saved
 	}
 	segments := slices.DeleteFunc(slices.Clone(j.segments), func(first int64) bool { return first < j.done.First })
 	settled, missing := 0, map[int64]bool{}
@@ -36,15 +31,20 @@ func (j *retaining) summarize() error {
 			missing[first] = true
 		}
 	}
+	stuck := l.stuck.retry(missing, segments[settled], j.write)
 	if len(missing) == 0 {
-		return nil
+		return stuckError(stuck)
 	}
+	made := len(missing)
 	read := &replay{fs: l.opts.fs, dir: l.dir, origin: j.signer.Name(), verifiers: own, until: segments[settled]}
 	var wait []*packedSummary // for a checkpoint behind them
 	flush := func(sealed int64) error {
 		for len(wait) > 0 && wait[0].end() <= sealed {
-			if err := j.writeSummary(wait[0]); err != nil {
+			switch unwritten, err := j.writeSummary(wait[0]); {
+			case err != nil:
 				return err
+			case stuck == nil: // reading goes on: what is made is kept until it can be written
+				stuck = unwritten
 			}
 			wait = wait[1:]
 		}
@@ -57,22 +57,57 @@ func (j *retaining) summarize() error {
 		return flush(read.sealed.tree.N)
 	}
 	if err := read.run(j.ctx); err != nil {
-		return fmt.Errorf("making the summaries of %d segments: %w", len(missing), err)
+		return fmt.Errorf("making the summaries of %d segments: %w", made, err)
 	}
-	return flush(read.until)
+	if err := flush(read.until); err != nil {
+		return err
+	}
+	return stuckError(stuck)
 }
 
-// writeSummary has the writer sign a summary, and writes it.
-func (j *retaining) writeSummary(p *packedSummary) error {
-	var file summaryFile
-	var err error
-	if unasked := j.log.do(j.ctx, func(w *writer) { file, err = p.sign(w.signer) }); unasked != nil || err != nil {
-		return errors.Join(unasked, err)
-	}
-	if err := writeSummaries(j.log.opts.fs, j.log.dir, []summaryFile{file}); err != nil {
-		return fmt.Errorf("audit: writing the summary of a segment: %w", err)
+// waiting waits for those that the writer has and is to write.
+func (j *retaining) waiting() error {
+	for more := true; more; {
+		var saved chan struct{}
+		if err := j.log.do(j.ctx, func(w *writer) { more = w.saveSummaries(); saved = w.saved }); err != nil {
+			return err
+		}
+		if saved == nil {
+			continue
+		}
+		select {
+		case <-saved:
+		case <-j.ctx.Done():
+			return j.ctx.Err()
+		}
 	}
 	return nil
+}
+
+// stuckError is about summaries that could not be written.
+func stuckError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("audit: writing the summary of a segment: %w; readers read more until that is mended, and then the next time writes it", err)
+}
+
+// writeSummary has the writer sign a summary, and writes it. One that cannot be written is kept.
+func (j *retaining) writeSummary(p *packedSummary) (stuck, err error) {
+	var file summaryFile
+	if unasked := j.log.do(j.ctx, func(w *writer) { file, err = p.sign(w.signer) }); unasked != nil || err != nil {
+		return nil, errors.Join(unasked, err)
+	}
+	if stuck = j.write(file); stuck != nil {
+		j.log.stuck.put(file)
+	}
+	return stuck, nil
+}
+
+// write writes a summary.
+func (j *retaining) write(file summaryFile) (err error) {
+	writeSummaries(j.log.opts.fs, j.log.dir, []summaryFile{file}, func(_ summaryFile, because error) { err = because })
+	return err
 }
 
 // clearSummaries deletes those of the segments before an index. One that is in the way of that keeps no other.

@@ -160,6 +160,13 @@ func (p *packedSummary) body() ([]byte, error) {
 	return append(body, '\n'), err
 }
 
+// same tells whether both say the same.
+func (p *packedSummary) same(as *packedSummary) bool {
+	a, err1 := p.body()
+	b, err2 := as.body()
+	return err1 == nil && err2 == nil && bytes.Equal(a, b)
+}
+
 // excludes tells whether the filter selects none of the events.
 func (p *packedSummary) excludes(f *Filter) bool {
 	switch {

@@ -29,41 +29,38 @@ import (
 // [Verify] checks.
 const summaryText = "strongroom/audit-summary/v1"
 
-// maxSummaries bounds the bytes of tenants in summaries that wait to be written.
-const maxSummaries = 16 << 20
-
 // missed takes in the summary of a segment that an opening has read: that the log was killed before it was written, or by an earlier
-// release, or that the state was lost. Where all of a long log is read, it is the newest ones.
-func (w *writer) missed(_ int64, s *packedSummary) error {
-	if s == nil {
+// release, or that the state was lost. Where all of a long log is read, those that are not there are signed, and of these the newest.
+func (w *writer) missed(own note.Verifiers) func(int64, *packedSummary) error {
+	fsys, dir := w.log.opts.fs, w.log.dir
+	return func(first int64, p *packedSummary) error {
+		if p == nil {
+			return nil
+		}
+		if is, err := readSummary(fsys, dir, w.signer.Name(), own, first, p.end()); err == nil && is.same(p) {
+			return nil
+		}
+		w.summarized.add(p)
 		return nil
 	}
-	w.summarized = append(w.summarized, s)
-	held := 0
-	for _, s := range w.summarized {
-		held += len(s.Tenants)
-	}
-	for held > maxSummaries {
-		held -= len(w.summarized[0].Tenants)
-		w.summarized = w.summarized[1:]
-	}
-	return nil
 }
 
-// saveSummaries writes those of the segments behind which events are sealed. It signs on the writer's goroutine, and writes beside it.
-// One that cannot be written is no failure of the log: readers read more.
-func (w *writer) saveSummaries() {
-	var files []summaryFile
-	for len(w.summarized) > 0 && w.summarized[0].end() < w.last.tree.N {
-		if f, err := w.summarized[0].sign(w.signer); err == nil {
-			files = append(files, f)
-		}
-		w.summarized = w.summarized[1:]
+// saveSummaries writes those of the segments behind which events are sealed, some at a time, and tells whether there are more. It signs
+// on the writer's goroutine, and writes beside it. One that cannot be written is no failure of the log: readers read more.
+func (w *writer) saveSummaries() (more bool) {
+	if !w.summarized.due(w.last.tree.N) {
+		return false
 	}
-	if len(files) > 0 {
-		fsys, dir := w.log.opts.fs, w.log.dir
-		w.beside(func() { writeSummaries(fsys, dir, files) })
+	if !w.summarizing.CompareAndSwap(false, true) {
+		return true // the disk is slower than the signer
 	}
+	l := w.log
+	files := w.summarized.sign(w.signer, w.last.tree.N)
+	w.beside(func() {
+		defer w.summarizing.Store(false)
+		writeSummaries(l.opts.fs, l.dir, files, func(f summaryFile, _ error) { l.stuck.put(f) })
+	})
+	return w.summarized.due(w.last.tree.N)
 }
 
 // summaryFile is a summary as it is written.
@@ -82,29 +79,43 @@ func (p *packedSummary) sign(signer note.Signer) (summaryFile, error) {
 	return summaryFile{p.First, content}, err
 }
 
-// writeSummaries writes the files that are not there as they are to be.
-func writeSummaries(fsys vfs.FS, dir string, files []summaryFile) error {
+// writeSummaries writes the files that are not there as they are to be. Of one that it cannot write it tells stuck, and goes on.
+func writeSummaries(fsys vfs.FS, dir string, files []summaryFile, stuck func(summaryFile, error)) {
 	files = slices.DeleteFunc(files, func(f summaryFile) bool {
 		is, err := readWhole(fsys, summaryPath(dir, f.first), int64(len(f.content)))
 		return err == nil && bytes.Equal(is, f.content)
 	})
 	if len(files) == 0 {
-		return nil
+		return
 	}
 	all := filepath.Join(dir, summariesName)
 	err := fsys.Mkdir(all, 0o700)
 	if err == nil {
 		err = fsys.SyncDir(dir)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
 	}
+	var written []summaryFile
 	for _, f := range files {
-		if err := writeAtomic(fsys, summaryPath(dir, f.first), f.content); err != nil {
-			return err
+		because := err
+		if because == nil {
+			because = writeAtomic(fsys, summaryPath(dir, f.first), f.content)
+		}
+		if because == nil {
+			written = append(written, f)
+		} else {
+			stuck(f, because)
 		}
 	}
-	return fsys.SyncDir(all)
+	if len(written) == 0 {
+		return
+	}
+	if err := fsys.SyncDir(all); err != nil {
+		for _, f := range written {
+			stuck(f, err)
+		}
+	}
 }
 
 var errTooLong = errors.New("the file is too long")

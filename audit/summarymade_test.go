@@ -84,7 +84,11 @@ func TestSummariesOfEarlierRelease(t *testing.T) {
 	for _, ts := range s.tenants {
 		tenants = append(tenants, ts)
 	}
-	old, err := s.encode(ownSigner(t, dir), tenants)
+	body, err := s.encodeHead()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := signBody(ownSigner(t, dir), stateText, encodeState(body, tenantEnds(tenants)).body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,13 +36,15 @@ type writer struct {
 	open  []*tenantState // have had events since the last sweep
 	swept time.Time      // when all tenants with uncovered events last got a head leaf
 
-	summary    *summary         // of the newest segment; nil where its first events were not seen
-	summarized []*packedSummary // of those before that are not written yet, the oldest first
+	summary     *summary     // of the newest segment; nil where its first events were not seen
+	summarized  summaryQueue // of those before that are not written yet
+	summarizing atomic.Bool  // some are being written
 
-	stated int64          // the size of the tree under the newest state
-	saving sync.WaitGroup // for what is written beside the writer
-	saved  chan struct{}  // closed when the newest of that is; nil for none
-	busy   atomic.Bool    // a state is among it
+	stated  int64             // the size of the tree under the newest state
+	saving  sync.WaitGroup    // for what is written beside the writer
+	saved   chan struct{}     // closed when the newest of that is; nil for none
+	busy    atomic.Bool       // a state is among it, or being encoded
+	encoded chan encodedState // to be signed; has room for one
 
 	sync   *time.Timer // bounds how long a Written event is unsynced
 	failed bool
@@ -69,6 +71,8 @@ func (w *writer) run() {
 			w.adopt(a)
 		case do := <-l.tasks:
 			do(w)
+		case e := <-w.encoded:
+			w.writeState(e)
 		case answer := <-l.requests:
 			w.commit()
 			w.maintain()
@@ -151,6 +155,8 @@ func (w *writer) shutdown() {
 		w.check(w.disk.end(), nil)
 	}
 	if !w.failed {
+		w.saving.Wait() // for the newest state, and so that some of the summaries can be written
+		w.signState()
 		w.saveSummaries()
 		w.saveState(true)
 	}
@@ -238,9 +244,7 @@ func (w *writer) makeRoom(size int64) error {
 	if err := w.disk.roll(w.tree.size); err != nil {
 		return err
 	}
-	if p := w.summary.packWhole(w.tree.root()); p != nil {
-		w.summarized = append(w.summarized, p)
-	}
+	w.summarized.add(w.summary.packWhole(w.tree.root()))
 	w.summary = newSummary(w.tree.size)
 	return nil
 }
@@ -255,7 +259,7 @@ func (w *writer) absorb(b *batch) {
 		w.tree.add(hash)
 		w.leaves = append(w.leaves, hash[:]...)
 		if t := l.tenant; t != nil {
-			t.tree.add(hash)
+			t.add(hash)
 			w.noteUncovered(t, 1)
 		}
 	}

@@ -64,7 +64,8 @@ func (s *Sealer) round(ctx context.Context, sealed *Sealed) error {
 			return err
 		}
 		taken += len(p.rows) - before
-		if len(p.rows) > 0 && (p.size >= chunk || n == 0 || left == n) {
+		late := time.Since(s.asked) > s.opts.Lease/3 // so that the consumer may be gone when it is asked again
+		if len(p.rows) > 0 && (p.size >= chunk || n == 0 || left == n || late) {
 			if err := s.adopt(ctx, &p, sealed); err != nil {
 				return err
 			}
@@ -79,9 +80,9 @@ func (s *Sealer) round(ctx context.Context, sealed *Sealed) error {
 
 // read adds messages to a portion, and returns how many it has read.
 func (s *Sealer) read(ctx context.Context, limit int, p *portion) (n int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	asking, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	if err := s.take(ctx); err != nil {
+	if err := s.take(asking); err != nil {
 		return 0, err
 	}
 	for {
@@ -93,7 +94,7 @@ func (s *Sealer) read(ctx context.Context, limit int, p *portion) (n int, err er
 		select {
 		case <-time.After(20 * time.Millisecond):
 			continue
-		case <-ctx.Done():
+		case <-asking.Done():
 		}
 		break
 	}
@@ -132,74 +133,6 @@ func (s *Sealer) fetch(ctx context.Context, limit int, p *portion) (n int, err e
 		p.msgs = append(p.msgs, message{meta.Sequence.Stream, m.Subject(), m.Headers()})
 	}
 	return n, batch.Error()
-}
-
-// leaps are what is known of messages that are not there, behind the first that was left alone: there they are many, for what is
-// between messages that are left alone was sealed and deleted.
-type leaps struct {
-	last    uint64            // the sequence number that the newest one led to; 0 for none
-	came    map[string]uint64 // the newest message of each subject
-	left    map[string]uint64 // the first message of each subject that was left alone
-	unasked map[string][]leap // of each subject, before messages that were left alone, too
-}
-
-// leap is from behind one message of a subject to the next one that came, with others missing between that may be the subject's.
-type leap struct{ from, to uint64 }
-
-// leave notes a message that is left alone.
-func (s *Sealer) leave(sequence uint64, subject string) {
-	s.others++
-	if s.alone == 0 {
-		s.alone, s.leaps = sequence, leaps{came: map[string]uint64{subject: sequence}, left: map[string]uint64{}, unasked: map[string][]leap{}}
-	}
-	if s.leaps.left[subject] == 0 {
-		s.leaps.left[subject] = sequence
-	}
-}
-
-// believe returns an error where the consumer's replica has left out a message that the stream's
-// leader has. What was taken for a gap would be one for ever.
-//
-// Behind a message that was left alone it asks only before an event that is to be sealed, and only of the event's own subject, since in
-// that alone can it bring a gap about: once for each recorder's stream, and not for each message that is missing. Then it asks about
-// all leaps in that subject, also those before messages that were left alone: behind such a one an event may have been left out, too.
-func (s *Sealer) believe(ctx context.Context, sequence uint64, subject string, alone bool) error {
-	if s.alone == 0 {
-		if sequence == s.next {
-			return nil
-		}
-		return s.leapt(ctx, leap{s.next, sequence}, s.names.events+"*")
-	}
-	if sequence != s.next {
-		s.leaps.last = sequence
-	}
-	before := max(s.leaps.came[subject], s.alone)
-	s.leaps.came[subject] = sequence
-	if before < s.leaps.last {
-		s.leaps.unasked[subject] = append(s.leaps.unasked[subject], leap{before + 1, sequence})
-	}
-	if alone {
-		return nil
-	}
-	for _, l := range s.leaps.unasked[subject] {
-		if err := s.leapt(ctx, l, subject); err != nil {
-			return err
-		}
-	}
-	delete(s.leaps.unasked, subject)
-	return nil
-}
-
-// leapt returns an error where the stream's leader has a message of a subject between.
-func (s *Sealer) leapt(ctx context.Context, l leap, subject string) error {
-	first, err := s.msgGet(ctx, l.from, subject)
-	if err != nil {
-		return err
-	}
-	if first != l.to {
-		return fmt.Errorf("a replica has left out message %d, which the stream's leader has, or has deleted meanwhile; they are read again", first)
-	}
-	return nil
 }
 
 // adopt takes a portion into the log, and deletes it from the stream.
@@ -326,7 +259,7 @@ func (s *Sealer) forgetStreams(ctx context.Context, msgs []message) (rest []mess
 	}
 	parts := map[string]*part{}
 	for _, m := range msgs {
-		if left := s.leaps.left[m.subject]; left != 0 && left < m.sequence {
+		if of := s.leaps.of[m.subject]; of != nil && of.left != 0 && of.left < m.sequence {
 			rest = append(rest, m)
 			continue
 		}
@@ -345,6 +278,7 @@ func (s *Sealer) forgetStreams(ctx context.Context, msgs []message) (rest []mess
 		if purged > p.count {
 			return nil, s.tooMany(purged, p.count)
 		}
+		s.leaps.forget(subject)
 	}
 	return rest, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/callstack"
 )
 
 // Options are the settings of [Open]. The zero value of each field is its default.
@@ -164,7 +165,7 @@ func (s *Shipper) Round(ctx context.Context) (n int, err error) {
 	}
 	delivering, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	n, err = s.sink.Deliver(delivering, s.pending)
+	n, err = s.deliver(delivering)
 	if n < 0 || n > len(s.pending) || err == nil && n < len(s.pending) {
 		return 0, fmt.Errorf("sink: %s says that it has taken %d events of %d, and no error", s.sink, n, len(s.pending))
 	}
@@ -180,6 +181,17 @@ func (s *Shipper) Round(ctx context.Context) (n int, err error) {
 	s.pending, s.unsaved = nil, true
 	s.oldest.Store(0)
 	return n, errors.Join(err, s.save())
+}
+
+// deliver asks the sink, which may be the application's. One that panics has taken nothing; what the panic says may be of an event, and is
+// not repeated.
+func (s *Shipper) deliver(ctx context.Context) (n int, err error) {
+	defer func() {
+		if recover() != nil {
+			n, err = 0, fmt.Errorf("it panicked\n\n%s", callstack.Words())
+		}
+	}()
+	return s.sink.Deliver(ctx, s.pending)
 }
 
 // save writes the cursor.

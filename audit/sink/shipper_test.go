@@ -344,6 +344,40 @@ func TestCursorThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// panicking is a sink of an application that panics every other time.
+type panicking struct {
+	receiver
+	calls int
+}
+
+func (p *panicking) Deliver(ctx context.Context, events []audit.Entry) (int, error) {
+	if p.calls++; p.calls%2 == 1 {
+		panic("of the event " + events[0].UID)
+	}
+	return p.receiver.Deliver(ctx, events)
+}
+
+// TestSinkPanics: a sink that panics has taken nothing, and is asked again.
+func TestSinkPanics(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	record(t, l, 3)
+	must(t, l.Close())
+	r := &panicking{}
+	s, err := sink.Open(dir, cursor, r, nil)
+	must(t, err)
+	defer s.Close()
+	if n, err := s.Round(t.Context()); n != 0 || err == nil || strings.Contains(err.Error(), "of the event") {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := s.Round(t.Context()); n == 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if got, want := r.got, uids(t, dir); !slices.Equal(got, want) {
+		t.Errorf("%v, not %v", got, want)
+	}
+}
+
 // TestSlog: records say what events say, and nothing of actors beyond that.
 func TestSlog(t *testing.T) {
 	dir, cursor := newPaths(t)

@@ -13,7 +13,7 @@ type Sink interface {
 	// are where they stay: all, where the error is nil. Their Log is the log that they are in, with its Index, also
 	// of those that a stream brought. The others are given to it again, although
 	// the sink may have some. It keeps nothing of events, and returns soon after ctx has ended. Its
-	// errors hold no secrets, and nothing of an event but its uid.
+	// errors hold no secrets, and nothing of an event but its uid. One that panics has taken nothing.
 	Deliver(ctx context.Context, events []audit.Entry) (n int, err error)
 	Close() error
 	// String names the sink in errors, without secrets: "the webhook at siem.example.com".
