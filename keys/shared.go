@@ -100,7 +100,7 @@ type Result struct {
 type BatchKEK interface {
 	KEK
 	// Group tells which tenants can be asked about together: those for which it returns the same text, unless that is empty.
-	// It asks nobody; of whom it says nothing within half a second, that one is asked about alone.
+	// It asks nobody; of whom it says nothing within half a second, that one is asked about alone, until it has said something after all.
 	Group(ctx context.Context, w Wrapped) string
 	// UnwrapBatch unwraps up to [MaxBatch] tenants' root keysets of one group, each as [KEK.Unwrap] does, and returns a result for
 	// each in the same order. What is wrong with one is that one's error; the error of the whole means that there was no answer.
