@@ -259,4 +259,3 @@ func (s sharedRecords) List(ctx context.Context, after tenant.ID, limit int) (id
 	slices.SortFunc(ids, func(a, b tenant.ID) int { return strings.Compare(a.String(), b.String()) })
 	return ids[:min(len(ids), limit)], nil
 }
-
