@@ -201,6 +201,8 @@ func (d *destroyShared) own(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("read the shared KEK: %w", err)
+	case key.Newest <= before:
+		return fmt.Errorf("%w: the shared KEK was rotated, and is said to have the version %d for its newest as before; is it a copy that lags? Repeat the call", ErrUnavailable, key.Newest)
 	case key.Newest != before+1:
 		return anotherRun(key)
 	}

@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -252,4 +253,28 @@ func playDestructions(t *testing.T, name string, rng *rand.Rand, next func([]str
 		t.Errorf("the tenant that was late: %v", err) // of one that never opened it was said to delete the record
 	}
 	return destroyed
+}
+
+// lagging tells of the key as it was.
+type lagging struct {
+	keys.SharedKEK
+	was keys.SharedKey
+}
+
+func (l lagging) SharedKey(context.Context) (keys.SharedKey, error) { return l.was, nil }
+
+// TestADestructionThatSeesAnOldKey: where a copy that lags answers, a run does not take the version that it has made for another's, and
+// changes nothing.
+func TestADestructionThatSeesAnOldKey(t *testing.T) {
+	w := &sharedWorld{newest: 1, oldest: 1, opens: 1, records: map[tenant.ID]keys.Record{}}
+	p := &sharedProcess{sharedWorld: w}
+	ring := openRing(t, p, sharedRecords{p}, nil)
+	provision(t, ring, idA)
+	was, err := p.SharedKey(t.Context())
+	must(t, err)
+	_, err = ring.DestroySharedKEK(t.Context(), lagging{p, was}, 1, nil)
+	wantErr(t, err, keys.ErrUnavailable)
+	if w.oldest != 1 || w.opens != 1 {
+		t.Errorf("the versions below %d are destroyed, and those below %d disabled", w.oldest, w.opens)
+	}
 }
