@@ -278,3 +278,38 @@ func TestADestructionThatSeesAnOldKey(t *testing.T) {
 		t.Errorf("the versions below %d are destroyed, and those below %d disabled", w.oldest, w.opens)
 	}
 }
+
+// lowest notes the lowest version from which on a key was made to open.
+type lowest struct {
+	keys.SharedKEK
+	oldest int
+}
+
+func (l *lowest) DisableVersions(ctx context.Context, oldest int) error {
+	l.oldest = min(l.oldest, oldest)
+	return l.SharedKEK.DisableVersions(ctx, oldest)
+}
+
+// TestAResumedDestructionEnablesNoMoreThanIsNeeded: an operator had disabled the first version, and the run that was interrupted did not leave
+// word of it. A record needs the second one, which alone is enabled; the tenant opens, and the versions are destroyed.
+func TestAResumedDestructionEnablesNoMoreThanIsNeeded(t *testing.T) {
+	w := &sharedWorld{newest: 2, oldest: 1, opens: 2, records: map[tenant.ID]keys.Record{}}
+	p := &sharedProcess{sharedWorld: w}
+	ring := openRing(t, p, sharedRecords{p}, &keys.Options{Timeout: 100 * time.Millisecond})
+	provision(t, ring, idA, idB)
+	backup := w.records[idA]
+	must(t, p.RotateSharedKey(t.Context()))
+	for _, id := range []tenant.ID{idA, idB} {
+		must(t, ring.Rewrap(t.Context(), id, ""))
+	}
+	must(t, p.DisableVersions(t.Context(), 3)) // and there it was interrupted
+	backup.Version = w.records[idA].Version + 1
+	w.records[idA] = backup
+	k := &lowest{p, 3}
+	done, err := ring.DestroySharedKEK(t.Context(), k, 2, nil)
+	must(t, err)
+	if k.oldest != 2 || done.Key.Oldest != 3 {
+		t.Errorf("the versions from %d on were enabled, and the key is %+v", k.oldest, done.Key)
+	}
+	open(t, openRing(t, p, sharedRecords{p}, nil), idA)
+}
