@@ -51,12 +51,13 @@ func (e *SharedKeyError) Is(target error) bool { return target == errors.ErrUnsu
 // [Keyring.DestroySharedKEK] destroys its older versions. It must pass kektest.RunShared.
 type SharedKEK interface {
 	BatchKEK
-	// SharedKey returns the key as it is now.
+	// SharedKey returns the key as it is now, and not as a copy has it that lags: by it several destructions at once keep out of each
+	// other's way.
 	SharedKey(ctx context.Context) (SharedKey, error)
 	// Needs reports whether a version up to through may be needed for what Wrap or Rewrap returned. It asks nobody, and where it
 	// cannot tell it says true.
 	Needs(wrapped []byte, through int) bool
-	// RotateSharedKey adds a version, which wraps from then on.
+	// RotateSharedKey adds a single version, which wraps from then on.
 	RotateSharedKey(ctx context.Context) error
 	// DisableVersions makes all versions below oldest neither wrap nor unwrap, and all others unwrap. It can be taken back by
 	// another call with a lower number. SharedKey tells of it.
