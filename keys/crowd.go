@@ -7,6 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/strongroom-go/strongroom/internal/overdue"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // crowd has tenants opened together where the KEK provider can. Nobody waits for others to come: while few calls are under way
@@ -15,6 +18,8 @@ import (
 type crowd struct {
 	kek  BatchKEK    // nil: the provider cannot
 	seen atomic.Bool // a tenant was opened that can be asked about with others
+
+	groups overdue.Questions[tenant.ID] // to the provider, of who can be asked about together
 
 	mu      sync.Mutex
 	waiting map[queue][]*opening
@@ -69,11 +74,17 @@ func (r *Keyring) groupsOf(ctx context.Context, all []Wrapped) []string {
 		of    int
 		group string
 	}
-	answers, asked := make(chan answer, len(all)), 0
+	answers, asked := make(chan answer, len(all)), make([]*overdue.Question[tenant.ID], 0, len(all))
 	for i, w := range all {
-		if !w.Tenant.IsZero() {
-			asked++
-			go func() { answers <- answer{i, groupOf(ctx, kek, w)} }()
+		if w.Tenant.IsZero() {
+			continue
+		}
+		if q, ok := r.crowd.groups.Begin(w.Tenant); ok { // else it did not say so the last time, and has not yet
+			asked = append(asked, q)
+			go func() {
+				defer q.End()
+				answers <- answer{i, groupOf(ctx, kek, w)}
+			}()
 		}
 	}
 	for range asked {
@@ -81,6 +92,9 @@ func (r *Keyring) groupsOf(ctx context.Context, all []Wrapped) []string {
 		case a := <-answers:
 			groups[a.of] = a.group
 		case <-ctx.Done():
+			for _, q := range asked {
+				q.GiveUp()
+			}
 			return groups
 		}
 	}

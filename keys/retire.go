@@ -58,6 +58,10 @@ func (r *Keyring) DisableKey(ctx context.Context, id tenant.ID, p Purpose, key u
 // Remaining is asked as by [Keyring.DisableKey], where a key that is not disabled is refused with [ErrKeyNeeded]. It succeeds
 // where the tenant has no such key: after an error or a crash it can be repeated.
 //
+// A process that cannot reach the store, and serves stale ([ServeStale]), seals with a key that was disabled for as long as
+// [Options.StaleLimit], and nobody can count what it is yet to write. So with that policy DestroyKey takes a little longer than the limit. From a
+// keyring of another policy than the services', such as an operator's, call it no earlier than that after DisableKey.
+//
 // In the audit trail nothing is sealed anew: with a key of [PurposeAudit] the details of the events of its time are lost, and
 // with one of [PurposePseudonym] nobody can tell any more whose pseudonym an older one is.
 func (r *Keyring) DestroyKey(ctx context.Context, id tenant.ID, p Purpose, key uint32, reason string, remaining Remaining) error {
@@ -117,7 +121,11 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 	if done, err := mayRetire(code, all, id, p, key); done || err != nil {
 		return err
 	}
-	if err := r.everywhere(ctx); err != nil {
+	wait := r.opts.SuspendWithin
+	if code == audit.CodeKeyDestroy && r.opts.WhenUnavailable == ServeStale {
+		wait = r.opts.StaleLimit // a process that cannot reach the store may seal with the key until then
+	}
+	if err := r.past(ctx, wait); err != nil {
 		return fmt.Errorf("keys: the %s key %d of tenant %s was left as it is; repeat the call: %w", p, key, id, err)
 	}
 	n, err := remaining(ctx)

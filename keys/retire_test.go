@@ -7,12 +7,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/tenant"
 )
 
 // none says that nothing needs a key.
@@ -242,4 +245,66 @@ func testRetiredKeysAreRecorded(t *testing.T) {
 	if got := statuses(t, r, keys.PurposeData); got != "opens seals" {
 		t.Error(got)
 	}
+}
+
+// outOfReach is a store that one process cannot reach for a time.
+type outOfReach struct {
+	keys.Store
+	away atomic.Bool
+}
+
+func (s *outOfReach) Get(ctx context.Context, id tenant.ID) (keys.Record, error) {
+	if s.away.Load() {
+		return keys.Record{}, keys.ErrUnavailable
+	}
+	return s.Store.Get(ctx, id)
+}
+
+// TestAKeyThatIsServedStaleIsNotDestroyed: a process that cannot reach the store seals with a key that was disabled meanwhile, for as long as
+// its policy says. Until then the key is not destroyed: then what that process wrote is counted.
+func TestAKeyThatIsServedStaleIsNotDestroyed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(t)
+		stale := func() *keys.Options {
+			return &keys.Options{WhenUnavailable: keys.ServeStale, StaleLimit: 2 * time.Hour}
+		}
+		operator := openRing(t, l.kek, l.store, stale())
+		provision(t, operator, idA)
+		far := &outOfReach{Store: l.store}
+		service := openRing(t, l.kek, far, stale())
+		old := open(t, service, idA)
+		key := old.DataKeyID()
+		_, err := old.Data().Encrypt([]byte("reserves some seals"), nil)
+		must(t, err)
+		far.away.Store(true)
+		rotate(t, operator, idA, keys.PurposeData)
+		must(t, operator.DisableKey(t.Context(), idA, keys.PurposeData, key, "", none))
+
+		var written atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		defer ended.Wait()
+		defer cancel()
+		ended.Go(func() {
+			for ctx.Err() == nil {
+				time.Sleep(5 * time.Minute)
+				if k, err := tenantkeys.Open(ctx, service, idA); err == nil && k.DataKeyID() == key {
+					if _, err := k.Data().Encrypt([]byte("a row"), nil); err == nil {
+						written.Add(1)
+					}
+				}
+			}
+		})
+		count := func(context.Context) (int64, error) { return written.Load(), nil }
+		err = operator.DestroyKey(t.Context(), idA, keys.PurposeData, key, "", count)
+		counted := written.Load()
+		time.Sleep(3 * time.Hour)
+		if lost := written.Load(); err == nil && lost > 0 {
+			t.Errorf("%d rows were sealed with a key that was destroyed", lost)
+		}
+		wantErr(t, err, keys.ErrKeyNeeded)
+		if now := written.Load(); counted == 0 || counted != now {
+			t.Errorf("%d rows were counted of %d", counted, now)
+		}
+	})
 }

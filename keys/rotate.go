@@ -75,8 +75,11 @@ func (r *Keyring) rotate(ctx context.Context, id tenant.ID, purpose string, only
 // everywhere returns once no process hands out what the store had when it was called. Every process that asks the store
 // from then on has what it has now. Those that asked before hand out what they got for SuspendWithin at most; the rest is for
 // clocks that do not run alike.
-func (r *Keyring) everywhere(ctx context.Context) error {
-	wait := time.NewTimer(r.opts.SuspendWithin + r.opts.SuspendWithin/16)
+func (r *Keyring) everywhere(ctx context.Context) error { return r.past(ctx, r.opts.SuspendWithin) }
+
+// past returns once somebody's clock says that a span is over.
+func (r *Keyring) past(ctx context.Context, span time.Duration) error {
+	wait := time.NewTimer(span + span/16)
 	defer wait.Stop()
 	select {
 	case <-wait.C:

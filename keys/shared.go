@@ -51,12 +51,13 @@ func (e *SharedKeyError) Is(target error) bool { return target == errors.ErrUnsu
 // [Keyring.DestroySharedKEK] destroys its older versions. It must pass kektest.RunShared.
 type SharedKEK interface {
 	BatchKEK
-	// SharedKey returns the key as it is now.
+	// SharedKey returns the key as it is now, and not as a copy has it that lags: by it several destructions at once keep out of each
+	// other's way.
 	SharedKey(ctx context.Context) (SharedKey, error)
 	// Needs reports whether a version up to through may be needed for what Wrap or Rewrap returned. It asks nobody, and where it
 	// cannot tell it says true.
 	Needs(wrapped []byte, through int) bool
-	// RotateSharedKey adds a version, which wraps from then on.
+	// RotateSharedKey adds a single version, which wraps from then on.
 	RotateSharedKey(ctx context.Context) error
 	// DisableVersions makes all versions below oldest neither wrap nor unwrap, and all others unwrap. It can be taken back by
 	// another call with a lower number. SharedKey tells of it.
@@ -100,7 +101,7 @@ type Result struct {
 type BatchKEK interface {
 	KEK
 	// Group tells which tenants can be asked about together: those for which it returns the same text, unless that is empty.
-	// It asks nobody; of whom it says nothing within half a second, that one is asked about alone.
+	// It asks nobody; of whom it says nothing within half a second, that one is asked about alone, until it has said something after all.
 	Group(ctx context.Context, w Wrapped) string
 	// UnwrapBatch unwraps up to [MaxBatch] tenants' root keysets of one group, each as [KEK.Unwrap] does, and returns a result for
 	// each in the same order. What is wrong with one is that one's error; the error of the whole means that there was no answer.

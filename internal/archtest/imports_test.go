@@ -39,6 +39,7 @@ var internals = map[string][]string{
 	"internal/strictjson": {},
 	"internal/pgtls":      {"internal/loopback"},
 	"internal/loopback":   {},
+	"internal/overdue":    {},
 }
 
 // usesOfInternals says which layers may import an internal package. Commands are one by themselves here.
@@ -58,6 +59,7 @@ var usesOfInternals = map[string][]string{
 	"internal/strictjson": {"storage", "commands"},
 	"internal/pgtls":      {"storage", "commands"},
 	"internal/loopback":   {"audit", "keys", "storage"},
+	"internal/overdue":    {"keys"},
 }
 
 // suites are packages for tests and measurements that stand beside library code.

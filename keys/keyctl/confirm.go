@@ -114,9 +114,10 @@ func spelled(id tenant.ID) string {
 	return out
 }
 
-// skeleton is what names that look alike have in common. Names are ASCII letters, digits and five marks.
+// skeleton is what names that look alike have in common. Names are ASCII letters, digits and five marks. A letter that looks like two
+// becomes these, for of two of them in a row either may be meant.
 func skeleton(id tenant.ID) string {
-	return strings.NewReplacer("rn", "m", "vv", "w", "cl", "d", "i", "l", "1", "l", "0", "o", "5", "s", "8", "b", "2", "z", "_", "-", ".", "-", ":", "-").
+	return strings.NewReplacer("m", "rn", "w", "vv", "d", "cl", "i", "l", "1", "l", "0", "o", "5", "s", "8", "b", "2", "z", "_", "-", ".", "-", ":", "-").
 		Replace(strings.ToLower(strings.ReplaceAll(id.String(), "I", "l")))
 }
 

@@ -181,7 +181,8 @@ func TestProgress(t *testing.T) {
 }
 
 func TestSkeleton(t *testing.T) {
-	for _, pair := range [][2]string{{"l", "1"}, {"I", "l"}, {"i", "1"}, {"O", "0"}, {"o", "0"}, {"rn", "m"}, {"vv", "w"}, {"Acme", "acme"}, {"a-b", "a_b"}, {"a.b", "a:b"}, {"S5", "5s"}, {"B8", "8b"}, {"Z2", "2z"}} {
+	for _, pair := range [][2]string{{"l", "1"}, {"I", "l"}, {"i", "1"}, {"O", "0"}, {"o", "0"}, {"rn", "m"}, {"vv", "w"}, {"Acme", "acme"}, {"a-b", "a_b"}, {"a.b", "a:b"}, {"S5", "5s"}, {"B8", "8b"}, {"Z2", "2z"},
+		{"cl", "c1"}, {"cI", "cl"}, {"ci", "d"}, {"C1", "d"}, {"vvv", "vw"}, {"vw", "wv"}, {"rnrn", "mrn"}} {
 		if a, b := skeleton(tenant.MustParse("x"+pair[0])), skeleton(tenant.MustParse("x"+pair[1])); a != b {
 			t.Errorf("%q and %q do not look alike: %q, %q", pair[0], pair[1], a, b)
 		}

@@ -26,9 +26,10 @@ brings the tenants to it.
 
 The key cannot be destroyed for one tenant. What "keyctl shred" leaves of a tenant is in backups of the store, and opens
 until the versions of the key that there were are destroyed: shred and the certificate of "keyctl offboard" name the newest
-of them. "destroy -through N" destroys those up to N. It rotates the key where N is the newest, rewraps all tenants that need
-it, disables the versions, waits for what is being provisioned, and tries whether every tenant opens: if one does not, the
-versions are enabled again, and the tenant is named. Tenants are served meanwhile. Interrupted, it is repeated.
+of them. "destroy -through N" destroys those up to N. It rotates the key, by which it is told from another one at the same
+time, rewraps all tenants that need it, disables the versions, waits for what is being provisioned, and tries whether every
+tenant opens: if one does not, the versions are enabled again, and the tenant is named. Tenants are served meanwhile.
+Interrupted, it is repeated.
 
 The key must be that of this store alone: tenants of another store that need a version are not seen. keyring.timeout has to be
 as the services have it. On a terminal the key's name has to be typed; elsewhere -yes and -confirm have to be given.`,

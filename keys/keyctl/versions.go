@@ -20,7 +20,8 @@ opens, or disabled.
 
 With -disable an older key is taken out of use: what it sealed does not open, and rows are not searched for under it. With
 -enable it is put back. With -destroy a disabled key is removed for good: what it sealed, backups included, can never be
-opened again, so the tenant's name has to be typed, or -yes and -confirm given.
+opened again, so the tenant's name has to be typed, or -yes and -confirm given. Where services serve stale while they cannot
+reach the store, they seal with a disabled key until their StaleLimit, one hour by default: destroy it no earlier than that.
 
 Before a key is taken away, what needs it is counted in all databases and buckets of the configuration, which has to say with
 "complete" that there are no others; "keyctl reseal" moves it to the newest key. Audit trails are not sealed anew: with a key

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/strongroom-go/strongroom/internal/overdue"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -67,24 +68,33 @@ func (k *KEK) wrappers(ctx context.Context, all []keys.Wrapped) []wrappedBy {
 		of int
 		by wrappedBy
 	}
-	answers := make(chan answer, len(all))
+	answers, asked := make(chan answer, len(all)), make([]*overdue.Question[tenant.ID], 0, len(all))
 	within, cancel := context.WithTimeout(ctx, chooseTime)
 	defer cancel()
 	for i, w := range all {
 		by[i].err = fmt.Errorf("routekek: %w: how tenant %s is routed was not told within %v", keys.ErrUnavailable, w.Tenant, chooseTime)
+		q, ok := k.routes.Begin(w.Tenant)
+		if !ok {
+			continue // nor the last time, until now
+		}
+		asked = append(asked, q)
 		go func() {
+			defer q.End()
 			a := answer{of: i}
 			a.by.route, a.by.name, a.by.inner, a.by.err = k.wrapper(within, w.Tenant, w.Bytes)
 			answers <- a
 		}()
 	}
-	for range all {
+	for range asked {
 		select {
 		case a := <-answers:
 			if within.Err() == nil || a.by.err == nil { // else it may be told of this time, which is not the caller's
 				by[a.of] = a.by
 			}
 		case <-within.Done():
+			for _, q := range asked {
+				q.GiveUp()
+			}
 			return by
 		}
 	}

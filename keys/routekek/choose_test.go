@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
 	"github.com/strongroom-go/strongroom/keys/routekek"
@@ -143,4 +144,47 @@ func TestARouteThatPanics(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "panicked") || !strings.Contains(err.Error(), "choose_test.go:") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("the tenant of whom it panics: %v", err)
 	}
+}
+
+// TestRoutesThatAreNeverToldDoNotAddUp: of a tenant whose route is never told a single question hangs, however often many are asked about
+// together; and its route is told again once that one has ended.
+func TestRoutesThatAreNeverToldDoNotAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hanging atomic.Int64
+		end := make(chan struct{})
+		kek, store, all := chosen(t, acme, func(context.Context) {
+			hanging.Add(1)
+			defer hanging.Add(-1)
+			<-end
+		})
+		var wrapped []keys.Wrapped
+		for _, id := range all {
+			rec, err := store.Get(t.Context(), id)
+			must(t, err)
+			parsed, err := envelope.ParseRecord(rec.Data)
+			must(t, err)
+			wrapped = append(wrapped, keys.Wrapped{Tenant: id, Bytes: parsed.WrappedRoot})
+		}
+		unwrap := func() []keys.Result {
+			results, err := kek.UnwrapBatch(t.Context(), wrapped)
+			must(t, err)
+			for i, r := range results {
+				if all[i] != acme && r.Err != nil {
+					t.Errorf("%s: %v", all[i], r.Err)
+				}
+			}
+			return results
+		}
+		for range 20 {
+			if err := unwrap()[0].Err; !errors.Is(err, keys.ErrUnavailable) {
+				t.Errorf("the tenant whose route is not told: %v", err)
+			}
+		}
+		if n := hanging.Load(); n != 1 {
+			t.Errorf("%d questions hang, want 1", n)
+		}
+		close(end)
+		synctest.Wait()
+		must(t, unwrap()[0].Err)
+	})
 }

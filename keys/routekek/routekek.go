@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/overdue"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -47,6 +48,7 @@ type KEK struct {
 	providers map[string]keys.KEK
 	choose    func(context.Context, tenant.ID) (Route, error)
 	opts      Options
+	routes    overdue.Questions[tenant.ID] // that many wait for
 }
 
 var (
@@ -56,7 +58,8 @@ var (
 
 // New returns a router over providers, which have names of 1 to [MaxName] bytes that stay the same for good. Choose is called
 // for every operation, concurrently, and must be quick and give the same answer in every process; its error should wrap
-// [keys.ErrUnavailable] where trying again may help. A tenant for whom it takes more than half a second is opened and rewrapped alone. That it
+// [keys.ErrUnavailable] where trying again may help. A tenant for whom it takes more than half a second is opened and rewrapped alone, and so
+// it is until a call that does not end for its context has ended. That it
 // panics is an error, without what it panicked with. opts may be nil.
 func New(providers map[string]keys.KEK, choose func(context.Context, tenant.ID) (Route, error), opts *Options) (*KEK, error) {
 	k := &KEK{providers: maps.Clone(providers), choose: choose}

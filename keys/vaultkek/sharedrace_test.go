@@ -54,7 +54,7 @@ func TestTwoDestructionsAtOnce(t *testing.T) {
 		must(t, s.operator.DisableVersions(t.Context(), 2))
 	}}, 1, nil)
 	wantErr(t, err, keys.ErrConflict)
-	wantText(t, err, nil, "nothing was destroyed", all[1].String())
+	wantText(t, err, nil, "nothing was destroyed")
 	must(t, s.operator.DisableVersions(t.Context(), 1)) // and the second run fails as well
 	must(t, second(s.ring(t, s.service, keys.Options{}).Tenant(t.Context(), all[1])))
 	must(t, second(operator.DestroySharedKEK(t.Context(), s.operator, 1, nil)))
@@ -80,7 +80,8 @@ func (b beforeDisabled) DisableVersions(ctx context.Context, oldest int) error {
 // record open that is stored only now, for the first destroys what wrapped it.
 func TestASecondDestructionBehindAProof(t *testing.T) {
 	s := newSharedSite(t)
-	operator, another := s.ring(t, s.operator, keys.Options{}), s.ring(t, s.operator, keys.Options{})
+	const timeout = 500 * time.Millisecond // the first has as long again for what it does once it has proved it
+	operator, another := s.ring(t, s.operator, keys.Options{Timeout: timeout}), s.ring(t, s.operator, keys.Options{Timeout: timeout})
 	all := tenants(2)
 	must(t, operator.Provision(t.Context(), all[0]))
 	stuck := &stuckStore{s.store, all[1], 0, make(chan struct{}), make(chan struct{})}
