@@ -204,6 +204,11 @@ func (s *pgSession) sendAll(ctx context.Context, id tenant.ID, items []*batchIte
 	if s.reading {
 		return 0, errReading
 	}
+	if !s.inTx {
+		if err := s.describeAnew(ctx); err != nil {
+			return 0, err
+		}
+	}
 	batch, switching := &pgx.Batch{}, s.switching(id)
 	if switching {
 		if s.inTx {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -76,7 +77,7 @@ func (p *postgres) connect(ctx context.Context, cat *sqlplan.Catalog) (session, 
 
 // session makes a new connection one that statements run on.
 func (p *postgres) session(ctx context.Context, conn *pgx.Conn, cat *sqlplan.Catalog) (*pgSession, error) {
-	s := &pgSession{conn: conn, rls: p.rls, pooler: p.pooler, native: p.native}
+	s := &pgSession{conn: conn, rls: p.rls, pooler: p.pooler, native: p.native, described: time.Now()}
 	return s, s.readOrigins(ctx, cat)
 }
 
