@@ -282,7 +282,9 @@ func (s *surveyor) tenantOf(name string, all []surveyKey, from []string) string 
 		typ = t.Tenant.Type
 	}
 	refuse := func(what, fix string) string {
-		s.problem(name, t.Tenant.Column, what, fix)
+		if p := (Problem{Table: name, Column: t.Tenant.Column, What: what, Fix: fix}); !slices.Contains(s.problems, p) { // as where another table's tenant comes from this one
+			s.problem(p.Table, p.Column, p.What, p.Fix)
+		}
 		return "NULL::" + typ
 	}
 	switch {
@@ -327,7 +329,7 @@ func (s *surveyor) tenantOf(name string, all []surveyKey, from []string) string 
 		return refuse("its tenant is to come from a row of its own table", "name another source")
 	}
 	k := all[at]
-	if k.defer_ {
+	if k.defer_ && len(from) == 0 {
 		s.notes = append(s.notes, fmt.Sprintf("the foreign key %s of %s is deferrable: a row of %[2]s that the application writes before the one of %[3]s that its tenant comes from, with SET CONSTRAINTS … DEFERRED, is refused from the stage keys on",
 			k.name, name, k.parent))
 	}
