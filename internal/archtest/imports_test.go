@@ -23,7 +23,7 @@ var internals = map[string][]string{
 	"internal/envelope": {"tenant"},
 	"internal/sqlplan":  {"internal/sqlplan", "internal/closest", "internal/reason"},
 	"internal/closest":  {},
-	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason", "internal/recording", "internal/callstack"},
+	"internal/gate":     {"tenant", "audit", "keys", "internal/tenantkeys", "internal/telemetry", "internal/observed", "internal/reason", "internal/recording", "internal/apart"},
 	"internal/archtest": {},
 	"internal/testenv":  {},
 	"internal/redact":   {},

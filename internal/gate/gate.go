@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/recording"
 	"github.com/strongroom-go/strongroom/internal/telemetry"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
@@ -178,30 +178,17 @@ func (g *Gate) authorized(ctx context.Context, access tenant.Access, op *Op) err
 func (g *Gate) authorize(ctx context.Context, access tenant.Access, op *Op, action tenant.Action) error {
 	// The authorizer gets copies: a plan's slices are shared by every request that uses it.
 	action.Tables, action.Columns = slices.Clone(action.Tables), slices.Clone(action.Columns)
-	if err := g.ask(ctx, access, op, action); err != nil {
+	// One that panics or ends its goroutine denies: it is called within calls of database/sql, which takes no connection back from a call
+	// that does not return, so that the requests of one tenant could use up those of all.
+	broke, err := apart.Call(func() error { return g.auth.Authorize(ctx, access, action) })
+	if broke != "" {
+		err = errors.New("the authorizer " + broke)
+	}
+	if err != nil {
 		return &deniedError{err}
 	}
 	return nil
 }
-
-// ask asks the authorizer. One that panics denies: it is called within calls of database/sql, which does not take a connection back that
-// a panic leaves, so that the requests of one tenant could use up those of all. Where it ends the goroutine, that is recorded.
-func (g *Gate) ask(ctx context.Context, access tenant.Access, op *Op, action tenant.Action) (err error) {
-	returned := false
-	defer func() {
-		switch p := recover(); {
-		case p != nil: // what it says may be of the application's data
-			err = fmt.Errorf("the authorizer panicked\n\n%s", callstack.Words())
-		case !returned:
-			g.deny(ctx, access, op, errAuthorizer)
-		}
-	}()
-	err = g.auth.Authorize(ctx, access, action)
-	returned = true
-	return err
-}
-
-var errAuthorizer = &deniedError{errors.New("the authorizer ended the goroutine")}
 
 // Refuse records that op was refused for a reason found outside the gate, such as a statement that the planner does
 // not accept, and returns why, joined with the log's error where recording failed.

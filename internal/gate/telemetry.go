@@ -45,8 +45,8 @@ func (e entering) end(ctx context.Context, p *Pass, err error) {
 	if e.access == nil {
 		return
 	}
-	if err == nil && p == nil { // the authorizer ended the goroutine, or something panics
-		err = errAuthorizer
+	if err == nil && p == nil { // something panics
+		err = errors.New("the gate did not return")
 	}
 	e.span.End(Class(err))
 	if err == nil {

@@ -30,6 +30,9 @@ type recorder struct {
 	trail *telemetry.Trail
 }
 
+// CallsByRecording implements [recording.Own].
+func (recorder) CallsByRecording() {}
+
 // Record implements [audit.Recorder].
 func (r recorder) Record(ctx context.Context, e *audit.Event) error {
 	ctx, waiting := r.trail.Wait(ctx)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/callstack"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -220,12 +221,11 @@ func (r *run) finish(place int, id tenant.ID, err error) {
 }
 
 // keep has the checkpoint kept. It is called on a goroutine that the caller of ForEach does not know of, on which a panic would end the
-// process.
-func (r *run) keep(through tenant.ID) (err error) {
-	defer func() {
-		if recover() != nil {
-			err = fmt.Errorf("Job.Checkpoint panicked\n\n%s", callstack.Words())
-		}
-	}()
-	return r.job.Checkpoint(through)
+// process, and which would end with nothing kept and no word of it.
+func (r *run) keep(through tenant.ID) error {
+	broke, err := apart.Call(func() error { return r.job.Checkpoint(through) })
+	if broke != "" {
+		return errors.New("Job.Checkpoint " + broke)
+	}
+	return err
 }

@@ -340,6 +340,10 @@ func TestGoexitIsAFailure(t *testing.T) {
 // TestACheckpointThatPanicsIsAnError: it is kept on a goroutine of the run's, and would end the process and the work for all tenants.
 func TestACheckpointThatPanicsIsAnError(t *testing.T) {
 	j := job(newRing(t, tenants(3)...))
+	j.Checkpoint = func(tenant.ID) error { runtime.Goexit(); return nil }
+	if _, err := j.ForEach(t.Context(), func(context.Context, tenant.ID) error { return nil }); err == nil || !strings.Contains(err.Error(), "the checkpoint was not kept: Job.Checkpoint ended") {
+		t.Errorf("one that ends the goroutine: %v", err)
+	}
 	j.Checkpoint = func(tenant.ID) error { panic("of the application's") }
 	_, err := j.ForEach(t.Context(), func(context.Context, tenant.ID) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "the checkpoint was not kept: Job.Checkpoint panicked") || strings.Contains(err.Error(), "of the application's") {

@@ -13,7 +13,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
@@ -99,16 +99,15 @@ func (b *bucket) admit(ctx context.Context, op *gate.Op, enter func(context.Cont
 func noAs(any) bool { return false }
 
 // hook calls the callback of an operation's options.
-func hook(before func(func(any) bool) error) (err error) {
+func hook(before func(func(any) bool) error) error {
 	if before == nil {
 		return nil
 	}
-	defer func() {
-		if p := recover(); p != nil { // what it says may be of the application's data; and the outcome is to be recorded
-			err = fmt.Errorf("blobs: a hook of the options panicked\n\n%s", callstack.Words())
-		}
-	}()
-	return before(noAs)
+	broke, err := apart.Call(func() error { return before(noAs) })
+	if broke != "" { // and the outcome is to be recorded
+		return errors.New("blobs: a hook of the options " + broke)
+	}
+	return err
 }
 
 // As implements driver.Bucket. It hands out nothing, see noAs, but to this package itself the guarded driver, whose type

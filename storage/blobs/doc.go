@@ -32,6 +32,9 @@
 //   - The store's signed URLs are refused with gcerrors.Unimplemented: they would hand out ciphertext past the audit
 //     trail. [Options.Signer] makes SignedURL return URLs of a [Handler]. Bucket.As and the like are false, since a
 //     client of the store leads around all of the above; ErrorAs works.
+//   - On files, keys that the file system takes for one name: where it folds case or normalises Unicode, as those of macOS and Windows do
+//     out of the box, of two such keys of a tenant the later write takes the other's place, and what is there opens as its own key alone.
+//     Tenants are kept apart there too. Use a file system that compares names byte by byte, or SealNames.
 //   - The inner bucket is yours: who holds it can delete and overwrite, though not read.
 //
 // # Sealed names

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -348,4 +349,20 @@ func TestImportRate(t *testing.T) {
 			t.Errorf("8 MiB at 1 MiB/s took %v", took)
 		}
 	})
+}
+
+// TestImportWhoseKeyBreaks: an object for which Key does not return is one that was not imported, and the run says so.
+func TestImportWhoseKeyBreaks(t *testing.T) {
+	for name, does := range map[string]func(){"panicked": func() { panic("of the application's") }, "ended": runtime.Goexit} {
+		w := newImporting(t, map[string]string{"a": "1", "b": "2"})
+		r, err := Import(w.a, w.to, w.from, &ImportOptions{Key: func(source string) (string, bool) {
+			if source == "b" {
+				does()
+			}
+			return source, true
+		}})
+		if err == nil || len(r.Failures) != 1 || r.Failures[0].Source != "b" || !strings.Contains(r.Failures[0].Err.Error(), "Key "+name) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/storage"
@@ -47,7 +48,14 @@ func (m *importer) importObject(ctx context.Context, source string) (key string,
 	key = source
 	if m.opts.Key != nil {
 		var ok bool
-		if key, ok = m.opts.Key(source); !ok {
+		broke, _ := apart.Call(func() error {
+			key, ok = m.opts.Key(source)
+			return nil
+		})
+		if broke != "" { // on a goroutine of the run's, which would end with the object left out and no word of it
+			return "", "", 0, errors.New("blobs: ImportOptions.Key " + broke)
+		}
+		if !ok {
 			return "", ImportLeftOut, 0, nil
 		}
 	}

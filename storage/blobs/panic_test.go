@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -12,20 +13,25 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 )
 
-type panicking struct{}
+type panicking struct{ does func() }
 
-func (panicking) Read([]byte) (int, error) { panic("of the application's") }
+func (p panicking) Read([]byte) (int, error) { p.does(); return 0, nil }
 
-// TestWhatTheApplicationPanicsInIsRecorded: an operation in whose midst code of the application's panics has an outcome in the trail, and leaves
-// nothing open or half done behind.
+// TestWhatTheApplicationPanicsInIsRecorded: an operation in whose midst code of the application's panics, or ends the goroutine, has an outcome
+// in the trail, and leaves nothing open or half done behind.
 func TestWhatTheApplicationPanicsInIsRecorded(t *testing.T) {
-	hook := func(func(any) bool) error { panic("of the application's") }
+	t.Run("panics", func(t *testing.T) { recordsWhatBreaks(t, func() { panic("of the application's") }) })
+	t.Run("ends the goroutine", func(t *testing.T) { recordsWhatBreaks(t, runtime.Goexit) })
+}
+
+func recordsWhatBreaks(t *testing.T, does func()) {
+	hook := func(func(any) bool) error { does(); return nil }
 	for _, c := range []struct {
 		name string
 		do   func(context.Context, *blob.Bucket) error
 	}{
 		{"a source", func(ctx context.Context, b *blob.Bucket) error {
-			source := io.MultiReader(bytes.NewReader(pattern(fourSegments)), panicking{})
+			source := io.MultiReader(bytes.NewReader(pattern(fourSegments)), panicking{does})
 			return b.Upload(ctx, "k", source, &blob.WriterOptions{ContentType: "text/plain"})
 		}},
 		{"BeforeRead", func(ctx context.Context, b *blob.Bucket) error {
@@ -51,12 +57,15 @@ func TestWhatTheApplicationPanicsInIsRecorded(t *testing.T) {
 				must(t, b.WriteAll(w.a, "k", []byte("before"), nil))
 				before := rawNames(t, inner)
 				w.log.take()
-				func() {
+				over := make(chan struct{})
+				go func() {
+					defer close(over)
 					defer func() { recover() }()
 					if err := c.do(w.a, b); err == nil || strings.Contains(err.Error(), "of the application's") {
 						t.Errorf("got the error %v", err)
 					}
 				}()
+				<-over
 				left := map[string]int{}
 				for _, e := range w.log.take() {
 					if e.Phase == audit.Intent {
@@ -73,6 +82,10 @@ func TestWhatTheApplicationPanicsInIsRecorded(t *testing.T) {
 				if len(left) == 0 {
 					t.Error("the trail has nothing")
 				}
+				if err := b.WriteAll(w.a, "other", nil, nil); err != nil { // and nothing is held
+					t.Error(err)
+				}
+				must(t, b.Delete(w.a, "other"))
 				if after := rawNames(t, inner); len(after) != len(before) {
 					t.Errorf("the store has %q, and had %q", after, before)
 				}

@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -12,15 +13,22 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// TestAnAuthorizerThatPanicsKeepsNoConnection: database/sql does not take a connection back whose driver panics, and requests for which an
-// application's authorizer does would use up those of all tenants.
+// TestAnAuthorizerThatPanicsKeepsNoConnection: database/sql does not take a connection back whose driver panics, or ends the goroutine, and
+// requests for which an application's authorizer does would use up those of all tenants.
 func TestAnAuthorizerThatPanicsKeepsNoConnection(t *testing.T) {
+	t.Run("panics", func(t *testing.T) {
+		authorizerKeepsNoConnection(t, "authorizerpanic_test.go", func() { panic("of the application's") })
+	})
+	t.Run("ends the goroutine", func(t *testing.T) { authorizerKeepsNoConnection(t, "Goexit", runtime.Goexit) })
+}
+
+func authorizerKeepsNoConnection(t *testing.T, said string, does func()) {
 	e := newEnv(t, dialect.SQLite, nil)
 	fill(t, e)
 	guard := e.guard
 	guard.Authorizer = tenant.AuthorizerFunc(func(_ context.Context, a tenant.Access, _ tenant.Action) error {
 		if a.Tenant == tenantA {
-			panic("of the application's")
+			does()
 		}
 		return nil
 	})
@@ -30,15 +38,11 @@ func TestAnAuthorizerThatPanicsKeepsNoConnection(t *testing.T) {
 	ask := func(what string, f func() error) {
 		t.Helper()
 		e.log.take()
-		var err error
-		func() {
-			defer func() { recover() }()
-			err = f()
-		}()
+		err := returns(f)
 		if stats := db.Stats(); stats.InUse != 0 {
 			t.Fatalf("%s: the connection has not come back", what) // and Close would wait for it
 		}
-		if !errors.Is(err, tenant.ErrDenied) || strings.Contains(err.Error(), "of the application's") || !strings.Contains(err.Error(), "authorizerpanic_test.go") {
+		if !errors.Is(err, tenant.ErrDenied) || strings.Contains(err.Error(), "of the application's") || !strings.Contains(err.Error(), said) {
 			t.Errorf("%s: %v; want a denial that says where, and nothing of what the panic says, which may be of anybody's data", what, err)
 		}
 		if events := e.log.take(); len(events) != 1 || events[0].Status != audit.Denied {

@@ -42,7 +42,9 @@
 //
 // The tables, columns, keys and types are those that the database had when it was opened. What was added since is unknown to
 // statements, and a result that comes from what was changed since is [ErrSchemaChanged]: open the database again, before
-// the program that needs the change serves.
+// the program that needs the change serves. On PostgreSQL a connection may go on for a minute with a statement that it has run
+// before, and behind a pooler ([Options].TransactionPooler) for as long as it lasts: the statement names the table and columns, and gets
+// what has these names by then, with the tenant's condition on it. Writes are not checked for such changes.
 //
 // A sealed column can be stored from a parameter or a literal, fetched, tested for NULL and, when searchable, compared
 // with =, <>, IN and = ANY. It cannot be ordered by, computed with, matched or copied, nor grouped by unless its row's

@@ -59,6 +59,11 @@ func (g *migrator) constrain(ctx context.Context, t *migrateTable, a adding) err
 			return err
 		}
 	}
+	if a.name == tenantKnown { // rows that were written before those which they get it from, since the others were filled; from now on there are none
+		if err := g.fillTenants(ctx, t); err != nil {
+			return err
+		}
+	}
 	if err := g.alter(ctx, t.Name, []string{a.validate()}, nil); err != nil {
 		return fmt.Errorf("%w; rows of %s are not as %s has it: a row that refers to another tenant's, for one; change them and call it again, or roll back", err, t.Name, first(a.add))
 	}

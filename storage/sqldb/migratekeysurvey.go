@@ -282,7 +282,9 @@ func (s *surveyor) tenantOf(name string, all []surveyKey, from []string) string 
 		typ = t.Tenant.Type
 	}
 	refuse := func(what, fix string) string {
-		s.problem(name, t.Tenant.Column, what, fix)
+		if p := (Problem{Table: name, Column: t.Tenant.Column, What: what, Fix: fix}); !slices.Contains(s.problems, p) { // as where another table's tenant comes from this one
+			s.problem(p.Table, p.Column, p.What, p.Fix)
+		}
 		return "NULL::" + typ
 	}
 	switch {
@@ -320,12 +322,17 @@ func (s *surveyor) tenantOf(name string, all []surveyKey, from []string) string 
 	switch {
 	case at < 0 || s.tables[all[at].parent] == nil:
 		return refuse("there is no foreign key over ("+strings.Join(source.parent, ", ")+") to a declared table of tenants", "name the columns of one")
-	case all[at].defer_:
-		return refuse("the foreign key "+all[at].name+" is deferrable: a row can be there before the one that its tenant comes from", "make it NOT DEFERRABLE")
+	case all[at].wait:
+		return refuse("the foreign key "+all[at].name+" is INITIALLY DEFERRED: a row can be there before the one that its tenant comes from",
+			"ALTER TABLE "+t.Table+" ALTER CONSTRAINT "+quote(all[at].name)+" DEFERRABLE INITIALLY IMMEDIATE /* or NOT DEFERRABLE */")
 	case slices.Contains(from, all[at].parent) || all[at].parent == name:
 		return refuse("its tenant is to come from a row of its own table", "name another source")
 	}
 	k := all[at]
+	if k.defer_ && len(from) == 0 {
+		s.notes = append(s.notes, fmt.Sprintf("the foreign key %s of %s is deferrable: a row of %[2]s that the application writes before the one of %[3]s that its tenant comes from, with SET CONSTRAINTS … DEFERRED, is refused from the stage keys on",
+			k.name, name, k.parent))
+	}
 	parent := s.tables[k.parent]
 	alias := fmt.Sprintf("p%d", len(from)+1)
 	var on []string

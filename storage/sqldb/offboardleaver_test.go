@@ -152,7 +152,7 @@ func newQuickRing(t *testing.T, ids ...tenant.ID) *keys.Keyring {
 // openRing is another process's keyring.
 func (l *leaver) openRing(t *testing.T) *keys.Keyring {
 	t.Helper()
-	ring, err := keys.Open(t.Context(), l.kek, l.store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: 300 * time.Millisecond})
+	ring, err := keys.Open(t.Context(), l.kek, l.store, &keys.Options{InsecureWithoutAudit: true, SuspendWithin: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

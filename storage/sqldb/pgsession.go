@@ -30,12 +30,36 @@ type pgSession struct {
 	reading bool
 	origins *pgOrigins        // as they were when the connection was made
 	tag     pgconn.CommandTag // of the last statement that ended
+	// described is when the connection had its prepared statements described anew: see describeAnew.
+	described time.Time
 }
 
 const (
 	setTenant      = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, false)"
 	setTenantLocal = "SELECT pg_catalog.set_config('" + tenantSetting + "', $1, true)"
 )
+
+// descriptionsLast is for how long a prepared statement is taken to return what it was described to return.
+const descriptionsLast = time.Minute
+
+// describeAnew has the statements that the connection prepared prepared again, now and then: pgx asks what a prepared statement returns
+// once, when it prepares it, and PostgreSQL goes on to run it by the names in it, on whatever table and columns have them by then. What is
+// said of the columns' origins would be of those that had them before. It is called outside of a transaction, before anything is sent.
+// A pooler's server sessions are other clients' too, and what they prepared is the pooler's.
+func (s *pgSession) describeAnew(ctx context.Context) error {
+	if s.pooler || time.Since(s.described) < descriptionsLast {
+		return nil
+	}
+	switch err := s.conn.DeallocateAll(ctx); {
+	case err == nil:
+		s.described = time.Now()
+		return nil
+	case ctx.Err() != nil:
+		return &unsentError{redact(err)}
+	}
+	s.close()
+	return driver.ErrBadConn
+}
 
 // switching tells whether the session's setting has to change before a statement for id may run.
 func (s *pgSession) switching(id tenant.ID) bool { return s.rls && s.current != id }
@@ -46,6 +70,11 @@ var errReading = errors.New("sqldb: the connection is being read from; close its
 func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (cursor, error) {
 	if s.reading {
 		return nil, errReading
+	}
+	if !s.inTx {
+		if err := s.describeAnew(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if !s.switching(id) {
 		rows, err := s.conn.Query(ctx, sql, anys(args)...)
@@ -75,6 +104,11 @@ func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []
 func (s *pgSession) exec(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (int64, error) {
 	if s.reading {
 		return 0, errReading
+	}
+	if !s.inTx {
+		if err := s.describeAnew(ctx); err != nil {
+			return 0, err
+		}
 	}
 	if !s.switching(id) {
 		tag, err := s.conn.Exec(ctx, sql, anys(args)...)
@@ -183,6 +217,9 @@ func (s *pgSession) settingTenant(id tenant.ID) *pgx.Batch {
 func (s *pgSession) begin(ctx context.Context, id tenant.ID, opts driver.TxOptions) error {
 	text, err := beginText(opts)
 	if err != nil {
+		return err
+	}
+	if err := s.describeAnew(ctx); err != nil {
 		return err
 	}
 	switch {

@@ -36,6 +36,7 @@ func (i *batchItem) count() int64 {
 
 var (
 	errBatchUnsent = errors.New("sqldb: the batch was not sent: another statement of it was not admitted")
+	errBatchEnded  = errors.New("sqldb: a method of one of its values ended the goroutine (runtime.Goexit)")
 	errBatchFailed = errors.New("sqldb: another statement of the batch failed")
 )
 
@@ -105,6 +106,7 @@ func (c *conn) admitBatch(ctx context.Context, queued []*pgx.QueuedQuery) ([]*ba
 		for i := range queued {
 			turns <- struct{}{}
 			wait.Go(func() {
+				errs[i] = errBatchEnded // until the application's code has returned
 				defer func() {
 					if p := recover(); p != nil {
 						panics <- p
@@ -201,6 +203,11 @@ func (c *conn) oneByOne(ctx context.Context, items []*batchItem) (failed int, er
 func (s *pgSession) sendAll(ctx context.Context, id tenant.ID, items []*batchItem) (failed int, err error) {
 	if s.reading {
 		return 0, errReading
+	}
+	if !s.inTx {
+		if err := s.describeAnew(ctx); err != nil {
+			return 0, err
+		}
 	}
 	batch, switching := &pgx.Batch{}, s.switching(id)
 	if switching {

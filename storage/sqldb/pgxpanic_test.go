@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,15 @@ func TestPoolPanics(t *testing.T) {
 	caught("CopyFrom", func() {
 		pool.CopyFrom(as(tenantA), pgx.Identifier{"patients"}, []string{"id"}, pgx.CopyFromSlice(1, func(int) ([]any, error) { panic("source") }))
 	})
+	b = &pgx.Batch{}
+	b.Queue(write, "x")
+	b.Queue(write, exits{})
+	if err := pool.SendBatch(as(tenantA), b).Close(); err == nil || !strings.Contains(err.Error(), "statement 2 of the batch") {
+		t.Errorf("a batch with a value that ends the goroutine: %v", err)
+	}
+	if got := e.rows(t, tenantA, `SELECT id FROM patients WHERE name = 'x'`); len(got) > 0 {
+		t.Errorf("a part of it stands: %v", got)
+	}
 	e.log.take()
 	b = batchOf(`SELECT id FROM patients`, `UPDATE patients SET ward = 'written'`)
 	b.QueuedQueries[0].QueryRow(func(pgx.Row) error { panic("callback") })

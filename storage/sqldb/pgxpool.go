@@ -297,7 +297,8 @@ func (p *Pool) Ping(ctx context.Context) error {
 // Stat tells of the pool's connections.
 func (p *Pool) Stat() *pgxpool.Stat { return p.pool.Stat() }
 
-// Close closes all connections, as soon as they are not in use any more.
+// Close closes all connections, and waits until none is in use any more, as that of a pgxpool.Pool does: whoever has not closed its rows or
+// batch, or ended its transaction, keeps it waiting.
 func (p *Pool) Close() {
 	p.pool.Close()
 	p.db.Close()

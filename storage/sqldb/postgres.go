@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -79,7 +80,7 @@ func (p *postgres) connect(ctx context.Context, cat *sqlplan.Catalog) (session, 
 // session makes a new connection one that statements run on.
 func (p *postgres) session(ctx context.Context, conn *pgx.Conn, cat *sqlplan.Catalog) (*pgSession, error) {
 	origins, err := p.origins.read(ctx, conn, cat)
-	return &pgSession{conn: conn, rls: p.rls, pooler: p.pooler, native: p.native, origins: origins}, err
+	return &pgSession{conn: conn, rls: p.rls, pooler: p.pooler, native: p.native, origins: origins, described: time.Now()}, err
 }
 
 func (p *postgres) dial(ctx context.Context) (*pgx.Conn, error) {

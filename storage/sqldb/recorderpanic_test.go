@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,16 +16,20 @@ import (
 	"github.com/strongroom-go/strongroom/storage/sqldb"
 )
 
-// panicking is a recorder that panics about the events of tenantA that are as is said.
+// panicking is a recorder that panics about the events of tenantA that are as is said, or ends the goroutine, as t.FailNow does.
 type panicking struct {
 	recorder
 	like     func(*audit.Event) bool
+	exits    bool
 	panicked atomic.Int32
 }
 
 func (p *panicking) about(e *audit.Event) {
 	if e.Tenant == tenantA && p.like(e) {
 		p.panicked.Add(1)
+		if p.exits {
+			runtime.Goexit()
+		}
 		panic("of the application's")
 	}
 }
@@ -72,15 +77,29 @@ func panicsAtEach(t *testing.T, test func(*testing.T, *panicking, audit.Recorder
 			"the end":    func(e *audit.Event) bool { return e.Code == audit.CodeCommit || e.Code == audit.CodeRollback },
 			"a denial":   func(e *audit.Event) bool { return e.Status == audit.Denied },
 		} {
-			t.Run(method+" of "+event, func(t *testing.T) {
-				p := &panicking{like: like}
-				test(t, p, of(p))
-				if p.panicked.Load() == 0 && (method != "Wait" || event == "an intent") { // of the others nobody waits
-					t.Error("nothing panicked")
-				}
-			})
+			for how, exits := range map[string]bool{"": false, ", ending the goroutine": true} {
+				t.Run(method+" of "+event+how, func(t *testing.T) {
+					p := &panicking{like: like, exits: exits}
+					test(t, p, of(p))
+					if p.panicked.Load() == 0 && (method != "Wait" || event == "an intent") { // of the others nobody waits
+						t.Error("nothing panicked")
+					}
+				})
+			}
 		}
 	}
+}
+
+// returns is what a call returns, or an error that says that it did not.
+func returns(call func() error) error {
+	over, err := make(chan struct{}), errors.New("the call did not return")
+	go func() {
+		defer close(over)
+		defer func() { recover() }()
+		err = call()
+	}()
+	<-over
+	return err
 }
 
 // holds runs calls, each of which has an error that says that the trail failed where the recorder panicked, and none leaves a
@@ -89,11 +108,7 @@ func (p *panicking) holds(t *testing.T, inUse func() int, calls map[string]func(
 	t.Helper()
 	for what, call := range calls {
 		before := p.panicked.Load()
-		err := errors.New("the panic reached the caller")
-		func() {
-			defer func() { recover() }()
-			err = call()
-		}()
+		err := returns(call)
 		if inUse() != 0 {
 			t.Fatalf("%s: the connection has not come back", what) // and Close would wait for it
 		}

@@ -3,13 +3,16 @@ package sqldb
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"reflect"
 	"time"
 
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/google/uuid"
+
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/sqlplan"
 	"github.com/strongroom-go/strongroom/storage/dialect"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -61,15 +64,35 @@ func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, errNoCo
 
 // CheckNamedValue implements driver.NamedValueChecker: values become int64, float64, bool, []byte, string, time.Time
 // or nil, through driver.Valuer where they have one. PostgreSQL takes slices of basic values as arrays too. A method of the application's that
-// panics is an error to database/sql, which would not take the connection back; a [Pool] does.
-func (c *conn) CheckNamedValue(v *driver.NamedValue) (err error) {
-	if !c.db.native {
-		defer func() {
-			if p := recover(); p != nil { // what it says may hold the value
-				err = fmt.Errorf("sqldb: parameter $%d of type %T panics in its method Value\n\n%s", v.Ordinal, v.Value, callstack.Words())
-			}
-		}()
+// panics, or ends its goroutine, is an error to database/sql, which would not take the connection back; a [Pool] does.
+func (c *conn) CheckNamedValue(v *driver.NamedValue) error {
+	if c.db.native || returns(v.Value) {
+		return c.convert(v)
 	}
+	broke, err := apart.Call(func() error { return c.convert(v) })
+	if broke != "" {
+		return fmt.Errorf("sqldb: the method Value of parameter $%d of type %T %s", v.Ordinal, v.Value, broke)
+	}
+	return err
+}
+
+// returns tells values whose conversion calls no method of the application's.
+func returns(v any) bool {
+	switch v.(type) {
+	case uuid.UUID, uuid.NullUUID, sql.NullString, sql.NullInt64, sql.NullInt32, sql.NullInt16, sql.NullByte, sql.NullFloat64, sql.NullBool, sql.NullTime:
+		return true
+	case driver.Valuer:
+		return false
+	}
+	t := reflect.TypeOf(v)
+	if t == nil || t.Kind() != reflect.Pointer {
+		return true
+	}
+	kind := t.Elem().Kind() // what it points to is converted in its place
+	return kind != reflect.Pointer && kind != reflect.Interface
+}
+
+func (c *conn) convert(v *driver.NamedValue) error {
 	if v.Name != "" {
 		return fmt.Errorf("sqldb: named parameters are not supported; use $%d for the one at that place", v.Ordinal)
 	}
