@@ -145,6 +145,10 @@ func (l *likePattern) tail(n *pg.Node) *pg.Node {
 			e.FuncCall.Args[0] = l.tail(e.FuncCall.Args[0])
 			return n
 		}
+		if l.concats(e.FuncCall) {
+			l.concat(e.FuncCall.Args, l.head, l.tail)
+			return n
+		}
 	case *pg.Node_AExpr:
 		if l.joins(e.AExpr) {
 			right := e.AExpr.Rexpr
@@ -173,6 +177,10 @@ func (l *likePattern) head(n *pg.Node) *pg.Node {
 	case *pg.Node_FuncCall:
 		if l.folds(e.FuncCall) {
 			e.FuncCall.Args[0] = l.head(e.FuncCall.Args[0])
+			return n
+		}
+		if l.concats(e.FuncCall) {
+			l.concat(e.FuncCall.Args, l.head, l.head)
 			return n
 		}
 	case *pg.Node_TypeCast:
@@ -235,6 +243,35 @@ func (l *likePattern) folds(f *pg.FuncCall) bool {
 	f.Funcname = strs("pg_catalog", fields[0])
 	l.p.mark(f)
 	return true
+}
+
+// concats plans the name of concat(), whose arguments are joined like those of ||, and may be NULL.
+func (l *likePattern) concats(f *pg.FuncCall) bool {
+	fields, _ := names(f.Funcname)
+	if len(fields) != 1 || fields[0] != "concat" || len(f.Args) == 0 || f.FuncVariadic {
+		return false
+	}
+	f.Funcname = strs("pg_catalog", fields[0])
+	l.p.mark(f)
+	return true
+}
+
+// concat plans the arguments of concat(). The end must be a literal that closes whatever stands before it, or each argument be
+// checked like an end, since those behind it may be NULL or empty.
+func (l *likePattern) concat(args []*pg.Node, head, tail func(*pg.Node) *pg.Node) {
+	if c, ok := isConst(args[len(args)-1]); !ok || l.escape == "" || !closes(c.GetSval().GetSval(), l.escape[0]) {
+		head = tail
+	}
+	for i, arg := range args {
+		if ref := arg.GetParamRef(); ref != nil { // which takes its type from no argument of concat's
+			l.p.unsettle(expr{param: l.p.callerNumber(ref)})
+		}
+		if i < len(args)-1 {
+			args[i] = head(arg)
+		} else {
+			args[i] = tail(arg)
+		}
+	}
 }
 
 func (l *likePattern) joins(e *pg.A_Expr) bool {

@@ -125,6 +125,7 @@ var statements = map[protoreflect.Name]string{
 	"ExecuteStmt":     "use Prepare of database/sql",
 	"CopyStmt":        "write INSERT with several rows",
 	"LockStmt":        "a table's lock would stop every tenant; lock rows with SELECT … FOR UPDATE, or take pg_advisory_xact_lock",
+	"TruncateStmt":    "it takes every tenant's rows away; write DELETE FROM the table, which deletes the tenant's",
 	"VacuumStmt":      "run maintenance on a connection that is not guarded",
 	"ListenStmt":      "a channel is shared by all tenants; listen on a connection that is not guarded",
 	"NotifyStmt":      "a channel is shared by all tenants; send the message through a table of the tenant's",
