@@ -106,3 +106,29 @@ func TestAdviceIsPlanned(t *testing.T) {
 		}
 	}
 }
+
+// A pattern is of parameters and literals, ends harmlessly, and has no more wildcards than what was bound.
+func TestPatternsAreBounded(t *testing.T) {
+	for _, pattern := range []string{
+		"trim($1)", "concat('%', trim($1))", // which may leave an escape character at the end
+		`replace($1, '%', '\%')`, `replace($1, 'a', '%%') || '%'`, `replace($1, 'a', '\%') || '%'`, `replace($1, '\', '\%') || '%'`,
+		"replace($1, note, '') || '%'", "replace($1, '%', note) || '%'", "replace(note, '%', '') || '%'", "replace($1, $2, '') || '%'",
+		`replace(replace(replace(replace(replace($1, '\', '\\'), '\', '\\'), '\', '\\'), '\', '\\'), '\', '\\') || '%'`,
+		`COALESCE($1, 'n\')`, "COALESCE($1, note)", "COALESCE(note, '%') || '%'", "trim(note) || '%'", "btrim($1, note) || '%'",
+		"concat('%', note)", "concat(note, '%')", `concat('%', 'n\')`, `concat('n\', $1)`, "own.concat('%', '%')", "concat(VARIADIC ARRAY['%'])",
+	} {
+		if plan, err := New("SELECT id FROM patients WHERE note LIKE "+pattern, testCatalog(PostgreSQL)); err == nil {
+			t.Errorf("planned: %s", plan.SQL)
+		}
+	}
+	plan, err := New("SELECT id FROM patients WHERE note LIKE COALESCE($1, concat('a', $2)) AND note LIKE '%' || trim(replace($3, '_', '')) || '%'", testCatalog(PostgreSQL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := map[int]string{1: "pattern", 2: "pattern", 3: "head"}
+	for _, p := range plan.Params {
+		if p.Source == FromCaller && (p.Pattern != (checked[p.Caller] == "pattern") || p.Head != (checked[p.Caller] == "head")) {
+			t.Errorf("parameter %d: %+v", p.Caller, p)
+		}
+	}
+}

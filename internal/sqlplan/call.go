@@ -216,6 +216,8 @@ func (p *planner) refuseFunction(fields []string, position int32) {
 		hint = "name a setting of the application's own as a literal, such as 'app.region'"
 	case contains("currval lastval setval", name):
 		hint = "a pooled connection has other tenants' last numbers; read the column with RETURNING"
+	case contains("uuid_generate_v4 uuid_generate_v1 uuid_generate_v1mc", name):
+		hint = "use gen_random_uuid(), which PostgreSQL has itself, or " + hint
 	case name == "set_config":
 		hint = "make settings in the connection's parameters"
 	}

@@ -92,7 +92,7 @@ var fields = map[protoreflect.Name]string{
 // hints say what to do instead of the refused fields that people do write.
 var hints = map[string]string{
 	"SelectStmt.into_clause":        "write INSERT … SELECT",
-	"ResTarget.indirection":         "assign to whole columns",
+	"ResTarget.indirection":         "assign to the whole column, as in value = jsonb_set(value, '{key}', $1)",
 	"RangeVar.catalogname":          "name tables without a database",
 	"JoinExpr.is_natural":           "write JOIN … USING with the columns you mean",
 	"JoinExpr.join_using_alias":     "leave out the alias of USING",

@@ -100,6 +100,8 @@ var wideShapes = []shape{
 	{only: PostgreSQL, sql: "SELECT p.id FROM patients p JOIN unnest(ARRAY[1, $1]) AS u(id) ON u.id = p.id FOR NO KEY UPDATE SKIP LOCKED", args: args{id}},
 	{only: PostgreSQL, sql: "SELECT date(created), count(*) FROM patients WHERE date(created) > '2024-01-03' GROUP BY date(created)"},
 	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE note LIKE concat($1::text, '%') OR note LIKE concat('n', NULL, $1::text)", args: args{note}},
+	{only: PostgreSQL, sql: `SELECT id FROM patients WHERE note ILIKE replace(upper(trim($1)), '_', '\_') || '%' AND note LIKE COALESCE($1, '%')`, args: args{note}},
+	{only: PostgreSQL, sql: `SELECT id FROM patients WHERE note LIKE '%' || COALESCE(NULL, $1, '\') || '%'`, args: args{note}},
 	{only: PostgreSQL, sql: "SELECT p.id, (SELECT coalesce(array_to_json(array_agg(x)), '[]') FROM (SELECT v.id, v.ward FROM visits v WHERE v.patient_id = p.id ORDER BY v.id) x)::text FROM patients p"},
 	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE to_tsvector('simple'::regconfig, note) @@ plainto_tsquery('simple'::regconfig, $1)", args: args{note}},
 	{only: PostgreSQL, sql: "SELECT hashtext(note), hashtextextended(note, 1) FROM patients"},
