@@ -58,8 +58,11 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		p.refuseFunction(fields, f.Location)
 	}
 	p.callClauses(f, facts, name, in)
-	if facts.Kind == builtin.SetReturning && (p.lite || in.clause != clauseTarget && in.clause != clauseFrom) {
-		refuse("function that returns rows", name, f.Location, "call it in FROM or in the select list")
+	if facts.Kind == builtin.SetReturning {
+		if p.lite || in.clause != clauseTarget && in.clause != clauseFrom && in.clause != clauseRow {
+			refuse("function that returns rows", name, f.Location, "call it in FROM or in the select list")
+		}
+		p.multiplied++
 	}
 	e := expr{node: n, typ: builtin.Unknown}
 	e.aggregate = e.aggregate || (facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered) && f.Over == nil
@@ -75,10 +78,21 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 			return e
 		}
 	}
+	if !p.lite && contains("to_tsvector to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery ts_headline", name) {
+		f.Args = plainConfig(f.Args)
+	}
 	args := make([]expr, len(f.Args))
+	rows := name
+	if p.jsonRows == f {
+		rows = "json_agg"
+	}
 	for i, arg := range f.Args {
-		if row, ok := p.wholeRow(name, arg, in); ok {
+		if row, ok := p.wholeRow(rows, arg, in); ok {
 			args[i], f.Args[i] = row, row.node
+			continue
+		}
+		if arg.GetRowExpr() != nil && name == "count" && f.AggDistinct {
+			args[i] = p.row(arg, in)
 			continue
 		}
 		if named := arg.GetNamedArgExpr(); named != nil {
@@ -86,6 +100,11 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 			args[i] = p.expr(named.Arg, in)
 			named.Arg = args[i].node
 			continue
+		}
+		if array := arg.GetFuncCall(); array != nil && !p.lite && contains("array_to_json to_json to_jsonb", name) {
+			if fields, _ := names(array.Funcname); len(fields) > 0 && fields[len(fields)-1] == "array_agg" {
+				p.jsonRows = array
+			}
 		}
 		args[i] = p.expr(arg, in)
 		f.Args[i] = args[i].node
@@ -156,6 +175,20 @@ func (p *planner) callParts(f *pg.FuncCall, in ctx) []expr {
 	return parts
 }
 
+// plainConfig leaves out the cast of a text search configuration that is written out, 'simple'::regconfig, which the function makes.
+func plainConfig(args []*pg.Node) []*pg.Node {
+	if len(args) < 2 || args[0].GetTypeCast() == nil {
+		return args
+	}
+	cast := args[0].GetTypeCast()
+	fields, _ := names(cast.TypeName.Names)
+	c, literal := isConst(cast.Arg)
+	if name := strings.Join(fields, "."); !literal || c.GetSval() == nil || name != "regconfig" && name != "pg_catalog.regconfig" || len(cast.TypeName.ArrayBounds) > 0 {
+		return args
+	}
+	return append([]*pg.Node{cast.Arg}, args[1:]...)
+}
+
 // ownSetting tells whether the arguments of current_setting name a setting of the application's own, which has a prefix, as a
 // literal: not one of the server's, nor the guard's.
 func ownSetting(args []*pg.Node) bool {
@@ -183,6 +216,8 @@ func (p *planner) refuseFunction(fields []string, position int32) {
 		hint = "name a setting of the application's own as a literal, such as 'app.region'"
 	case contains("currval lastval setval", name):
 		hint = "a pooled connection has other tenants' last numbers; read the column with RETURNING"
+	case contains("uuid_generate_v4 uuid_generate_v1 uuid_generate_v1mc", name):
+		hint = "use gen_random_uuid(), which PostgreSQL has itself, or " + hint
 	case name == "set_config":
 		hint = "make settings in the connection's parameters"
 	}

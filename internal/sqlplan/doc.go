@@ -84,7 +84,7 @@
 // Callers write PostgreSQL's SQL, and SQLite gets the part that both have. Refused for it: casts, ILIKE, regular
 // expressions, LATERAL, DISTINCT ON, FOR UPDATE, arrays and subscripts, functions in FROM, DEFAULT in a value, DELETE
 // … USING, MERGE, writes in WITH, grouping sets, WITHIN GROUP, collations but "C", LIKE … ESCAPE, GREATEST and LEAST,
-// whole rows, advisory locks, and lists of rows after IN. Tables are read from main, which a temporary table of the
+// whole rows, rows as values, advisory locks, and lists of rows after IN. Tables are read from main, which a temporary table of the
 // same name would hide, the tenant is compared with the collation BINARY, whatever the column's is, and the tenant
 // column must have text affinity, since '1' equals '01' under numeric affinity. ORDER BY puts NULL where PostgreSQL
 // does, by NULLS LAST or FIRST, and substr counts as PostgreSQL's. An index serves the first column of ORDER BY that

@@ -285,6 +285,20 @@ func (p *planner) collate(n *pg.Node, c *pg.CollateClause, in ctx) expr {
 	return expr{node: n, typ: settledOutput(arg.typ)}.with(arg) // how long it takes depends on the texts
 }
 
+// row plans a row that is sorted by, or that count(DISTINCT …) tells from others. What it is never leaves the database. Some types
+// cannot be compared, which PostgreSQL finds when it meets two rows.
+func (p *planner) row(n *pg.Node, in ctx) expr {
+	if p.lite {
+		refuse("unsupported in SQLite", "a row as a value", n.GetRowExpr().Location, "name its columns one by one")
+	}
+	p.mark(n.GetRowExpr())
+	e := expr{node: n, typ: builtin.Unknown}.with(p.exprs(n.GetRowExpr().Args, in.inside())...)
+	if !in.part {
+		in.scope.level.note(e)
+	}
+	return e
+}
+
 // operands plans an operand of a comparison, which may be a row, and returns what stands there and the parts.
 func (p *planner) operands(n *pg.Node, in ctx) (*pg.Node, []expr) {
 	row := n.GetRowExpr()

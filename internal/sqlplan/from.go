@@ -131,7 +131,7 @@ func (f *from) cteReference(rv *pg.RangeVar, c *cte) (*pg.Node, *relation) {
 	}
 	c.used = true
 	f.level.contains(c.level)
-	r := &relation{name: c.name, query: c.query}
+	r := &relation{name: c.name, query: c.query, with: true}
 	var colnames []string
 	if rv.Alias != nil {
 		r.name = rv.Alias.Aliasname

@@ -9,7 +9,7 @@ import (
 // insert plans an INSERT in place. ctes are those of the statement around it.
 func (p *planner) insert(s *pg.InsertStmt, l *level, ctes *cte, kind withQueries) []column {
 	r, rv := p.writeTarget(s.Relation)
-	r.depth = l.depth
+	r.depth, r.inserted = l.depth, true
 	s.Relation = rv
 	ctes = p.with(s.WithClause, l, nil, ctes, kind)
 	t := r.base
@@ -53,9 +53,17 @@ func (p *planner) plainValues(sel *pg.SelectStmt) {
 // rowsOf plans the rows of VALUES for the columns that an INSERT writes.
 func (p *planner) rowsOf(into *inserted, rows []*pg.Node, l *level, ctes *cte) *pg.Node {
 	in := ctx{scope: &scope{ctes: ctes, level: l}, clause: clauseValues}
+	if len(rows) == 1 {
+		in.clause = clauseRow
+	}
+	before := p.multiplied
 	for _, row := range rows {
 		l := row.GetList()
 		l.Items = into.row(l.Items, in)
+	}
+	if i := slices.IndexFunc(into.columns, func(c *Column) bool { return c.Sealed }); i >= 0 && p.multiplied > before {
+		refuse("sealed column beside a function that returns rows", into.table.Name+"."+into.columns[i].Name, -1,
+			"insert the rows one by one, each with a value of its own; values are sealed one by one")
 	}
 	s := newSelect()
 	s.ValuesLists = rows

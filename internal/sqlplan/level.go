@@ -134,6 +134,7 @@ const (
 	clauseLimit
 	clauseFrom // a function's arguments
 	clauseValues
+	clauseRow // the only row of an INSERT's VALUES, which PostgreSQL plans like a select list
 	clauseSet
 	clauseReturning
 	clauseMerge // the condition of a WHEN

@@ -83,6 +83,7 @@ type likePattern struct {
 	escape   string // one character, or none
 	position int32
 	parts    int
+	replaced int  // by replace()
 	folding  bool // the case of letters is ignored
 	unknown  bool // it is not known to be bounded
 	made     expr // what is known of its parts
@@ -145,6 +146,15 @@ func (l *likePattern) tail(n *pg.Node) *pg.Node {
 			e.FuncCall.Args[0] = l.tail(e.FuncCall.Args[0])
 			return n
 		}
+		if l.concats(e.FuncCall) {
+			l.concat(e.FuncCall.Args, l.head, l.tail)
+			return n
+		}
+	case *pg.Node_CoalesceExpr:
+		for i, arg := range e.CoalesceExpr.Args {
+			e.CoalesceExpr.Args[i] = l.tail(arg)
+		}
+		return n
 	case *pg.Node_AExpr:
 		if l.joins(e.AExpr) {
 			right := e.AExpr.Rexpr
@@ -165,7 +175,7 @@ func (l *likePattern) tail(n *pg.Node) *pg.Node {
 func (l *likePattern) head(n *pg.Node) *pg.Node {
 	switch e := n.GetNode().(type) {
 	case *pg.Node_AConst:
-		if e.AConst.GetSval() != nil {
+		if e.AConst.GetSval() != nil || e.AConst.Isnull {
 			return l.literal(n, e.AConst)
 		}
 	case *pg.Node_ParamRef:
@@ -175,6 +185,19 @@ func (l *likePattern) head(n *pg.Node) *pg.Node {
 			e.FuncCall.Args[0] = l.head(e.FuncCall.Args[0])
 			return n
 		}
+		if l.concats(e.FuncCall) {
+			l.concat(e.FuncCall.Args, l.head, l.head)
+			return n
+		}
+		if l.shortens(e.FuncCall) || l.escapes(e.FuncCall) {
+			e.FuncCall.Args[0] = l.head(e.FuncCall.Args[0])
+			return n
+		}
+	case *pg.Node_CoalesceExpr:
+		for i, arg := range e.CoalesceExpr.Args {
+			e.CoalesceExpr.Args[i] = l.head(arg)
+		}
+		return n
 	case *pg.Node_TypeCast:
 		if e.TypeCast.Arg.GetParamRef() != nil && l.textCast(e.TypeCast) {
 			e.TypeCast.Arg = l.head(e.TypeCast.Arg)
@@ -230,6 +253,74 @@ func (l *likePattern) textCast(c *pg.TypeCast) bool {
 func (l *likePattern) folds(f *pg.FuncCall) bool {
 	fields, _ := names(f.Funcname)
 	if len(fields) != 1 || fields[0] != "lower" && fields[0] != "upper" || len(f.Args) != 1 {
+		return false
+	}
+	f.Funcname = strs("pg_catalog", fields[0])
+	l.p.mark(f)
+	return true
+}
+
+// concats plans the name of concat(), whose arguments are joined like those of ||, and may be NULL.
+func (l *likePattern) concats(f *pg.FuncCall) bool {
+	fields, _ := names(f.Funcname)
+	if len(fields) != 1 || fields[0] != "concat" || len(f.Args) == 0 || f.FuncVariadic {
+		return false
+	}
+	f.Funcname = strs("pg_catalog", fields[0])
+	l.p.mark(f)
+	return true
+}
+
+// concat plans the arguments of concat(). The end must be a literal that closes whatever stands before it, or each argument be
+// checked like an end, since those behind it may be NULL or empty.
+func (l *likePattern) concat(args []*pg.Node, head, tail func(*pg.Node) *pg.Node) {
+	if c, ok := isConst(args[len(args)-1]); !ok || l.escape == "" || !closes(c.GetSval().GetSval(), l.escape[0]) {
+		head = tail
+	}
+	for i, arg := range args {
+		if ref := arg.GetParamRef(); ref != nil { // which takes its type from no argument of concat's
+			l.p.unsettle(expr{param: l.p.callerNumber(ref)})
+		}
+		if i < len(args)-1 {
+			args[i] = head(arg)
+		} else {
+			args[i] = tail(arg)
+		}
+	}
+}
+
+// shortens plans the name of trim() and the like, which take spaces away. What they leave may end in an escape character.
+func (l *likePattern) shortens(f *pg.FuncCall) bool {
+	fields, _ := names(f.Funcname)
+	name := ""
+	if len(fields) > 0 {
+		name = fields[len(fields)-1]
+	}
+	if len(fields) > 2 || len(fields) == 2 && fields[0] != "pg_catalog" || !contains("btrim ltrim rtrim", name) || len(f.Args) != 1 {
+		return false
+	}
+	f.Funcname = strs("pg_catalog", name)
+	l.p.mark(f)
+	return true
+}
+
+// maxEscapes is how many times a pattern may be made longer by replace().
+const maxEscapes = 4
+
+// escapes plans the name of replace() where it escapes the wildcards of a pattern, or takes a text away: there are no more of them
+// than before.
+func (l *likePattern) escapes(f *pg.FuncCall) bool {
+	fields, _ := names(f.Funcname)
+	if len(fields) != 1 || fields[0] != "replace" || len(f.Args) != 3 {
+		return false
+	}
+	from, fromLiteral := isConst(f.Args[1])
+	to, toLiteral := isConst(f.Args[2])
+	if !fromLiteral || !toLiteral || from.GetSval() == nil || to.GetSval() == nil {
+		return false
+	}
+	old, with := from.GetSval().Sval, to.GetSval().Sval
+	if l.replaced++; l.replaced > maxEscapes || with != "" && (!contains(`% _ \`, old) || with != `\`+old) {
 		return false
 	}
 	f.Funcname = strs("pg_catalog", fields[0])

@@ -15,7 +15,11 @@ func (p *planner) operatorName(nodes []*pg.Node, position int32) string {
 		refuse("operator not in the allowlist", "OPERATOR()", position, "write the operator without a schema")
 	}
 	if _, _, allowed := builtin.Operator(p.engine, fields[0], builtin.Adapts, builtin.Adapts); !allowed && (fields[0] != "@@" || p.lite) {
-		refuse("operator not in the allowlist", fields[0], position, "use another form; the documentation of package sqldb lists the operators")
+		hint := "use another form; the documentation of package sqldb lists the operators"
+		if fields[0] == "@?" {
+			hint = "write jsonb_path_exists(value, path, '{}', true)"
+		}
+		refuse("operator not in the allowlist", fields[0], position, hint)
 	}
 	return fields[0]
 }
@@ -25,6 +29,9 @@ var comparisons = []string{"=", "<>", "<", ">", "<=", ">="}
 
 // operation plans an operator and what the grammar writes like one: IN, LIKE, BETWEEN, IS DISTINCT FROM and so on.
 func (p *planner) operation(n *pg.Node, e *pg.A_Expr, in ctx) expr {
+	if made, ok := p.isNew(e, in); ok {
+		return made
+	}
 	if sealed, ok := p.sealedOperation(e, in); ok {
 		return sealed
 	}
@@ -240,6 +247,9 @@ func merged(parts, more []expr) []expr {
 }
 
 func (p *planner) distinctOrNullIf(n *pg.Node, e *pg.A_Expr, in ctx) expr {
+	if e.Kind != pg.A_Expr_Kind_AEXPR_NULLIF && (e.Lexpr.GetRowExpr() != nil || e.Rexpr.GetRowExpr() != nil) {
+		return p.distinctRows(n, e, in)
+	}
 	in.operand = true
 	left := p.expr(e.Lexpr, in)
 	right := p.expr(e.Rexpr, in)
@@ -253,6 +263,22 @@ func (p *planner) distinctOrNullIf(n *pg.Node, e *pg.A_Expr, in ctx) expr {
 		return p.strict(n, settledOutput(typ), total, left, right)
 	}
 	return p.strict(n, "bool", total, left, right)
+}
+
+// distinctRows plans (a, b) IS [NOT] DISTINCT FROM (c, d), which PostgreSQL makes comparisons of their fields of.
+func (p *planner) distinctRows(n *pg.Node, e *pg.A_Expr, in ctx) expr {
+	var left, right []expr
+	e.Lexpr, left = p.operands(e.Lexpr, in)
+	e.Rexpr, right = p.operands(e.Rexpr, in)
+	if e.Lexpr.GetRowExpr() == nil || e.Rexpr.GetRowExpr() == nil || len(left) != len(right) {
+		refuse("rows of different lengths", "IS DISTINCT FROM", e.Location, "compare rows of the same length")
+	}
+	total := true
+	for i := range left {
+		_, t := p.operator("=", left[i], right[i])
+		total = total && t
+	}
+	return p.strict(n, "bool", total, slices.Concat(left, right)...)
 }
 
 func (p *planner) between(n *pg.Node, e *pg.A_Expr, in ctx) expr {

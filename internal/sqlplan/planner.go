@@ -21,38 +21,40 @@ type planner struct {
 	cat  *Catalog
 	lite bool // the dialect is SQLite
 
-	params    []Param
-	paramIDs  map[paramKey]int32
-	callers   map[int]int32 // the caller's parameters that were met, with a position
-	tables    map[string]bool
-	columns   map[string]bool
-	sealed    map[string]bool
-	names     map[string]bool // relation names given out, folded
-	marks     map[any]bool    // nodes that were visited or made
-	barriers  int             // that were put on relations
-	suffixes  map[string]int  // how often a relation name was asked for, folded
-	uses      map[int]paramUse
-	types     map[int]builtin.Type // what the caller's parameters were given for a type, see params.go
-	casts     map[int]string       // the cast that gave it
-	plain     map[int]string       // the type that a sealed column gave it, of pg_catalog, see params.go
-	untyped   map[int][]*pg.Node   // where it stands in places that give it none
-	relations int                  // how many were met
-	shown     int                  // how many columns they have together, with those that * and whole rows were written out as
-	guarded   int                  // how many comparisons of tenants were put before conditions
-	visits    int                  // how many expressions were met
-	ctx       context.Context
-	engine    builtin.Engine
-	tenants   []TenantValue
-	once      []Param
-	deleted   map[string]bool // tables of which rows are deleted
-	changed   map[string]bool // tables whose rows a foreign key changes
-	fired     map[string]bool // tables whose triggers were noted
-	locks     bool
-	effects   bool // something is called whose effect may stand whatever becomes of the statement
-	writes    bool // something inserts or updates
-	deletes   bool
-	nested    bool // something in WITH writes
-	rows      bool // an INSERT of one row becomes one of many: see NewRows
+	params     []Param
+	paramIDs   map[paramKey]int32
+	callers    map[int]int32 // the caller's parameters that were met, with a position
+	tables     map[string]bool
+	columns    map[string]bool
+	sealed     map[string]bool
+	names      map[string]bool // relation names given out, folded
+	marks      map[any]bool    // nodes that were visited or made
+	barriers   int             // that were put on relations
+	suffixes   map[string]int  // how often a relation name was asked for, folded
+	uses       map[int]paramUse
+	types      map[int]builtin.Type // what the caller's parameters were given for a type, see params.go
+	casts      map[int]string       // the cast that gave it
+	plain      map[int]string       // the type that a sealed column gave it, of pg_catalog, see params.go
+	untyped    map[int][]*pg.Node   // where it stands in places that give it none
+	relations  int                  // how many were met
+	shown      int                  // how many columns they have together, with those that * and whole rows were written out as
+	guarded    int                  // how many comparisons of tenants were put before conditions
+	visits     int                  // how many expressions were met
+	ctx        context.Context
+	engine     builtin.Engine
+	tenants    []TenantValue
+	once       []Param
+	deleted    map[string]bool // tables of which rows are deleted
+	changed    map[string]bool // tables whose rows a foreign key changes
+	fired      map[string]bool // tables whose triggers were noted
+	locks      bool
+	effects    bool // something is called whose effect may stand whatever becomes of the statement
+	writes     bool // something inserts or updates
+	deletes    bool
+	nested     bool         // something in WITH writes
+	multiplied int          // how many functions that return rows were met
+	jsonRows   *pg.FuncCall // an array_agg whose array becomes JSON, so that whole rows may be its elements
+	rows       bool         // an INSERT of one row becomes one of many: see NewRows
 }
 
 func newPlanner(ctx context.Context, cat *Catalog) *planner {

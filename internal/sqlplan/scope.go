@@ -39,8 +39,12 @@ type relation struct {
 	depth int
 	// target tells the target of a write, which is no derived table and is not filtered yet where conditions are.
 	target bool
+	// inserted tells the target of an INSERT.
+	inserted bool
 	// behind tells that its rows were released by a barrier: all of them are the tenant's.
 	behind bool
+	// with tells a query of WITH, into which no lock of the query that reads it reaches.
+	with bool
 	// scalar tells a function whose alias means its only column.
 	scalar bool
 	// query is the query that stands for the relation in the plan: the scoped one of a base table, a subquery, a CTE's. It is
@@ -204,7 +208,8 @@ func (p *planner) resolve(ref *pg.ColumnRef, s *scope) *visible {
 			return p.lookup(r, fields[len(fields)-1], ref.Location)
 		}
 	}
-	hint := "name a column of the declared tables in FROM; whole rows, system columns and index columns cannot be named"
+	p.refuseNoColumn(fields, s, ref.Location)
+	hint := "name a column of the declared tables in FROM; index columns cannot be named"
 	if len(fields) > 1 {
 		hint = "name columns by the table or its alias in this FROM; a table that has an alias is known by that alone"
 	} else if like := p.nearest(fields[len(fields)-1], s); like != "" {
@@ -212,6 +217,16 @@ func (p *planner) resolve(ref *pg.ColumnRef, s *scope) *visible {
 	}
 	refuse("unknown column", strings.Join(fields, "."), ref.Location, hint)
 	return nil
+}
+
+// refuseNoColumn refuses a name that means something, if no column that a statement can name.
+func (p *planner) refuseNoColumn(fields []string, s *scope, position int32) {
+	if hint := systemColumns[fields[len(fields)-1]]; hint != "" && !p.lite {
+		refuse("system column", strings.Join(fields, "."), position, hint)
+	}
+	if r := p.relationOf(s, fields); len(fields) == 1 && r != nil {
+		refuse("whole row", r.name, position, "name its columns; for JSON write json_agg(x), to_jsonb(x) or row_to_json(x), which may be given a whole row")
+	}
 }
 
 // relationOf finds a relation by its qualifier: a name, or a schema and a name.
@@ -241,7 +256,10 @@ func (p *planner) lookup(r *relation, name string, position int32) *visible {
 		}
 	}
 	if found == nil {
-		hint := "name a declared column; whole rows, system columns and index columns cannot be named"
+		if hint := systemColumns[name]; hint != "" && !p.lite {
+			refuse("system column", r.name+"."+name, position, hint)
+		}
+		hint := "name a declared column; index columns cannot be named"
 		if r.base != nil {
 			hint += "; a column that was added since the database was opened is known once it is opened again"
 		}

@@ -179,14 +179,14 @@ func (p *planner) count(n *pg.Node, in ctx) *pg.Node {
 }
 
 // locking plans FOR UPDATE and the like. PostgreSQL carries the lock into a derived table, to the rows of the table
-// inside, after the tenant predicate. A lock that is taken, or cannot be (NOWAIT), tells that the query was evaluated.
+// inside, after the tenant predicate, and passes over queries of WITH and functions where none is named. A lock that is taken, or cannot be (NOWAIT), tells that the query was evaluated.
 func (p *planner) locking(s *pg.SelectStmt, f fragment, of *level) {
 	for _, n := range s.LockingClause {
 		l := n.GetLockingClause()
 		of.fails, of.volatile = true, true
 		p.locks = true
-		locked := f.relations
-		if len(l.LockedRels) > 0 {
+		locked, named := f.relations, len(l.LockedRels) > 0
+		if named {
 			locked = nil
 			for _, rel := range l.LockedRels {
 				rv := rel.GetRangeVar()
@@ -203,7 +203,7 @@ func (p *planner) locking(s *pg.SelectStmt, f fragment, of *level) {
 			if r.base != nil && r.base.Shared {
 				refuse("lock on a shared table", r.base.Name, -1, "name the tables to lock: FOR UPDATE OF …")
 			}
-			if r.base == nil {
+			if r.base == nil && (named || r.query != nil && !r.with) {
 				refuse("lock on a subquery", r.name, -1, "name the tables to lock: FOR UPDATE OF …, or lock inside the subquery")
 			}
 		}

@@ -92,7 +92,7 @@ var fields = map[protoreflect.Name]string{
 // hints say what to do instead of the refused fields that people do write.
 var hints = map[string]string{
 	"SelectStmt.into_clause":        "write INSERT … SELECT",
-	"ResTarget.indirection":         "assign to whole columns",
+	"ResTarget.indirection":         "assign to the whole column, as in value = jsonb_set(value, '{key}', $1)",
 	"RangeVar.catalogname":          "name tables without a database",
 	"JoinExpr.is_natural":           "write JOIN … USING with the columns you mean",
 	"JoinExpr.join_using_alias":     "leave out the alias of USING",
@@ -125,6 +125,7 @@ var statements = map[protoreflect.Name]string{
 	"ExecuteStmt":     "use Prepare of database/sql",
 	"CopyStmt":        "write INSERT with several rows",
 	"LockStmt":        "a table's lock would stop every tenant; lock rows with SELECT … FOR UPDATE, or take pg_advisory_xact_lock",
+	"TruncateStmt":    "it takes every tenant's rows away; write DELETE FROM the table, which deletes the tenant's",
 	"VacuumStmt":      "run maintenance on a connection that is not guarded",
 	"ListenStmt":      "a channel is shared by all tenants; listen on a connection that is not guarded",
 	"NotifyStmt":      "a channel is shared by all tenants; send the message through a table of the tenant's",

@@ -23,6 +23,9 @@ func (p *planner) table(rv *pg.RangeVar) *Table {
 		if like := p.likeTable(rv); like != "" {
 			hint = "did you mean " + like + "? otherwise " + hint
 		}
+		if !p.lite && (rv.Schemaname == "information_schema" || rv.Schemaname == "pg_catalog" || strings.HasPrefix(rv.Relname, "pg_")) {
+			hint = "the catalogs tell of all tenants; read them on a connection that is not guarded"
+		}
 		refuse("unknown table", construct, rv.Location, hint)
 	}
 	p.plainly(rv)

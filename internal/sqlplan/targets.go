@@ -275,6 +275,9 @@ func (q *selection) item(n *pg.Node, clause string, inputFirst bool) expr {
 		q.sealedGroups = append(q.sealedGroups, grouped)
 		return expr{node: grouped.node}
 	}
+	if n.GetRowExpr() != nil && clause == "ORDER BY" {
+		return q.p.row(n, q.in(clauseOrder))
+	}
 	return q.p.expr(n, q.in(clauseOf[clause]))
 }
 

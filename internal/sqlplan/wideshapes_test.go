@@ -86,4 +86,23 @@ var wideShapes = []shape{
 	{only: PostgreSQL, since: 17, sql: `SELECT id FROM patients WHERE JSON_EXISTS(jsonb_build_object('a', age), '$.a ? (@ > $n)' PASSING $1::int AS n)`, args: args{age}},
 	{only: PostgreSQL, since: 17, sql: `SELECT JSON_VALUE(jsonb_build_object('a', age), '$.a' RETURNING int DEFAULT id ON EMPTY ERROR ON ERROR), JSON_QUERY(jsonb_build_array(note), '$[*]' WITH WRAPPER)::text FROM patients`},
 	{only: PostgreSQL, since: 17, sql: `UPDATE visits SET ward = JSON_OBJECT('w': ward RETURNING text) WHERE JSON_VALUE(JSON_OBJECT('c': cost RETURNING jsonb), '$.c' RETURNING bigint) > $1`, args: args{age}},
+
+	// What applications write besides: whether a row is new, rows out of arrays in VALUES, rows as values, locks beside WITH.
+	{only: PostgreSQL, sql: "INSERT INTO patients (id, note) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET age = 7 RETURNING id, (xmax = 0) AS inserted, xmax::text <> '0'", args: args{id, note}},
+	{only: PostgreSQL, sql: "WITH u AS (INSERT INTO visits AS v (id, ward) SELECT p.id, p.note FROM patients p ON CONFLICT (id) DO UPDATE SET cost = 1 WHERE (v.ward, v.cost) IS DISTINCT FROM (excluded.ward, 1) RETURNING v.xmax::text::bigint > 0 AS old) SELECT old, count(*) FROM u GROUP BY old"},
+	{only: PostgreSQL, sql: "INSERT INTO visits (id, ward, cost) VALUES (unnest(ARRAY[$1::bigint, 61, 62]), 'w1', DEFAULT) ON CONFLICT (id) DO NOTHING RETURNING id", args: args{id}},
+	{only: PostgreSQL, sql: "INSERT INTO visits (id, ward) VALUES (unnest(ARRAY(SELECT p.id + 60 FROM patients p)), (SELECT min(note) FROM patients))"},
+	{only: PostgreSQL, sql: "SELECT id, note FROM patients ORDER BY (age, id) DESC LIMIT 2"},
+	{only: PostgreSQL, sql: "SELECT ward, count(DISTINCT (cost, patient_id)) FROM visits GROUP BY ward"},
+	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE (age, note) IS NOT DISTINCT FROM (NULLIF($1, 0), note)", args: args{age}},
+	{sql: "SELECT p.id, v.id FROM patients p JOIN visits v ON (v.ward, v.patient_id) IS DISTINCT FROM (p.note, p.id)"},
+	{only: PostgreSQL, sql: "WITH due AS (SELECT patient_id FROM visits WHERE cost > $1) SELECT p.id, p.name FROM patients p JOIN due ON due.patient_id = p.id FOR UPDATE", args: args{age}},
+	{only: PostgreSQL, sql: "SELECT p.id FROM patients p JOIN unnest(ARRAY[1, $1]) AS u(id) ON u.id = p.id FOR NO KEY UPDATE SKIP LOCKED", args: args{id}},
+	{only: PostgreSQL, sql: "SELECT date(created), count(*) FROM patients WHERE date(created) > '2024-01-03' GROUP BY date(created)"},
+	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE note LIKE concat($1::text, '%') OR note LIKE concat('n', NULL, $1::text)", args: args{note}},
+	{only: PostgreSQL, sql: `SELECT id FROM patients WHERE note ILIKE replace(upper(trim($1)), '_', '\_') || '%' AND note LIKE COALESCE($1, '%')`, args: args{note}},
+	{only: PostgreSQL, sql: `SELECT id FROM patients WHERE note LIKE '%' || COALESCE(NULL, $1, '\') || '%'`, args: args{note}},
+	{only: PostgreSQL, sql: "SELECT p.id, (SELECT coalesce(array_to_json(array_agg(x)), '[]') FROM (SELECT v.id, v.ward FROM visits v WHERE v.patient_id = p.id ORDER BY v.id) x)::text FROM patients p"},
+	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE to_tsvector('simple'::regconfig, note) @@ plainto_tsquery('simple'::regconfig, $1)", args: args{note}},
+	{only: PostgreSQL, sql: "SELECT hashtext(note), hashtextextended(note, 1) FROM patients"},
 }

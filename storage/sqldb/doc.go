@@ -21,8 +21,8 @@
 // LATERAL, subqueries, WITH (recursive, and with writes in it), set operations, window functions, grouping sets, ordered-set
 // aggregates, upserts (also with conditions, expressions and constraints' names), RETURNING, row locks, advisory locks of the
 // transaction, which are the tenant's own. Functions and types come from an allowlist, which [Options] extends. Refused, each with
-// what to write instead, are other statements, undeclared relations, whole rows but in JSON functions, system columns, NATURAL,
-// TABLESAMPLE, WHEN NOT MATCHED BY SOURCE, JSON_TABLE, and XML constructors.
+// what to write instead, are other statements, undeclared relations, whole rows but in JSON functions, system columns but xmax = 0 in the
+// RETURNING of an INSERT, NATURAL, TABLESAMPLE, WHEN NOT MATCHED BY SOURCE, JSON_TABLE, and XML constructors.
 //
 // An application that scopes by hand already runs unchanged: a statement may compare and store the tenant column itself. What
 // an INSERT or MERGE gives for it must be the tenant that the statement runs for; another value is [storage.ErrIsolation], nothing

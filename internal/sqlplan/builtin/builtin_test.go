@@ -72,7 +72,7 @@ func TestUnknownIsNotTotal(t *testing.T) {
 		}
 	}
 	for _, name := range strings.Fields("pg_sleep set_config current_setting lo_import dblink pg_notify nextval query_to_xml table_to_xml to_regclass" +
-		" has_table_privilege hashtext pg_read_file row_to_json version pg_advisory_lock ts_stat txid_status setseed int4pl") {
+		" has_table_privilege pg_read_file row_to_json version pg_advisory_lock ts_stat txid_status setseed int4pl") {
 		for _, e := range []Engine{PostgreSQL, SQLite} {
 			if f, ok := Function(e, name, []Type{Adapts}); ok || f.Total {
 				t.Errorf("%s is allowed", name)

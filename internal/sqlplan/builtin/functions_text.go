@@ -37,6 +37,8 @@ right(text,int4) text total
 reverse(text) text total
 starts_with(text,text) bool total
 md5(...) text
+hashtext(text) int4
+hashtextextended(text,int8) int8
 ascii(text) int4 total
 chr(...) text
 strpos(...) int4

@@ -17,6 +17,8 @@ date_trunc(text,timestamp) timestamp
 date_trunc(text,interval) interval
 date_part(...) float8
 extract(...) numeric
+date(timestamptz) date
+date(timestamp) date
 age(timestamptz) interval
 age(timestamp) interval
 age(timestamptz,timestamptz) interval

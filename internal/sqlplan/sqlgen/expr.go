@@ -142,6 +142,9 @@ func (g *gen) plainCond(sc *scope, depth int) string {
 	case n == 2:
 		return fmt.Sprintf("%s BETWEEN %s AND %s", left, right(), right())
 	case n == 3:
+		if g.chance(1, 3) {
+			return fmt.Sprintf("(%s, %s) %s (%s, %s)", left, g.leaf(Int, sc), g.one("IS DISTINCT FROM", "IS NOT DISTINCT FROM"), right(), g.leaf(Int, sc))
+		}
 		return fmt.Sprintf("%s %s %s", left, g.one("IS DISTINCT FROM", "IS NOT DISTINCT FROM"), right())
 	case n == 4 && k == Text:
 		if g.s.Lite {

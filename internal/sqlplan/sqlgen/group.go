@@ -92,6 +92,9 @@ func (g *gen) aggregate(sc *scope) (string, Kind) {
 		}
 	case 1:
 		if sql, _, ok := pick(func(c col) bool { return !c.sealed }); ok {
+			if other, _, ok := pick(func(c col) bool { return !c.sealed }); ok && !g.s.Lite && g.chance(1, 3) {
+				return "count(DISTINCT (" + sql + ", " + other + "))" + filter, Int
+			}
 			return "count(DISTINCT " + sql + ")" + filter, Int
 		}
 	case 2, 3:

@@ -69,6 +69,9 @@ func (g *gen) change(returns, top bool) (string, []col) {
 		return sql, nil
 	}
 	outs := g.returned(r, top)
+	if strings.HasPrefix(sql, "INSERT") && !g.s.Lite && g.chance(1, 4) {
+		outs = append(outs, output{Quote(r.alias) + ".xmax " + g.one("= 0", "<> 0"), col{name: "new", kind: Bool}})
+	}
 	return sql + " RETURNING " + list(outs), columns(outs)
 }
 
@@ -146,8 +149,30 @@ func (g *gen) insert(t *Table) string {
 		}
 		rows = append(rows, "("+strings.Join(values, ", ")+")")
 	}
+	if len(rows) == 1 && !g.s.Lite && g.chance(1, 4) {
+		g.multiply(t, columns, rows)
+	}
 	sql := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", t.SQL(), namesOf(columns), strings.Join(rows, ", "))
 	return sql + g.onConflict(t)
+}
+
+// multiply makes several rows of the only one of VALUES, with another number of a column in each.
+func (g *gen) multiply(t *Table, columns []Column, rows []string) {
+	var values []string
+	several := false
+	for _, c := range columns {
+		v := g.literal(c.Kind)
+		if c.Sealed {
+			return
+		}
+		if c.Kind == Int && !several {
+			v, several = fmt.Sprintf("unnest(ARRAY[%d, %d])", 50+g.IntN(20), 70+g.IntN(20)), true
+		}
+		values = append(values, v)
+	}
+	if several {
+		rows[0] = "(" + strings.Join(values, ", ") + ")"
+	}
 }
 
 func (g *gen) onConflict(t *Table) string {

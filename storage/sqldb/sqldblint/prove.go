@@ -161,7 +161,7 @@ var ofTree = []string{
 // ofSealed are reasons that lie in which columns are sealed, and in which tables have a column of a name: the worlds are
 // made of these.
 var ofSealed = []string{
-	"unknown column", "ambiguous column",
+	"unknown column", "system column", "whole row", "ambiguous column", "sealed column beside a function that returns rows",
 	"comparison of a sealed column…", "array compared with a sealed column", "sealed column compared with …",
 	"comparison of two different sealed columns", "expression over a sealed column", "sealed column in USING",
 	"sealed column set from an expression", "copy between sealed columns", "sealed column from a subquery in an expression",
