@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
+
+	"github.com/strongroom-go/strongroom/internal/callstack"
 )
 
 // Token returns the authentication by a token that somebody else obtained. It is renewed as long as Vault lets it be;
@@ -101,7 +103,7 @@ func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 	if _, ok := k.auth.(tokenAuth); !ok {
 		call = once(call) // it may use up a secret id, or count as a failure
 	}
-	secret, err := k.auth.Login(call, k.client)
+	secret, err := k.ask(call)
 	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "") {
 		err = errors.New("the answer holds no token")
 	}
@@ -116,6 +118,26 @@ func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 	}
 	k.client.SetToken(secret.Auth.ClientToken)
 	return secret, nil
+}
+
+// ask asks the authentication, which may be the application's, or ask it for a token. It is asked on a goroutine of the provider's own, too, on
+// which a panic would end the process. What that says may be of a credential, and is not repeated.
+func (k *KEK) ask(ctx context.Context) (secret *api.Secret, err error) {
+	defer func() {
+		if recover() != nil {
+			secret, err = nil, fmt.Errorf("the authentication panicked\n\n%s", callstack.Words())
+		}
+	}()
+	return k.auth.Login(ctx, k.client)
+}
+
+// tell tells the application of a login. That it panics is nobody's to know: there is no caller.
+func (k *KEK) tell(err error) {
+	if k.opts.OnLogin == nil {
+		return
+	}
+	defer func() { _ = recover() }()
+	k.opts.OnLogin(err)
 }
 
 // loginError is why a token that Vault calls invalid was not replaced. It says all that is to be said.
@@ -156,9 +178,7 @@ func (k *KEK) renew(ctx context.Context, secret *api.Secret) {
 			if ctx.Err() != nil {
 				return
 			}
-			if k.opts.OnLogin != nil {
-				k.opts.OnLogin(err)
-			}
+			k.tell(err)
 			if err == nil {
 				secret = next
 				break
