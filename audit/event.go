@@ -163,7 +163,8 @@ type Span struct {
 
 // Recorder records events. Record returns nil only when the event is as durable as the recorder promises; any
 // other outcome wraps [ErrUnavailable], or ctx's error when ctx ended first. It must be safe for concurrent use. One
-// that panics has failed: the access has an error that wraps ErrUnavailable and says where, and not what the panic says.
+// that panics, or ends the goroutine that it is called on, has failed: the access has an error that wraps ErrUnavailable and says where, and
+// not what the panic says.
 //
 // Where a recorder is a [Queuer] too, the gate overlaps the recording of intents with what it asks the store, and does not
 // wait for the outcomes of reads; otherwise it waits for each event. Whoever opened a recorder closes it after the last

@@ -35,7 +35,8 @@ type Action struct {
 
 // Authorizer decides whether an access may do an action. It is consulted before keys are opened and before
 // anything reaches a store; an error refuses the operation, is recorded as a denial, and is returned wrapped in
-// [ErrDenied]. It must be safe for concurrent use and must honour ctx.
+// [ErrDenied]. One that panics or ends its goroutine denies: it is called on a goroutine of its own. It must be safe for concurrent
+// use and must honour ctx.
 type Authorizer interface {
 	Authorize(ctx context.Context, access Access, action Action) error
 }
