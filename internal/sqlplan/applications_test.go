@@ -132,3 +132,15 @@ func TestPatternsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// json(x), which PostgreSQL's grammar has a syntax of its own for, is a function of SQLite's, and nothing else of that syntax is.
+func TestJSONOfSQLite(t *testing.T) {
+	if _, err := New("SELECT json(note) FROM patients", testCatalog(SQLite)); err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{"SELECT json(note WITH UNIQUE KEYS) FROM patients", "SELECT json(note FORMAT JSON) FROM patients", "SELECT json(name) FROM patients"} {
+		if plan, err := New(text, testCatalog(SQLite)); err == nil {
+			t.Errorf("planned: %s", plan.SQL)
+		}
+	}
+}

@@ -2,11 +2,15 @@ package sqlplan
 
 import (
 	"context"
+	"regexp"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/strongroom-go/strongroom/internal/sqlplan/pgparse"
 )
+
+// replacing are the upserts of other databases.
+var replacing = regexp.MustCompile(`(?i)^\s*(replace|insert\s+(or\s+\w+|ignore))\s+into\b`)
 
 // New plans one statement, or returns a [*RefusedError].
 func New(sql string, cat *Catalog) (*Plan, error) { return NewContext(context.Background(), sql, cat) }
@@ -37,6 +41,8 @@ func newPlan(ctx context.Context, sql string, cat *Catalog, rows bool) (plan *Pl
 		refused := parseRefusal(err)
 		if refused.Reason == "syntax error" && hasPlaceholder(sql) {
 			refused.Hint = "write parameters as $1, $2, … instead of ?"
+		} else if refused.Reason == "syntax error" && replacing.MatchString(sql) {
+			refused.Hint = "write INSERT … ON CONFLICT (key) DO UPDATE SET … or DO NOTHING"
 		}
 		return nil, refused
 	}

@@ -11,7 +11,7 @@ type lack struct {
 	construct, hint    string
 }
 
-const liteJSON = "call a function of SQLite's, such as json_object, json_array, json_group_array or json_extract"
+const liteJSON = "call a function of SQLite's, such as json, json_object, json_group_array or json_extract"
 
 // liteLacks is the second table beside that of shape.go: what is refused for SQLite by its syntax alone. What depends on names
 // or types is refused where it is visited; what SQLite writes otherwise is rewritten in sqlite.go.
@@ -43,7 +43,9 @@ var liteLacks = []lack{
 	{"JsonArrayQueryConstructor", "", "", "JSON_ARRAY", liteJSON},
 	{"JsonObjectAgg", "", "", "JSON_OBJECTAGG", liteJSON},
 	{"JsonArrayAgg", "", "", "JSON_ARRAYAGG", liteJSON},
-	{"JsonParseExpr", "", "", "JSON", liteJSON},
+	{"JsonParseExpr", "output", "", "JSON … RETURNING", liteJSON}, // json(x) is a function of SQLite's
+	{"JsonParseExpr", "unique_keys", "", "WITH UNIQUE KEYS", "write json(x), which checks that it is JSON"},
+	{"JsonFormat", "format_type", "JS_FORMAT_JSON", "FORMAT JSON", liteJSON},
 	{"JsonScalarExpr", "", "", "JSON_SCALAR", liteJSON},
 	{"JsonSerializeExpr", "", "", "JSON_SERIALIZE", liteJSON},
 	{"JsonIsPredicate", "", "", "IS JSON", liteJSON},
