@@ -47,7 +47,8 @@ func (w *writer) missed(own note.Verifiers) func(int64, *packedSummary) error {
 }
 
 // saveSummaries writes those of the segments behind which events are sealed, some at a time, and tells whether there are more. It signs
-// on the writer's goroutine, and writes beside it. One that cannot be written is no failure of the log: readers read more.
+// on the writer's goroutine, for about so long, and writes beside it. One that cannot be written is no failure of the log: readers read
+// more.
 func (w *writer) saveSummaries(long time.Duration) (more bool) {
 	if !w.summarized.due(w.last.tree.N) {
 		return false
