@@ -38,7 +38,7 @@ const (
 // signCheckpoint returns the checkpoint that follows number and the note with the given hash.
 func signCheckpoint(signer note.Signer, tree tlog.Tree, number int64, before [sha256.Size]byte) (checkpoint, error) {
 	c := checkpoint{tree: tree, number: number, before: before}
-	msg, err := note.Sign(&note.Note{Text: c.text(signer.Name())}, signer)
+	msg, err := signNote(signer, c.text(signer.Name()))
 	c.note = msg
 	return c, err
 }

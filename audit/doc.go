@@ -141,10 +141,10 @@
 // where none of the log's keys signed it, or where it is of other events than its file's name and the next segment's say. So whoever
 // has no key can slow them down. Whoever has one, or is believed to, since Read takes the keys in log.json for want of
 // [Filter].Verifiers, can hide events from them: that is for [Verify] to find, as is whatever else Read does not look at. It compares
-// each summary with the events, whoever signed it. The key may also have signed one
-// of other events, as many, in a log that was made anew under it or went on from a copy; the root in it tells them apart. [ReadVerified]
-// goes by what Verify itself read, and by no file; a bundle proves that it is complete whatever a summary said, and is not written where
-// one that it went by has another root than the leaf hashes. [Filter].Whole has everything read, and [Filter].Skipped says how much was not.
+// each summary with the events, whoever signed it. The key may also have signed one of other events, as many, in a log that was made
+// anew under it or went on from a copy; the root in it tells them apart. [ReadVerified] goes by what Verify itself read,
+// and by no file; a bundle proves that it is complete whatever a summary said, and is not written where one that it went by has another
+// root than the leaf hashes. [Filter].Whole has everything read, and [Filter].Skipped says how much was not.
 //
 // A summary takes some hundred bytes and four for each tenant with events in the segment, which is at most 64 MiB.
 //

@@ -41,14 +41,22 @@ func (g *guardedSigner) Name() string { return g.name }
 // KeyHash implements [note.Signer].
 func (g *guardedSigner) KeyHash() uint32 { return g.hash }
 
-// Sign implements [note.Signer]. A signature that is not by the key is an error: what has one in a log's files is tampered with, for ever.
+// Sign implements [note.Signer].
 func (g *guardedSigner) Sign(msg []byte) (sig []byte, err error) {
 	defer recovered(&err, theSigner)
-	sig, err = g.Signer.Sign(msg)
-	if err == nil && g.verifier != nil && !g.verifier.Verify(msg, sig) {
-		return nil, errors.New("the signer's signature is not by the log's key; see that it has that key still")
+	return g.Signer.Sign(msg)
+}
+
+// signNote signs what is to be written. A signature that is not by the log's key is an error: files that have one are tampered with, for
+// ever.
+func signNote(signer note.Signer, text string) ([]byte, error) {
+	msg, err := note.Sign(&note.Note{Text: text}, signer)
+	if g, ok := signer.(*guardedSigner); ok && err == nil && g.verifier != nil {
+		if _, err := note.Open(msg, note.VerifierList(g.verifier)); err != nil {
+			return nil, errors.New("the signer's signature is not by the log's key; see that it has that key still")
+		}
 	}
-	return sig, err
+	return msg, err
 }
 
 // guardedEngine is an engine that may panic.

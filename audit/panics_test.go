@@ -169,6 +169,48 @@ func TestEngineAndItsSignerPanic(t *testing.T) {
 	}
 }
 
+// TestStreamSignerChanges: where a recorder goes on in another stream and its signer has another key by then, nothing is acknowledged that a
+// sealer would refuse.
+func TestStreamSignerChanges(t *testing.T) {
+	dir := mustClosed(t)
+	own, other := ownSigner(t, dir), ownSigner(t, mustClosed(t))
+	for n := int64(2); n < 16; n++ { // it is asked twice for pseudonyms, and four times for each stream
+		e := &panicEngine{}
+		signer := &failing{Signer: own, then: other.Sign}
+		signer.after.Store(n)
+		s, err := OpenStream(background, e, StreamOptions{Signer: signer, Timeout: 200 * time.Millisecond, batches: 3})
+		if err != nil {
+			if n < 6 && errors.Is(err, ErrUnavailable) {
+				continue
+			}
+			t.Fatal(err)
+		}
+		acknowledged := 0
+		for range 8 {
+			if s.Record(background, query(acme, "x")) == nil {
+				acknowledged++
+			}
+		}
+		if s.Close(); acknowledged == 0 {
+			t.Errorf("after %d signatures nothing is recorded", n)
+		}
+		home, opts := aging(t)
+		l := mustOpen(t, home, opts)
+		a, err := l.Adopter(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := a.Adopt(background, e.rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, l)
+		if got := len(entries(t, home, &Filter{Code: CodeQuery})); got < acknowledged || len(done.Refused) > 0 {
+			t.Errorf("after %d signatures: %d events are acknowledged, %d sealed and %d rows refused", n, acknowledged, got, len(done.Refused))
+		}
+	}
+}
+
 func mustClosed(t *testing.T) (dir string) {
 	dir, opts := aging(t)
 	mustClose(t, mustOpen(t, dir, opts))

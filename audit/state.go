@@ -117,7 +117,7 @@ func signBody(signer note.Signer, title string, body []byte) ([]byte, error) {
 
 // signSum returns what such a file begins with, for a body of this length and SHA-256.
 func signSum(signer note.Signer, title string, length int64, sum []byte) ([]byte, error) {
-	msg, err := note.Sign(&note.Note{Text: bodyNote(title, signer.Name(), length, sum)}, signer)
+	msg, err := signNote(signer, bodyNote(title, signer.Name(), length, sum))
 	return append(msg, '\n'), err
 }
 

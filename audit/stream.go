@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -48,7 +49,8 @@ type Row struct {
 type StreamOptions struct {
 	// Signer is what authenticates the stream's rows: whoever seals them needs the same. Its name is that of the trail, and
 	// is common to all processes of a service. Signatures must be a function of what is signed, as those of Ed25519 are. It
-	// is asked when the stream is opened, and not again unless somebody else writes into the stream. Required.
+	// is asked when the stream is opened, and not again unless somebody else writes into the stream; where it has another key by then,
+	// nothing is recorded until it has the first again. Required.
 	Signer note.Signer
 	// Service names the application in every event, in the clear. Default: "strongroom".
 	Service string
@@ -74,6 +76,7 @@ type Stream struct {
 	cancel context.CancelFunc
 
 	// The writer's.
+	signed [sha256.Size]byte // of a key that the signer has made, which stays the same
 	chain  *chain
 	id     string
 	number int64 // of the next row
@@ -156,13 +159,14 @@ func newStream(engine Engine, opts StreamOptions) (*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit: no key for pseudonyms: %w", err)
 	}
+	signed := sha256.Sum256(key[:])
 	names, err := subtle.NewAESCMACPRF(key[:])
 	clear(key[:])
 	if err != nil {
 		return nil, errors.New("audit: the derived key for pseudonyms is unusable")
 	}
 	s := &Stream{
-		opts: opts, engine: engine, hasher: newLeafHasher(), quit: make(chan struct{}), stopped: make(chan struct{}),
+		opts: opts, engine: engine, signed: signed, hasher: newLeafHasher(), quit: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.intake.init(opts.Timeout, opts.Tenants, opts.linger, engine.String())
@@ -183,7 +187,10 @@ func (s *Stream) begin(ctx context.Context, why string) error {
 	}
 	s.id = id.String()
 	s.number = 1
-	if s.chain, err = deriveChain(s.opts.Signer, streamText, s.id, streamEpoch); err != nil {
+	if s.chain, err = deriveChain(s.opts.Signer, streamText, s.id, streamEpoch); err == nil {
+		err = s.sameSigner() // behind it, so that the chain's key is none that came later
+	}
+	if err != nil {
 		return fmt.Errorf("%w: the stream's rows cannot be authenticated: %w", ErrUnavailable, err)
 	}
 	it, err := s.own(CodeStreamStarted, why)
@@ -196,6 +203,16 @@ func (s *Stream) begin(ctx context.Context, why string) error {
 	}
 	s.advance()
 	return nil
+}
+
+// sameSigner returns an error where the signer has another key by now: a sealer would take no row for authentic.
+func (s *Stream) sameSigner() error {
+	key, err := deriveKey(s.opts.Signer, pseudonymText, "")
+	if err == nil && sha256.Sum256(key[:]) != s.signed {
+		err = errors.New("the signer signs with another key than it did when the stream was opened; open the recorder with the trail's key")
+	}
+	clear(key[:])
+	return err
 }
 
 // own returns an event of the stream itself.

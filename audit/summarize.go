@@ -69,7 +69,7 @@ func (j *retaining) summarize() error {
 func (j *retaining) waiting() error {
 	for more := true; more; {
 		var saved chan struct{}
-		if err := j.log.do(j.ctx, func(w *writer) { more = w.saveSummaries(); saved = w.saved }); err != nil {
+		if err := j.log.do(j.ctx, func(w *writer) { more = w.saveSummaries(signingSummaries); saved = w.saved }); err != nil {
 			return err
 		}
 		if saved == nil {

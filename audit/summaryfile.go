@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -46,8 +47,9 @@ func (w *writer) missed(own note.Verifiers) func(int64, *packedSummary) error {
 }
 
 // saveSummaries writes those of the segments behind which events are sealed, some at a time, and tells whether there are more. It signs
-// on the writer's goroutine, and writes beside it. One that cannot be written is no failure of the log: readers read more.
-func (w *writer) saveSummaries() (more bool) {
+// on the writer's goroutine, for about so long, and writes beside it. One that cannot be written is no failure of the log: readers read
+// more.
+func (w *writer) saveSummaries(long time.Duration) (more bool) {
 	if !w.summarized.due(w.last.tree.N) {
 		return false
 	}
@@ -55,7 +57,7 @@ func (w *writer) saveSummaries() (more bool) {
 		return true // the disk is slower than the signer
 	}
 	l := w.log
-	files := w.summarized.sign(w.signer, w.last.tree.N)
+	files := w.summarized.sign(w.signer, w.last.tree.N, long)
 	w.beside(func() {
 		defer w.summarizing.Store(false)
 		writeSummaries(l.opts.fs, l.dir, files, func(f summaryFile, _ error) { l.stuck.put(f) })

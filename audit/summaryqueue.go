@@ -50,13 +50,13 @@ func (q *summaryQueue) due(sealed int64) bool {
 	return len(q.waiting) > 0 && q.waiting[0].end() < sealed
 }
 
-// sign signs some of those that are due.
-func (q *summaryQueue) sign(signer note.Signer, sealed int64) (files []summaryFile) {
+// sign signs some of those that are due, for about so long.
+func (q *summaryQueue) sign(signer note.Signer, sealed int64, long time.Duration) (files []summaryFile) {
 	for began := time.Now(); q.due(sealed); {
 		if f, err := q.take().sign(signer); err == nil {
 			files = append(files, f)
 		}
-		if len(files) == atOnce || time.Since(began) > signingSummaries {
+		if len(files) == atOnce || time.Since(began) > long {
 			break
 		}
 	}

@@ -133,7 +133,7 @@ func (w *writer) maintain() {
 		w.check(w.seal(), nil)
 	}
 	if !w.failed {
-		w.saveSummaries()
+		w.saveSummaries(signingSummaries)
 		w.saveState(false)
 	}
 }
@@ -157,7 +157,7 @@ func (w *writer) shutdown() {
 	if !w.failed {
 		w.saving.Wait() // for the newest state, and so that some of the summaries can be written
 		w.signState()
-		w.saveSummaries()
+		w.saveSummaries(time.Hour) // nobody waits for the writer any more; those that are too many Retain makes
 		w.saveState(true)
 	}
 }
