@@ -3,26 +3,28 @@ package audit
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 )
 
 // A signer, an engine and what retention asks may be the application's own. They are asked on goroutines of the log's and the stream's, on
-// which a panic would end the process, and while the log's lock is held: one that panics has failed like any other.
+// which a panic would end the process, and which nothing goes on without where they are ended; and while the log's lock is held. One that
+// panics, or ends its goroutine, has failed like any other.
 
-// recovered makes a panic an error. What it says may be of a key or an event, and is not repeated.
-func recovered(err *error, of string) {
-	if recover() != nil {
-		*err = fmt.Errorf("%s panicked\n\n%s", of, callstack.Words())
+// ask calls code of the application's.
+func ask(of string, code func() error) error {
+	broke, err := apart.Call(code)
+	if broke != "" {
+		return errors.New(of + " " + broke)
 	}
+	return err
 }
 
 const theSigner = "the signer"
 
-// guardedSigner is a signer that may panic, or change its key.
+// guardedSigner is a signer that may not return, or change its key.
 type guardedSigner struct {
 	note.Signer
 	name     string
@@ -31,8 +33,12 @@ type guardedSigner struct {
 }
 
 func guardSigner(s note.Signer) (g *guardedSigner, err error) {
-	defer recovered(&err, theSigner)
-	return &guardedSigner{Signer: s, name: s.Name(), hash: s.KeyHash()}, nil
+	g = &guardedSigner{Signer: s}
+	err = ask(theSigner, func() error {
+		g.name, g.hash = s.Name(), s.KeyHash()
+		return nil
+	})
+	return g, err
 }
 
 // Name implements [note.Signer].
@@ -43,8 +49,11 @@ func (g *guardedSigner) KeyHash() uint32 { return g.hash }
 
 // Sign implements [note.Signer].
 func (g *guardedSigner) Sign(msg []byte) (sig []byte, err error) {
-	defer recovered(&err, theSigner)
-	return g.Signer.Sign(msg)
+	err = ask(theSigner, func() (err error) {
+		sig, err = g.Signer.Sign(msg)
+		return err
+	})
+	return sig, err
 }
 
 // signNote signs what is to be written. A signature that is not by the log's key is an error: files that have one are tampered with, for
@@ -59,7 +68,7 @@ func signNote(signer note.Signer, text string) ([]byte, error) {
 	return msg, err
 }
 
-// guardedEngine is an engine that may panic.
+// guardedEngine is an engine that may not return.
 type guardedEngine struct {
 	Engine
 	name string
@@ -68,24 +77,27 @@ type guardedEngine struct {
 const theEngine = "the engine"
 
 func guardEngine(e Engine) (g *guardedEngine, err error) {
-	defer recovered(&err, theEngine)
-	return &guardedEngine{e, e.String()}, nil
+	g = &guardedEngine{Engine: e}
+	err = ask(theEngine, func() error {
+		g.name = e.String()
+		return nil
+	})
+	return g, err
 }
 
 func (g *guardedEngine) String() string { return g.name }
 
-func (g *guardedEngine) Append(ctx context.Context, rows []Row) (err error) {
-	defer recovered(&err, theEngine)
-	return g.Engine.Append(ctx, rows)
+func (g *guardedEngine) Append(ctx context.Context, rows []Row) error {
+	return ask(theEngine, func() error { return g.Engine.Append(ctx, rows) })
 }
 
-func (g *guardedEngine) Close() (err error) {
-	defer recovered(&err, theEngine)
-	return g.Engine.Close()
-}
+func (g *guardedEngine) Close() error { return ask(theEngine, g.Engine.Close) }
 
 // needed asks what somebody has still to read.
 func (r *Retention) needed(ctx context.Context) (first int64, err error) {
-	defer recovered(&err, "Retention.Needed")
-	return r.Needed(ctx)
+	err = ask("Retention.Needed", func() (err error) {
+		first, err = r.Needed(ctx)
+		return err
+	})
+	return first, err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,10 @@ const secretOfAPanic = "k-9f3a77"
 func TestSignerFails(t *testing.T) {
 	for what, then := range map[string]func(msg []byte) ([]byte, error){
 		"panics": func([]byte) ([]byte, error) { panic(secretOfAPanic) },
+		"ends its goroutine": func([]byte) ([]byte, error) {
+			runtime.Goexit()
+			return nil, nil
+		},
 		"signs with another key": func(msg []byte) ([]byte, error) {
 			secret, _, err := note.GenerateKey(rand.Reader, "other")
 			if err != nil {
@@ -102,7 +107,7 @@ func TestNeededPanics(t *testing.T) {
 	}
 }
 
-// panicEngine is an engine that panics every other time.
+// panicEngine is an engine that answers, then panics, and then ends its goroutine.
 type panicEngine struct {
 	calls atomic.Int64
 	rows  []Row
@@ -112,8 +117,11 @@ func (e *panicEngine) String() string { return "the test's engine" }
 func (e *panicEngine) Close() error   { panic(secretOfAPanic) }
 
 func (e *panicEngine) Append(_ context.Context, rows []Row) error {
-	if e.calls.Add(1)%2 == 0 {
+	switch e.calls.Add(1) % 3 {
+	case 2:
 		panic(secretOfAPanic)
+	case 0:
+		runtime.Goexit()
 	}
 	for _, r := range rows {
 		r.Line, r.MAC = bytes.Clone(r.Line), bytes.Clone(r.MAC)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 )
 
 // Options are the settings of [Open]. The zero value of each field is its default.
@@ -183,15 +183,17 @@ func (s *Shipper) Round(ctx context.Context) (n int, err error) {
 	return n, errors.Join(err, s.save())
 }
 
-// deliver asks the sink, which may be the application's. One that panics has taken nothing; what the panic says may be of an event, and is
-// not repeated.
+// deliver asks the sink, which may be the application's. One that panics or ends its goroutine has taken nothing; what a panic says may be
+// of an event, and is not repeated.
 func (s *Shipper) deliver(ctx context.Context) (n int, err error) {
-	defer func() {
-		if recover() != nil {
-			n, err = 0, fmt.Errorf("it panicked\n\n%s", callstack.Words())
-		}
-	}()
-	return s.sink.Deliver(ctx, s.pending)
+	broke, err := apart.Call(func() (err error) {
+		n, err = s.sink.Deliver(ctx, s.pending)
+		return err
+	})
+	if broke != "" {
+		return 0, errors.New("it " + broke)
+	}
+	return n, err
 }
 
 // save writes the cursor.

@@ -177,7 +177,7 @@ func TestBarriersAreMissed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ran, diff := checkPoison(t, *seed, 30000, func(r *rand.Rand, plan Plan, st sqlgen.Statement, _ *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
+			ran, diff := checkPoison(t, *seed, 100000, func(r *rand.Rand, plan Plan, st sqlgen.Statement, _ *sqlgen.Schema) (*Plan, sqlgen.Statement, bool) {
 				tree, err := pgparse.Parse(plan.SQL)
 				if err != nil || !breakIt(r, tree.Stmts[0].Stmt, &plan) {
 					return nil, st, false

@@ -43,8 +43,7 @@ var liteLacks = []lack{
 	{"JsonArrayQueryConstructor", "", "", "JSON_ARRAY", liteJSON},
 	{"JsonObjectAgg", "", "", "JSON_OBJECTAGG", liteJSON},
 	{"JsonArrayAgg", "", "", "JSON_ARRAYAGG", liteJSON},
-	{"JsonParseExpr", "output", "", "JSON … RETURNING", liteJSON}, // json(x) is a function of SQLite's
-	{"JsonParseExpr", "unique_keys", "", "WITH UNIQUE KEYS", "write json(x), which checks that it is JSON"},
+	{"JsonParseExpr", "unique_keys", "", "WITH UNIQUE KEYS", "write json(x), which checks that it is JSON"}, // json(x) is a function of SQLite's
 	{"JsonFormat", "format_type", "JS_FORMAT_JSON", "FORMAT JSON", liteJSON},
 	{"JsonScalarExpr", "", "", "JSON_SCALAR", liteJSON},
 	{"JsonSerializeExpr", "", "", "JSON_SERIALIZE", liteJSON},
