@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/recording"
 	"github.com/strongroom-go/strongroom/internal/testenv"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/storage"
@@ -32,6 +33,11 @@ const (
 type silence struct{}
 
 func (silence) Record(context.Context, *audit.Event) error { return nil }
+
+// CallsByRecording has it called as a log is, without a goroutine of its own: see [recording.Own].
+func (silence) CallsByRecording() {}
+
+var _ recording.Own = silence{}
 
 // tables are what both engines hold: people and visits in the clear, patients sealed and, for the alternative, in the
 // clear, and what the guard uses once more, on PostgreSQL behind row-level security.

@@ -25,22 +25,36 @@ func trusted(recorder any) bool {
 }
 
 // Record calls r.Record.
-func Record(ctx context.Context, r audit.Recorder, e *audit.Event) error {
-	return call("Record", trusted(r), func() error { return r.Record(ctx, e) })
+func Record(ctx context.Context, r audit.Recorder, e *audit.Event) (err error) {
+	if !trusted(r) {
+		return call("Record", func() error { return r.Record(ctx, e) })
+	}
+	defer recovered("Record", &err)
+	return r.Record(ctx, e)
 }
 
 // Queue calls q.Queue.
 func Queue(ctx context.Context, q audit.Queuer, e *audit.Event) (p audit.Pending, err error) {
-	own := trusted(q)
-	err = call("Queue", own, func() (err error) {
+	if !trusted(q) {
+		return queueForeign(ctx, q, e)
+	}
+	defer func() {
+		if err != nil {
+			p = nil
+		}
+	}()
+	defer recovered("Queue", &err)
+	return q.Queue(ctx, e)
+}
+
+func queueForeign(ctx context.Context, q audit.Queuer, e *audit.Event) (audit.Pending, error) {
+	var p audit.Pending
+	err := call("Queue", func() (err error) {
 		p, err = q.Queue(ctx, e)
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case own:
-		return p, nil
 	}
 	return foreign{p}, nil
 }
@@ -49,29 +63,28 @@ func Queue(ctx context.Context, q audit.Queuer, e *audit.Event) (p audit.Pending
 type foreign struct{ audit.Pending }
 
 // Wait calls p.Wait, of what Queue returned.
-func Wait(ctx context.Context, p audit.Pending) error {
-	of, apart := p.(foreign)
-	if apart {
-		p = of.Pending
+func Wait(ctx context.Context, p audit.Pending) (err error) {
+	if of, ok := p.(foreign); ok {
+		return call("Wait", func() error { return of.Pending.Wait(ctx) })
 	}
-	return call("Wait", !apart, func() error { return p.Wait(ctx) })
+	defer recovered("Wait", &err)
+	return p.Wait(ctx)
 }
 
-// call calls a method.
-func call(method string, trusted bool, code func() error) (err error) {
-	if !trusted {
-		broke, err := apart.Call(code)
-		if broke != "" {
-			return failed(method, broke)
-		}
-		return err
+// call calls a method of an application's recorder.
+func call(method string, code func() error) error {
+	broke, err := apart.Call(code)
+	if broke != "" {
+		return failed(method, broke)
 	}
-	defer func() {
-		if recover() != nil {
-			err = failed(method, "panicked\n\n"+callstack.Words())
-		}
-	}()
-	return code()
+	return err
+}
+
+// recovered makes a panic an error.
+func recovered(method string, err *error) {
+	if recover() != nil {
+		*err = failed(method, "panicked\n\n"+callstack.Words())
+	}
 }
 
 func failed(method, how string) error {
