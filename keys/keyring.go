@@ -118,6 +118,7 @@ type Keyring struct {
 
 	hearing  hearing  // of tenants about which there is news
 	rotating sync.Map // tenant.ID of those whose data key is being rotated by itself
+	disabled sync.Map // by disabledKey: see seenDisabled
 
 	base   context.Context // of flights, which outlive the callers that begin them
 	cancel context.CancelFunc

@@ -59,8 +59,9 @@ func (r *Keyring) DisableKey(ctx context.Context, id tenant.ID, p Purpose, key u
 // where the tenant has no such key: after an error or a crash it can be repeated.
 //
 // A process that cannot reach the store, and serves stale ([ServeStale]), seals with a key that was disabled for as long as
-// [Options.StaleLimit], and nobody can count what it is yet to write. So with that policy DestroyKey takes a little longer than the limit. From a
-// keyring of another policy than the services', such as an operator's, call it no earlier than that after DisableKey.
+// [Options.StaleLimit], and nobody can count what it is yet to write. So with that policy DestroyKey waits until a little longer than the limit has
+// gone by since this keyring has seen the key disabled, and fails at once where ctx ends before: call it again then. From a keyring of
+// another policy than the services', such as an operator's, call it no earlier than that after DisableKey.
 //
 // In the audit trail nothing is sealed anew: with a key of [PurposeAudit] the details of the events of its time are lost, and
 // with one of [PurposePseudonym] nobody can tell any more whose pseudonym an older one is.
@@ -114,18 +115,20 @@ func (r *Keyring) retire(ctx context.Context, code audit.Code, id tenant.ID, p P
 }
 
 func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, p Purpose, key uint32, remaining Remaining) error {
-	all, err := r.Versions(ctx, id, p)
+	stored, all, err := r.storedVersions(ctx, id, p)
 	if err != nil {
 		return err
 	}
 	if done, err := mayRetire(code, all, id, p, key); done || err != nil {
 		return err
 	}
-	wait := r.opts.SuspendWithin
+	about := disabledKey{id, p, key}
 	if code == audit.CodeKeyDestroy && r.opts.WhenUnavailable == ServeStale {
-		wait = r.opts.StaleLimit // a process that cannot reach the store may seal with the key until then
+		err = r.outlived(ctx, about, stored)
+	} else {
+		err = r.everywhere(ctx)
 	}
-	if err := r.past(ctx, wait); err != nil {
+	if err != nil {
 		return fmt.Errorf("keys: the %s key %d of tenant %s was left as it is; repeat the call: %w", p, key, id, err)
 	}
 	n, err := remaining(ctx)
@@ -135,7 +138,7 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 	if n != 0 {
 		return fmt.Errorf("%w: %d values need the %s key %d of tenant %s; re-seal them first", ErrKeyNeeded, n, p, key, id)
 	}
-	return r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+	err = r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
 		changed, err := r.rekeyIn(ctx, rec, string(p), func(m *keyset.Manager, h *keyset.Handle) (bool, error) {
 			now, err := versions(h)
 			if err != nil {
@@ -152,8 +155,17 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 		if changed && code == audit.CodeKeyDestroy && p == PurposeData {
 			rec.Counts = slices.DeleteFunc(slices.Clone(rec.Counts), func(c envelope.Count) bool { return c.Key == key })
 		}
+		stored = keysetOf(rec, p)
 		return changed, err
 	})
+	switch {
+	case err != nil:
+	case code == audit.CodeKeyDisable:
+		r.seenDisabled(about, stored)
+	default:
+		r.disabled.Delete(about)
+	}
+	return err
 }
 
 // mayRetire tells whether a key can be taken away, or is already.

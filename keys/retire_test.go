@@ -260,6 +260,47 @@ func (s *outOfReach) Get(ctx context.Context, id tenant.ID) (keys.Record, error)
 	return s.Store.Get(ctx, id)
 }
 
+// TestDestroyingAKeyThatWasServedStale: who cannot wait until nobody seals with a disabled key any more is told for how long that is, and
+// calls again. It counts from when the key was disabled, and anew where it was enabled in between.
+func TestDestroyingAKeyThatWasServedStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(t)
+		ring := openRing(t, l.kek, l.store, &keys.Options{WhenUnavailable: keys.ServeStale, StaleLimit: 2 * time.Hour})
+		provision(t, ring, idA)
+		old := open(t, ring, idA).DataKeyID()
+		rotate(t, ring, idA, keys.PurposeData)
+		destroy := func() (took time.Duration, err error) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			began := time.Now()
+			err = ring.DestroyKey(ctx, idA, keys.PurposeData, old, "", none)
+			return time.Since(began), err
+		}
+		refused := func() {
+			t.Helper()
+			took, err := destroy()
+			if wantErr(t, err, keys.ErrKeyNeeded); took > 10*time.Second {
+				t.Errorf("it took %v to say so", took)
+			}
+		}
+		must(t, ring.DisableKey(t.Context(), idA, keys.PurposeData, old, "", none))
+		refused()
+		time.Sleep(time.Hour)
+		refused()
+		must(t, ring.EnableKey(t.Context(), idA, keys.PurposeData, old, ""))
+		must(t, openRing(t, l.kek, l.store, nil).DisableKey(t.Context(), idA, keys.PurposeData, old, "", none))
+		time.Sleep(90 * time.Minute)
+		refused() // it is seen disabled now
+		time.Sleep(2 * time.Hour)
+		refused()
+		time.Sleep(8 * time.Minute)
+		if took, err := destroy(); err != nil {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
 // TestAKeyThatIsServedStaleIsNotDestroyed: a process that cannot reach the store seals with a key that was disabled meanwhile, for as long as
 // its policy says. Until then the key is not destroyed: then what that process wrote is counted.
 func TestAKeyThatIsServedStaleIsNotDestroyed(t *testing.T) {

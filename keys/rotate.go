@@ -75,11 +75,13 @@ func (r *Keyring) rotate(ctx context.Context, id tenant.ID, purpose string, only
 // everywhere returns once no process hands out what the store had when it was called. Every process that asks the store
 // from then on has what it has now. Those that asked before hand out what they got for SuspendWithin at most; the rest is for
 // clocks that do not run alike.
-func (r *Keyring) everywhere(ctx context.Context) error { return r.past(ctx, r.opts.SuspendWithin) }
+func (r *Keyring) everywhere(ctx context.Context) error {
+	return r.pause(ctx, r.opts.SuspendWithin+r.opts.SuspendWithin/16)
+}
 
-// past returns once somebody's clock says that a span is over.
-func (r *Keyring) past(ctx context.Context, span time.Duration) error {
-	wait := time.NewTimer(span + span/16)
+// pause returns after a span.
+func (r *Keyring) pause(ctx context.Context, span time.Duration) error {
+	wait := time.NewTimer(span)
 	defer wait.Stop()
 	select {
 	case <-wait.C:

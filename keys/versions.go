@@ -6,6 +6,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
+	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -29,28 +30,45 @@ type KeyVersion struct {
 // Versions returns the keys of one purpose of the tenant, in the order in which they were made, as the store has them now.
 // Keys that were destroyed are not among them. It needs one call of the KEK provider's. The tenant may be suspended.
 func (r *Keyring) Versions(ctx context.Context, id tenant.ID, p Purpose) ([]KeyVersion, error) {
+	_, all, err := r.storedVersions(ctx, id, p)
+	return all, err
+}
+
+// storedVersions returns the keyset as it is stored, too.
+func (r *Keyring) storedVersions(ctx context.Context, id tenant.ID, p Purpose) (stored []byte, all []KeyVersion, err error) {
 	if err := p.known(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := r.usable(ctx, id); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rec, err := r.stored(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if s := (&entry{id: id, state: rec.State}); s.status() == StatusShredded {
-		return nil, s.refusal()
+		return nil, nil, s.refusal()
 	}
 	root, err := r.unwrapRoot(ctx, rec)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	h, err := decryptKeyset(root, rec, string(p))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return versions(h)
+	all, err = versions(h)
+	return keysetOf(rec, p), all, err
+}
+
+// keysetOf is the keyset of a purpose as a record has it.
+func keysetOf(rec *envelope.Record, p Purpose) []byte {
+	for _, k := range rec.Keysets {
+		if k.Purpose == string(p) {
+			return k.Encrypted
+		}
+	}
+	return nil
 }
 
 // versions returns the keys of a keyset. They are in the order in which they were made.
