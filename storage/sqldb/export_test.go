@@ -21,3 +21,6 @@ func (p *Pool) Overdue(ctx context.Context) error {
 
 // OriginsOf is what a connection that (*sql.Conn).Raw hands out knows of where columns come from.
 func OriginsOf(raw any) any { return raw.(*conn).session.(*pgSession).origins }
+
+// ErrReading is the answer of a connection that is being read from.
+var ErrReading = errReading

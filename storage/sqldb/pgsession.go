@@ -64,7 +64,8 @@ func (s *pgSession) describeAnew(ctx context.Context) error {
 // switching tells whether the session's setting has to change before a statement for id may run.
 func (s *pgSession) switching(id tenant.ID) bool { return s.rls && s.current != id }
 
-// errReading is returned where pgx would say that the connection is busy, which database/sql would take for a broken one.
+// errReading is returned where pgx would say that the connection is busy, which database/sql would take for a broken one: it would then
+// wait for whoever reads, who may be the caller.
 var errReading = errors.New("sqldb: the connection is being read from; close its open Rows first, or use another connection")
 
 func (s *pgSession) query(ctx context.Context, id tenant.ID, sql string, args []driver.Value) (cursor, error) {
@@ -215,6 +216,9 @@ func (s *pgSession) settingTenant(id tenant.ID) *pgx.Batch {
 
 // begin begins a transaction of id's in one round trip, whatever tenant the session was for before.
 func (s *pgSession) begin(ctx context.Context, id tenant.ID, opts driver.TxOptions) error {
+	if s.reading {
+		return errReading
+	}
 	text, err := beginText(opts)
 	if err != nil {
 		return err
@@ -336,6 +340,9 @@ func (s *pgSession) mustBeIdle() {
 }
 
 func (s *pgSession) ping(ctx context.Context) error {
+	if s.reading {
+		return errReading
+	}
 	if err := s.conn.Ping(ctx); err != nil {
 		s.close()
 		return driver.ErrBadConn
