@@ -62,7 +62,9 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		if p.lite || in.clause != clauseTarget && in.clause != clauseFrom && in.clause != clauseRow {
 			refuse("function that returns rows", name, f.Location, "call it in FROM or in the select list")
 		}
-		p.multiplied++
+		if in.clause == clauseRow { // and in no subquery of the row's
+			p.multiplied++
+		}
 	}
 	e := expr{node: n, typ: builtin.Unknown}
 	e.aggregate = e.aggregate || (facts.Kind == builtin.Aggregate || facts.Kind == builtin.Ordered) && f.Over == nil

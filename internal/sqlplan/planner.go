@@ -52,7 +52,7 @@ type planner struct {
 	writes     bool // something inserts or updates
 	deletes    bool
 	nested     bool         // something in WITH writes
-	multiplied int          // how many functions that return rows were met
+	multiplied int          // how many functions were met that return rows for the row of an INSERT
 	jsonRows   *pg.FuncCall // an array_agg whose array becomes JSON, so that whole rows may be its elements
 	rows       bool         // an INSERT of one row becomes one of many: see NewRows
 }
