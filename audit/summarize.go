@@ -65,11 +65,16 @@ func (j *retaining) summarize() error {
 	return stuckError(stuck)
 }
 
-// waiting waits for those that the writer has and is to write.
+// waiting waits for those that the writer has and is to write, of segments that the call is about: on a slow disk others may come as fast
+// as these are written.
 func (j *retaining) waiting() error {
 	for more := true; more; {
 		var saved chan struct{}
-		if err := j.log.do(j.ctx, func(w *writer) { more = w.saveSummaries(signingSummaries); saved = w.saved }); err != nil {
+		err := j.log.do(j.ctx, func(w *writer) {
+			w.saveSummaries(signingSummaries)
+			more, saved = w.summarized.due(j.sealed), w.saved
+		})
+		if err != nil {
 			return err
 		}
 		if saved == nil {
