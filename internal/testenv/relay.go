@@ -56,7 +56,7 @@ func NewRelay(t testing.TB, dsn string) (*Relay, string) {
 		r.Cut()
 		wg.Wait()
 	})
-	return r, r.DSN(dsn)
+	return r, r.DSN(t, dsn)
 }
 
 func (r *Relay) pump(to, from net.Conn, what string) {
@@ -94,10 +94,11 @@ func (r *Relay) hold(what string) bool {
 }
 
 // DSN returns a connection string that is a URL with the relay in the place of its host.
-func (r *Relay) DSN(dsn string) string {
+func (r *Relay) DSN(t testing.TB, dsn string) string {
+	t.Helper()
 	u, err := url.Parse(dsn)
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	u.Host = r.listener.Addr().String()
 	return u.String()

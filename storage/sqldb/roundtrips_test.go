@@ -13,7 +13,7 @@ import (
 // well, and is whose it is said to be however transactions end.
 func TestTransactionsBeginInOneRoundTrip(t *testing.T) {
 	e, r := behindRelay(t)
-	dsn := r.DSN(e.dsn)
+	dsn := r.DSN(t, e.dsn)
 	for _, pooler := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pooler %t", pooler), func(t *testing.T) {
 			db, err := sqldb.Open(context.Background(), dsn, clinicSchema, e.guard, &sqldb.Options{TransactionPooler: pooler})
