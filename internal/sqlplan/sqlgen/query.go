@@ -18,6 +18,14 @@ type output struct {
 	col
 }
 
+// named reports whether the output may have that quoted name; one without a name of its own has that of a column in it.
+func (o output) named(quoted string) bool {
+	if o.name != "" {
+		return Quote(o.name) == quoted
+	}
+	return strings.Contains(o.sql, quoted)
+}
+
 // visible returns the common table expressions that can be named: of several of one name the last.
 func (g *gen) visible() []rel {
 	var out []rel
@@ -64,7 +72,11 @@ func (g *gen) selectStmt(outer *scope, o options) (string, []col) {
 	if g.chance(1, 6) && plain(outs) {
 		distinct = "DISTINCT "
 		if !g.s.Lite && g.chance(1, 3) { // of equal rows under an order of all outputs any is the first
-			sql := fmt.Sprintf("SELECT DISTINCT ON (%s) %s FROM %s%s ORDER BY %s", outs[0].sql, list(outs), from, where, ordinals(len(outs)))
+			first := outs[0].sql
+			if slices.ContainsFunc(outs[1:], func(o output) bool { return o.named(first) }) { // which would be meant, or be ambiguous
+				first = "1"
+			}
+			sql := fmt.Sprintf("SELECT DISTINCT ON (%s) %s FROM %s%s ORDER BY %s", first, list(outs), from, where, ordinals(len(outs)))
 			if strings.HasPrefix(outs[0].sql, `"`) && strings.HasSuffix(outs[0].sql, `"`) {
 				return with + sql, columns(outs)
 			}
