@@ -166,18 +166,10 @@ func (c Column) blindIndex(pass *gate.Pass, p sqlplan.Param, v driver.Value) (dr
 	if !c.searchable {
 		return nil, errors.New("the plan searches a column that is not declared as searchable")
 	}
-	canonical, err := envelope.AppendValue(nil, c.logical, v)
+	var room [128]byte
+	canonical, err := c.canonical(room[:0], v)
 	if err != nil {
 		return nil, err
-	}
-	if c.logical == envelope.Text {
-		text, err := envelope.ParseValue(c.logical, canonical)
-		if err != nil {
-			return nil, err
-		}
-		if canonical, err = envelope.AppendValue(nil, c.logical, c.normalise(text.(string))); err != nil {
-			return nil, err
-		}
 	}
 	ids := pass.Keys().IndexKeyIDs()
 	if len(ids) == 0 {
@@ -186,4 +178,20 @@ func (c Column) blindIndex(pass *gate.Pass, p sqlplan.Param, v driver.Value) (dr
 	// A plan made for more versions than the tenant has tries some of them twice.
 	id := ids[min(p.IndexVersion, len(ids)-1)]
 	return envelope.BlindIndex(pass.Keys().Index(), id, pass.Tenant(), p.Table, p.Column, canonical)
+}
+
+// canonical appends to dst what the index of v is computed of: the encoded value, of texts that of the normalised one.
+func (c Column) canonical(dst []byte, v driver.Value) ([]byte, error) {
+	out, err := envelope.AppendValue(dst, c.logical, v)
+	if err != nil || c.logical != envelope.Text {
+		return out, err
+	}
+	text, ok := v.(string)
+	if !ok {
+		text = string(out[len(dst)+1:])
+	}
+	if normal := c.normalise(text); normal != text {
+		return envelope.AppendValue(dst, c.logical, normal)
+	}
+	return out, nil
 }
