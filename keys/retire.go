@@ -9,6 +9,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -39,7 +40,17 @@ import (
 //		}
 //		return objects.Remaining(keys.PurposeData)
 //	}
+//
+// One that panics or ends its goroutine is an error: it is called on a goroutine of its own.
 type Remaining func(context.Context) (int64, error)
+
+func (r Remaining) count(ctx context.Context) (n int64, err error) {
+	broke, err := apart.Call(func() (err error) { n, err = r(ctx); return err })
+	if broke != "" {
+		err = errors.New("what counts " + broke)
+	}
+	return n, err
+}
 
 // DisableKey takes an older key of one purpose out of use, once nothing needs it any more: what it sealed does not open, and
 // rows are not searched for under it. [Keyring.EnableKey] puts it back. Otherwise the error wraps [ErrKeyNeeded] and nothing
@@ -131,7 +142,7 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 	if err != nil {
 		return fmt.Errorf("keys: the %s key %d of tenant %s was left as it is; repeat the call: %w", p, key, id, err)
 	}
-	n, err := remaining(ctx)
+	n, err := remaining.count(ctx)
 	if err != nil {
 		return fmt.Errorf("keys: the %s key %d of tenant %s was left as it is, since what needs it could not be counted: %w", p, key, id, err)
 	}

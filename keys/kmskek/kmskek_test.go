@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -275,6 +277,34 @@ func TestHanging(t *testing.T) {
 			if _, err := kek.Wrap(t.Context(), acme, []byte("keys")); !errors.Is(err, keys.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Error(err)
 			}
+		})
+	}
+}
+
+// breaks is a client whose keys do not return.
+type breaks struct{ how func() }
+
+func (breaks) Supported(string) bool                       { return true }
+func (b breaks) GetAEAD(string) (tink.AEAD, error)         { return b, nil }
+func (b breaks) Encrypt([]byte, []byte) ([]byte, error)    { b.how(); return nil, nil }
+func (b breaks) Decrypt(_, _ []byte) (_ []byte, err error) { b.how(); return nil, nil }
+
+// TestAKeyThatDoesNotReturn, of a client that passes no context, ends no process, and nobody waits for it.
+func TestAKeyThatDoesNotReturn(t *testing.T) {
+	for does, how := range map[string]func(){"panicked": func() { panic("canary of the application's") }, "ended its goroutine": runtime.Goexit} {
+		t.Run(does, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kek, err := kmskek.New(breaks{how}, uri, nil)
+				must(t, err)
+				began := time.Now()
+				_, err = kek.Wrap(t.Context(), acme, []byte("keys"))
+				if !errors.Is(err, keys.ErrUnavailable) || !strings.Contains(err.Error(), does) || strings.Contains(err.Error(), "canary") {
+					t.Error(err)
+				}
+				if waited := time.Since(began); waited > 0 {
+					t.Errorf("somebody waited for %v", waited)
+				}
+			})
 		})
 	}
 }

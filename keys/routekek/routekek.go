@@ -15,7 +15,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/overdue"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -60,7 +60,7 @@ var (
 // for every operation, concurrently, and must be quick and give the same answer in every process; its error should wrap
 // [keys.ErrUnavailable] where trying again may help. A tenant for whom it takes more than half a second is opened and rewrapped alone, and so
 // it is until a call that does not end for its context has ended. That it
-// panics is an error, without what it panicked with. opts may be nil.
+// panics or ends its goroutine is an error, without what it panicked with. opts may be nil.
 func New(providers map[string]keys.KEK, choose func(context.Context, tenant.ID) (Route, error), opts *Options) (*KEK, error) {
 	k := &KEK{providers: maps.Clone(providers), choose: choose}
 	if opts != nil {
@@ -113,15 +113,14 @@ func (k *KEK) route(ctx context.Context, id tenant.ID) (route, error) {
 	return route{names, k}, nil
 }
 
-// chosen asks the application. Where that panics for one tenant, such as one that its configuration lacks, it is this tenant's error: it is asked on
-// goroutines of the keyring's, of which a panic ends the process.
+// chosen asks the application. Where that panics for one tenant, such as one that its configuration lacks, or ends its goroutine, it is this
+// tenant's error: it is asked on goroutines of the keyring's and the router's, which others wait for.
 func (k *KEK) chosen(ctx context.Context, id tenant.ID) (r Route, err error) {
-	defer func() {
-		if recover() != nil { // what it says may be of the application's data
-			err = fmt.Errorf("the function that chooses panicked\n\n%s", callstack.Words())
-		}
-	}()
-	return k.choose(ctx, id)
+	broke, err := apart.Call(func() (err error) { r, err = k.choose(ctx, id); return err })
+	if broke != "" {
+		err = errors.New("the function that chooses " + broke)
+	}
+	return r, err
 }
 
 // Create implements [keys.KEK], at the provider that wraps.

@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
 
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 )
 
 // Token returns the authentication by a token that somebody else obtained. It is renewed as long as Vault lets it be;
@@ -121,23 +121,24 @@ func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 }
 
 // ask asks the authentication, which may be the application's, or ask it for a token. It is asked on a goroutine of the provider's own, too, on
-// which a panic would end the process. What that says may be of a credential, and is not repeated.
+// which a panic would end the process, and the end of which the renewing. What a panic says may be of a credential, and is not repeated.
 func (k *KEK) ask(ctx context.Context) (secret *api.Secret, err error) {
-	defer func() {
-		if recover() != nil {
-			secret, err = nil, fmt.Errorf("the authentication panicked\n\n%s", callstack.Words())
-		}
-	}()
-	return k.auth.Login(ctx, k.client)
+	broke, err := apart.Call(func() (err error) { secret, err = k.auth.Login(ctx, k.client); return err })
+	if broke != "" {
+		return nil, errors.New("the authentication " + broke)
+	}
+	return secret, err
 }
 
-// tell tells the application of a login. That it panics is nobody's to know: there is no caller.
+// tell tells the application of a login. That it does not return is nobody's to know: there is no caller.
 func (k *KEK) tell(err error) {
 	if k.opts.OnLogin == nil {
 		return
 	}
-	defer func() { _ = recover() }()
-	k.opts.OnLogin(err)
+	_, _ = apart.Call(func() error {
+		k.opts.OnLogin(err)
+		return nil
+	})
 }
 
 // loginError is why a token that Vault calls invalid was not replaced. It says all that is to be said.

@@ -2,6 +2,7 @@ package vaultkek_test
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,35 +13,43 @@ import (
 	"github.com/strongroom-go/strongroom/keys/vaultkek"
 )
 
-// panicky is an authentication that panics at its second login.
-type panicky struct {
+// broken is an authentication that does not return from its second login.
+type broken struct {
 	api.AuthMethod
 	logins atomic.Int64
+	how    func()
 }
 
-func (p *panicky) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
+func (p *broken) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
 	if p.logins.Add(1) == 2 {
-		panic("canary of the application's")
+		p.how()
 	}
 	return p.AuthMethod.Login(ctx, client)
 }
 
-// TestWhatPanicsAboutALogin: an authentication, or a function that is told of logins, that panics in the background, where nobody could recover
-// from it, does not end the process, nor the renewing.
-func TestWhatPanicsAboutALogin(t *testing.T) {
+// TestWhatDoesNotReturnFromALogin: an authentication, or a function that is told of logins, that panics or ends its goroutine in the background,
+// where nobody could recover from it, does not end the process, nor the renewing.
+func TestWhatDoesNotReturnFromALogin(t *testing.T) {
+	t.Run("panics", func(t *testing.T) {
+		testBrokenLogin(t, func() { panic("canary of the application's") }, "the authentication panicked", "authpanic_test.go:")
+	})
+	t.Run("ends its goroutine", func(t *testing.T) { testBrokenLogin(t, runtime.Goexit, "the authentication ended its goroutine") })
+}
+
+func testBrokenLogin(t *testing.T, how func(), says ...string) {
 	server := testenv.Vault(t)
 	root, mount, auth := server.Client(t), server.EnableTransit(t), server.EnableAppRole(t)
 	roleID, secretID := appRole(t, root, auth, vaultkek.Policy(mount, ""), map[string]any{"token_ttl": "1s", "token_max_ttl": "2s"})
 	logins := make(chan error, 16)
-	k := open(t, server.Addr, &panicky{AuthMethod: newAppRole(t, roleID, secretID, auth)}, &vaultkek.Options{Mount: mount, OnLogin: func(err error) {
+	k := open(t, server.Addr, &broken{AuthMethod: newAppRole(t, roleID, secretID, auth), how: how}, &vaultkek.Options{Mount: mount, OnLogin: func(err error) {
 		select {
 		case logins <- err:
 		default:
 		}
-		panic("canary of the application's")
+		how()
 	}})
 	err := <-logins
-	wantText(t, err, nil, "the authentication panicked", "authpanic_test.go:")
+	wantText(t, err, nil, says...)
 	if strings.Contains(err.Error(), "canary") {
 		t.Errorf("it tells with what: %v", err)
 	}

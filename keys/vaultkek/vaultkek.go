@@ -75,7 +75,8 @@ type Options struct {
 	// Nothing is tried again for which the answer names a later time.
 	MaxRetries int
 	// OnLogin, if set, is told of each login in the background, which happens when a token can be renewed no longer;
-	// err is nil on success. It must be quick. That it panics has no effect; where what logs in does, err says so.
+	// err is nil on success. It must be quick. That it panics, or ends its goroutine, has no effect; where what logs in
+	// does, err says so.
 	OnLogin func(err error)
 	// InsecureAllowPlaintext admits an http address off the loopback interface: the token, and every root keyset
 	// that is wrapped or unwrapped, then crosses the network for all to read.
