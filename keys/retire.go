@@ -71,7 +71,7 @@ func (r *Keyring) DisableKey(ctx context.Context, id tenant.ID, p Purpose, key u
 //
 // A process that cannot reach the store, and serves stale ([ServeStale]), seals with a key that was disabled for as long as
 // [Options.StaleLimit], and nobody can count what it is yet to write. So with that policy DestroyKey waits until a little longer than the limit has
-// gone by since this keyring has seen the key disabled, and fails at once where ctx ends before: call it again then. From a keyring of
+// gone by since this keyring has seen the key disabled, with no change of the purpose's keys in between that was not its own, and fails at once where ctx ends before: call it again then. From a keyring of
 // another policy than the services', such as an operator's, call it no earlier than that after DisableKey.
 //
 // In the audit trail nothing is sealed anew: with a key of [PurposeAudit] the details of the events of its time are lost, and
@@ -87,7 +87,7 @@ func (r *Keyring) EnableKey(ctx context.Context, id tenant.ID, p Purpose, key ui
 	if err != nil {
 		return err
 	}
-	return t.outcome(ctx, r.rekey(ctx, id, string(p), func(m *keyset.Manager, h *keyset.Handle) (bool, error) {
+	return t.outcome(ctx, r.rekey(ctx, id, string(p), key, func(m *keyset.Manager, h *keyset.Handle) (bool, error) {
 		all, err := versions(h)
 		switch status := statusIn(all, key); {
 		case err != nil:
@@ -149,7 +149,9 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 	if n != 0 {
 		return fmt.Errorf("%w: %d values need the %s key %d of tenant %s; re-seal them first", ErrKeyNeeded, n, p, key, id)
 	}
+	var before []byte
 	err = r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+		before = keysetOf(rec, p)
 		changed, err := r.rekeyIn(ctx, rec, string(p), func(m *keyset.Manager, h *keyset.Handle) (bool, error) {
 			now, err := versions(h)
 			if err != nil {
@@ -169,14 +171,16 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 		stored = keysetOf(rec, p)
 		return changed, err
 	})
-	switch {
-	case err != nil:
-	case code == audit.CodeKeyDisable:
+	if err != nil {
+		return err
+	}
+	r.stillDisabled(id, p, before, stored, key)
+	if code == audit.CodeKeyDisable {
 		r.seenDisabled(about, stored)
-	default:
+	} else {
 		r.disabled.Delete(about)
 	}
-	return err
+	return nil
 }
 
 // mayRetire tells whether a key can be taken away, or is already.
