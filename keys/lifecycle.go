@@ -123,7 +123,12 @@ func (r *Keyring) put(ctx context.Context, t *inflight, rec *envelope.Record, ve
 	return e, nil
 }
 
-func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
+func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) (err error) {
+	defer func() {
+		if err != nil {
+			err = r.leftBehind(ctx, id, err)
+		}
+	}()
 	if err := r.kek.Create(ctx, id); err != nil {
 		return fmt.Errorf("keys: create the KEK of tenant %s: %w", id, err)
 	}
@@ -159,11 +164,6 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 // lostRace settles a provisioning that another process completed first: its keys are the tenant's.
 func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
 	e, err := r.provisioned(ctx, id)
-	if errors.Is(err, ErrShredded) {
-		// The other process also shredded the tenant, and our Create may have come after its Destroy.
-		_, derr := r.destroyKEK(ctx, id)
-		return errors.Join(err, derr)
-	}
 	if err == nil && e == nil {
 		err = fmt.Errorf("%w: tenant %s: the record appeared and disappeared while it was provisioned", ErrUnavailable, id)
 	}

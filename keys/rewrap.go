@@ -87,5 +87,9 @@ func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
 		r.rewrappedLate(ctx, []*rewrapping{d})
 		err = d.err
 	}
-	return r.notInTime(ctx, err)
+	err = r.notInTime(ctx, err)
+	if err != nil && before != nil {
+		err = r.leftBehind(ctx, id, err)
+	}
+	return err
 }
