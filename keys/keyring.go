@@ -40,7 +40,8 @@ const (
 // Options are the optional settings of [Open]. The zero value of each field means its default.
 type Options struct {
 	// Label names the keyring inside what is encrypted, so that the records of two environments that share a KEK
-	// provider are never mistaken for each other: 1 to 64 of a-z, 0-9 and "-". Default "main".
+	// provider are never mistaken for each other: 1 to 64 of a-z, 0-9 and "-". Default "main". Their tenants of one id have one KEK there,
+	// which shredding destroys for both: give each environment keys of its own, as by another vaultkek.Options.Prefix.
 	Label string
 	// Audit records every life-cycle operation and every use of keys past their confirmation. Required, unless
 	// InsecureWithoutAudit is set.

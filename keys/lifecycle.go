@@ -174,6 +174,9 @@ func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
 // [Options.SuspendWithin]. Reason goes into the audit trail, sealed; at most 1,024 bytes. It succeeds where the
 // tenant is suspended already. If the suspension cannot be recorded it takes effect all the same, and the error
 // wraps [audit.ErrUnavailable]: repeat the call to have it recorded.
+//
+// The state is in the tenant's record. One that is put back from a backup of the store has the state of then: suspend again whom the trail
+// says was suspended since, before services are started. A process that knew the record of after refuses it ([ErrUnavailable]).
 func (r *Keyring) Suspend(ctx context.Context, id tenant.ID, reason string) error {
 	return r.change(ctx, audit.CodeKeySuspend, id, reason, func(rec *envelope.Record) (bool, error) {
 		return setState(rec, envelope.StateSuspended), nil

@@ -58,7 +58,8 @@ import (
 type Options struct {
 	// Mount is the path of the Transit engine. Default "transit".
 	Mount string
-	// Prefix begins the name of every key: 1 to 40 of a-z, 0-9, "-" and "_". Default "strongroom-".
+	// Prefix begins the name of every key: 1 to 40 of a-z, 0-9, "-" and "_". Default "strongroom-". Of installations that share an engine none
+	// may have a prefix that begins with another's: the other's [Policy] would be for its keys too, as "strongroom-*" is for "strongroom-eu-".
 	Prefix string
 	// Namespace is Vault Enterprise's namespace. Default: none.
 	Namespace string
