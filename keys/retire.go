@@ -165,7 +165,7 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 			}
 			return true, m.Delete(key)
 		})
-		if changed && code == audit.CodeKeyDestroy && p == PurposeData {
+		if changed && code == audit.CodeKeyDestroy && (p == PurposeData || p == PurposeAudit) {
 			rec.Counts = slices.DeleteFunc(slices.Clone(rec.Counts), func(c envelope.Count) bool { return c.Key == key })
 		}
 		stored = keysetOf(rec, p)
