@@ -199,7 +199,8 @@ func (k *KEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte,
 }
 
 // Destroy implements [keys.KEK], at every provider of the tenant's route. One that the tenant left before must be named in
-// [Route.Also] until [keys.Keyring.RetireKEK] has destroyed its key there. Where it has no own key at one of them, but one that tenants share,
+// [Route.Also] until [keys.Keyring.RetireKEK] has destroyed its key there. One that says it did, and still encrypts, or cannot be asked, is an
+// error. Where it has no own key at one of them, but one that tenants share,
 // that one is not destroyed, and the error is a [*keys.SharedKeyError] once all others are.
 func (k *KEK) Destroy(ctx context.Context, id tenant.ID) error {
 	r, err := k.route(ctx, id)
@@ -227,7 +228,7 @@ func (k *KEK) Retire(ctx context.Context, id tenant.ID, provider string, of keys
 	if err := k.differ(ctx, id, r, provider); err != nil {
 		return err
 	}
-	return k.providers[provider].Destroy(ctx, id)
+	return k.destroyAt(ctx, id, provider)
 }
 
 // differ makes sure that the key which is to be destroyed at a provider does not open what the one that stays wraps.

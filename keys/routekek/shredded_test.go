@@ -293,3 +293,34 @@ func TestShreddingNeedsTheProviderThatWrapped(t *testing.T) {
 		t.Errorf("a KEK is left at %v", left)
 	}
 }
+
+// keeps is a provider that says it destroyed a key and did not.
+type keeps struct{ keys.KEK }
+
+func (keeps) Destroy(context.Context, tenant.ID) error { return nil }
+
+// TestAProviderThatKeepsAKey is noticed although another one wraps: what it wrapped before is in backups.
+func TestAProviderThatKeepsAKey(t *testing.T) {
+	w := newTwo(t)
+	w.from = keeps{w.from}
+	must(t, w.ring(t, nil, false).Provision(t.Context(), acme))
+	ring := w.ring(t, nil, true)
+	must(t, ring.Rewrap(t.Context(), acme, ""))
+	backup, err := w.from.Wrap(t.Context(), acme, []byte("what is in backups"))
+	must(t, err)
+	if err := ring.RetireKEK(t.Context(), acme, "from", ""); err == nil || !strings.Contains(err.Error(), "still encrypts") {
+		t.Errorf("retiring: %v", err)
+	}
+	if err := ring.Shred(t.Context(), acme, ""); err == nil || !strings.Contains(err.Error(), "still encrypts") {
+		t.Errorf("shredding: %v", err)
+	}
+	err = ring.Shred(t.Context(), acme, "") // again
+	if got, _ := w.from.Unwrap(t.Context(), acme, backup); err == nil || !strings.Contains(err.Error(), "still encrypts") || got == nil {
+		t.Errorf("%v; what is in backups opens: %q", err, got)
+	}
+	away := two{w.from.(keeps).KEK, w.to, w.store}
+	must(t, away.ring(t, nil, true).Shred(t.Context(), acme, ""))
+	if left := away.left(t, acme); left != nil {
+		t.Errorf("a KEK is left at %v", left)
+	}
+}
