@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -67,11 +66,25 @@ func AppRole(roleID, secretID, mount string) (api.AuthMethod, error) {
 
 // logins are the logins of a provider, one at a time.
 type logins struct {
-	sync.Mutex
+	turn chan struct{} // holds one while somebody has it
+
+	// Of whoever has the turn.
 	refusal error         // of the last login, nil if it succeeded
 	wait    time.Duration // that the refusal stands for others
 	again   time.Time     // when it stands no longer
 }
+
+// take waits for the turn, no longer than ctx lasts: a login may take as long as [Options.Timeout], and who waits for it may have less time.
+func (l *logins) take(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *logins) give() { <-l.turn }
 
 // The waits between logins that fail.
 const (
@@ -92,8 +105,10 @@ func (l *logins) settle(err error) {
 
 // login obtains a token and puts it into use.
 func (k *KEK) login(ctx context.Context) (*api.Secret, error) {
-	k.logins.Lock()
-	defer k.logins.Unlock()
+	if err := k.logins.take(ctx); err != nil {
+		return nil, err
+	}
+	defer k.logins.give()
 	return k.loginLocked(ctx)
 }
 
@@ -149,8 +164,10 @@ func (e *loginError) Unwrap() error { return e.error }
 // relogin replaces the token that Vault has just called invalid, unless somebody else did already. A login that was
 // refused a moment ago is not tried again for each call: Vault may lock out who does that.
 func (k *KEK) relogin(ctx context.Context, invalid string) error {
-	k.logins.Lock()
-	defer k.logins.Unlock()
+	if err := k.logins.take(ctx); err != nil {
+		return err
+	}
+	defer k.logins.give()
 	if k.client.Token() != invalid {
 		return nil
 	}
@@ -184,9 +201,11 @@ func (k *KEK) renew(ctx context.Context, secret *api.Secret) {
 				secret = next
 				break
 			}
-			k.logins.Lock()
+			if k.logins.take(ctx) != nil {
+				return
+			}
 			again := k.logins.again
-			k.logins.Unlock()
+			k.logins.give()
 			if !pause(ctx, time.Until(again)) {
 				return
 			}

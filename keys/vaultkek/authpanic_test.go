@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 
@@ -59,4 +60,36 @@ func testBrokenLogin(t *testing.T, how func(), says ...string) {
 		}
 		works(t, k)
 	}
+}
+
+// TestWhoWaitsForALoginHasAContext: another call logs in, which takes long; one that has less time is told so when it is over.
+func TestWhoWaitsForALoginHasAContext(t *testing.T) {
+	server := testenv.Vault(t)
+	root, mount, auth := server.Client(t), server.EnableTransit(t), server.EnableAppRole(t)
+	roleID, secretID := appRole(t, root, auth, vaultkek.Policy(mount, ""), map[string]any{"token_ttl": "1h"})
+	begun, goes := make(chan struct{}), make(chan struct{})
+	k := open(t, server.Addr, &broken{AuthMethod: newAppRole(t, roleID, secretID, auth), how: func() { close(begun); <-goes }}, &vaultkek.Options{Mount: mount, Timeout: 5 * time.Minute})
+	works(t, k)
+	must(t, root.Sys().RevokePrefixWithContext(t.Context(), "auth/"+auth+"/login"))
+	first := make(chan error, 1)
+	go func() {
+		_, err := k.Wrap(t.Context(), idA, []byte(plaintext))
+		first <- err
+	}()
+	<-begun
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	second := make(chan error, 1)
+	go func() {
+		_, err := k.Wrap(ctx, idA, []byte(plaintext))
+		second <- err
+	}()
+	select {
+	case err := <-second:
+		wantErr(t, err, context.DeadlineExceeded)
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the login of another")
+	}
+	close(goes)
+	must(t, <-first)
 }

@@ -124,7 +124,7 @@ func Open(ctx context.Context, address string, auth api.AuthMethod, opts *Option
 	if u.Scheme != "https" {
 		config = nil
 	}
-	k := &KEK{client: client, tls: config, auth: auth, opts: o, done: make(chan struct{})}
+	k := &KEK{client: client, tls: config, auth: auth, opts: o, logins: logins{turn: make(chan struct{}, 1)}, done: make(chan struct{})}
 	secret, err := k.login(ctx)
 	if err != nil {
 		return nil, err
