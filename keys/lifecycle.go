@@ -126,7 +126,9 @@ func (r *Keyring) put(ctx context.Context, t *inflight, rec *envelope.Record, ve
 func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) (err error) {
 	defer func() {
 		if err != nil {
-			err = r.leftBehind(ctx, id, err)
+			within, cancel := r.lookBack(ctx)
+			defer cancel()
+			err = r.leftBehind(within, id, err)
 		}
 	}()
 	if err := r.kek.Create(ctx, id); err != nil {

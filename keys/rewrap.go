@@ -89,7 +89,9 @@ func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
 	}
 	err = r.notInTime(ctx, err)
 	if err != nil && before != nil {
-		err = r.leftBehind(ctx, id, err)
+		within, cancel := r.lookBack(ctx)
+		defer cancel()
+		err = r.leftBehind(within, id, err)
 	}
 	return err
 }

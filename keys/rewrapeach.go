@@ -103,9 +103,11 @@ func (r *Keyring) rewrapTogether(ctx context.Context, ids []tenant.ID, reason st
 		d.moved = err == nil
 		d.end(err)
 	})
+	within, cancel := r.lookBack(ctx) // for all
+	defer cancel()
 	each(all, func(d *rewrapping) {
 		if d.err = r.notInTime(ctx, d.err); d.err != nil && d.asked {
-			d.err = r.leftBehind(ctx, d.id, d.err)
+			d.err = r.leftBehind(within, d.id, d.err)
 		}
 		if d.trail != nil {
 			d.err = d.trail.outcome(ctx, d.err)
