@@ -3,6 +3,7 @@ package kmskek_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"runtime"
@@ -40,6 +41,14 @@ type answer string
 
 func (a answer) Error() string     { return "the service says " + string(a) }
 func (a answer) ErrorCode() string { return string(a) }
+
+// state is what AWS says of a key that is in none in which it can be used.
+type state string
+
+func (s state) Error() string {
+	return "KMSInvalidStateException: arn:aws:kms:eu-central-1:111122223333:key/1234 " + string(s)
+}
+func (state) ErrorCode() string { return "KMSInvalidStateException" }
 
 // service is a key service in memory. The real clients of AWS and Google Cloud are in the module kmstest.
 type service struct {
@@ -225,7 +234,10 @@ func TestClasses(t *testing.T) {
 		want error
 	}{
 		{answer("NotFoundException"), keys.ErrNotFound},
-		{answer("AccessDeniedException"), refused}, {answer("DisabledException"), refused}, {answer("KMSInvalidStateException"), keys.ErrNotFound},
+		{answer("AccessDeniedException"), refused}, {answer("DisabledException"), refused},
+		{state("is pending deletion."), keys.ErrNotFound}, {state("is pending replica deletion."), keys.ErrNotFound},
+		{state("is unavailable."), refused}, {state("is pending import."), refused}, {answer("KMSInvalidStateException"), refused},
+		{fmt.Errorf("the client: %w", state("is pending deletion.")), keys.ErrNotFound},
 		{answer("InvalidCiphertextException"), keys.ErrIntegrity}, {answer("IncorrectKeyException"), keys.ErrIntegrity},
 		{answer("ThrottlingException"), keys.ErrUnavailable}, {answer("KMSInternalException"), keys.ErrUnavailable}, {answer("KeyUnavailableException"), keys.ErrUnavailable},
 		{status.Error(codes.NotFound, ""), keys.ErrNotFound}, {status.Error(codes.PermissionDenied, ""), refused},
@@ -347,12 +359,12 @@ func TestShred(t *testing.T) {
 			t.Errorf("a key that is still there: %v", err)
 		}
 	}
-	for _, fails := range []error{answer("AccessDeniedException"), answer("KMSInternalException")} {
+	for _, fails := range []error{answer("AccessDeniedException"), answer("KMSInternalException"), state("is unavailable."), answer("KMSInvalidStateException")} {
 		s.fails = fails
 		if err := ring.Shred(t.Context(), other, ""); err == nil {
 			t.Errorf("%v is taken for the end of a key", fails)
 		}
 	}
-	s.fails = answer("KMSInvalidStateException")
+	s.fails = state("is pending deletion.")
 	must(t, ring.Shred(t.Context(), acme, ""))
 }
