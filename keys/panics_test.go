@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,5 +287,59 @@ func TestAnOnStaleThatDoesNotReturnIsAnError(t *testing.T) {
 			_, err = r.Tenant(t.Context(), idA)
 		}()
 		<-over
+	}
+}
+
+// brokenVersions is a shared key of which disabling versions does not return the first time, though they are disabled.
+type brokenVersions struct {
+	*sharedProcess
+	how  broken
+	once sync.Once
+}
+
+func (b *brokenVersions) DisableVersions(ctx context.Context, oldest int) error {
+	err := b.sharedProcess.DisableVersions(ctx, oldest)
+	b.once.Do(b.how.do)
+	return err
+}
+
+// TestADestructionOfVersionsThatDoesNotReturn, by the provider or by the function that is told of its progress, is undone: no version stays
+// disabled that somebody may need, and the caller goes on.
+func TestADestructionOfVersionsThatDoesNotReturn(t *testing.T) {
+	for _, how := range ways() {
+		for _, progress := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := &sharedWorld{newest: 1, oldest: 1, opens: 1, records: map[tenant.ID]keys.Record{}, begun: time.Now()}
+				p := &sharedProcess{sharedWorld: w}
+				ring := openRing(t, p, sharedRecords{p}, nil)
+				provision(t, ring, idA, idB)
+				var kek keys.SharedKEK = &brokenVersions{sharedProcess: p, how: how}
+				opts := &keys.DestroySharedOptions{}
+				if progress {
+					kek = p
+					opts.Progress = func(at keys.DestroySharedProgress) {
+						if at.Proving {
+							how.do()
+						}
+					}
+				}
+				over := make(chan error, 1)
+				go func() {
+					_, err := ring.DestroySharedKEK(t.Context(), kek, 1, opts)
+					over <- err
+				}()
+				select {
+				case err := <-over:
+					if err == nil || !strings.Contains(err.Error(), how.does) || strings.Contains(err.Error(), panicSays) {
+						t.Error(err)
+					}
+				case <-time.After(24 * time.Hour):
+					t.Error("the caller was ended")
+				}
+				if w.opens != 1 || w.oldest != 1 {
+					t.Errorf("progress %t: versions from %d on open", progress, w.opens)
+				}
+			})
+		}
 	}
 }
