@@ -81,10 +81,10 @@ func (r *Keyring) groupsOf(ctx context.Context, all []Wrapped) []string {
 		}
 		if q, ok := r.crowd.groups.Begin(w.Tenant); ok { // else it did not say so the last time, and has not yet
 			asked = append(asked, q)
-			go func() {
-				defer q.End()
-				answers <- answer{i, groupOf(ctx, kek, w)}
-			}()
+			go groupOf(ctx, kek, w, func(group string) {
+				q.End()
+				answers <- answer{i, group}
+			})
 		}
 	}
 	for range asked {
@@ -302,10 +302,8 @@ func (r *Keyring) rewrapBatch(ctx context.Context, all []Wrapped) ([]Result, err
 }
 
 func (r *Keyring) askKEK(ctx context.Context, what string, all []Wrapped, ask func(context.Context, []Wrapped) ([]Result, error)) (results []Result, err error) {
-	asked := func(ctx context.Context) (err error) {
-		defer recoveredTogether(&err, theKEK)
-		results, err = ask(ctx, all)
-		return err
+	asked := func(ctx context.Context) error {
+		return guardedTogether(theKEK, func() (err error) { results, err = ask(ctx, all); return err })
 	}
 	if o, on := r.kek.(observedKEK); on {
 		err = o.call(ctx, what, asked)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -71,7 +72,10 @@ func (o *Options) changedWithin() time.Duration {
 // Two events without a tenant are recorded. What a tenant of which the wrapped keys are in memory, or the KEK provider in
 // backups, still opens is another matter, as for [Keyring.Shred].
 func (r *Keyring) DestroySharedKEK(ctx context.Context, kek SharedKEK, through int, opts *DestroySharedOptions) (*DestroyedShared, error) {
-	d := &destroyShared{Keyring: r, kek: kek, through: through}
+	d := &destroyShared{Keyring: r, through: through}
+	if kek != nil {
+		d.kek = guardedShared{kek}
+	}
 	if opts != nil {
 		d.opts = *opts
 	}
@@ -351,8 +355,15 @@ func (d *destroyShared) pages(ctx context.Context, proving bool, do func(context
 			return err
 		}
 		after = ids[len(ids)-1]
-		if n += int64(len(ids)); d.opts.Progress != nil {
+		if n += int64(len(ids)); d.opts.Progress == nil {
+			continue
+		}
+		broke, _ := apart.Call(func() error { // or versions would stay disabled
 			d.opts.Progress(DestroySharedProgress{proving, n, after})
+			return nil
+		})
+		if broke != "" {
+			return fmt.Errorf("DestroySharedOptions.Progress %s", broke)
 		}
 	}
 }

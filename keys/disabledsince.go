@@ -11,7 +11,8 @@ import (
 
 // A process that cannot reach the store, and serves stale, seals with a key that was disabled until its StaleLimit is over. A keyring
 // remembers since when it has seen a key disabled, so that who cannot wait for that long calls again. It remembers the keyset as it is
-// stored as well: one that was enabled in between is another.
+// stored as well: one that was enabled in between is another. That another process has changed the keyset, as by a rotation, begins it
+// anew: what that process found before it, an older record that was put back for one, nobody can tell any more.
 
 // disabledKey is a key that was seen disabled.
 type disabledKey struct {
@@ -33,6 +34,19 @@ func (r *Keyring) seenDisabled(k disabledKey, stored []byte) (at time.Duration) 
 	}
 	r.disabled.Store(k, now)
 	return now.at
+}
+
+// stillDisabled notes that this keyring has put a keyset in the place of another, by a swap, so that nobody has changed anything in between:
+// the keys that it has seen disabled in the one of before have been all the time, but for one that it was about.
+func (r *Keyring) stillDisabled(id tenant.ID, p Purpose, before, now []byte, but uint32) {
+	from, to := sha256.Sum256(before), sha256.Sum256(now)
+	r.disabled.Range(func(k, v any) bool {
+		about, seen := k.(disabledKey), v.(disabledSince)
+		if about.id == id && about.purpose == p && about.key != but && seen.keyset == from {
+			r.disabled.CompareAndSwap(k, v, disabledSince{to, seen.at})
+		}
+		return true
+	})
 }
 
 // outlived returns once no process that serves stale seals with the key any more. Where ctx would end before, it says so at once.

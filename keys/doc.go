@@ -30,7 +30,8 @@
 //     since does not open then.
 //   - A data key seals no more than is counted of it in the record, and is rotated long before it has sealed 2^32 values
 //     ([Options.RotateAfterSeals]). So a process that seals writes to the store, now and then. Whoever can write there can
-//     lower the count: after a record was put back from a backup, rotate.
+//     lower the count: after a record was put back from a backup, rotate. An audit key is rotated likewise, but what it seals is
+//     counted a little later.
 //   - A new key opens in every process before it seals in any ([Keyring.Rotate]), and an older one goes only after somebody has
 //     counted that nothing needs it ([Keyring.DisableKey], [Keyring.DestroyKey]).
 //

@@ -41,8 +41,8 @@ var (
 
 // KEK wraps and unwraps root keysets with one key-encryption key per tenant, which never leaves the provider.
 // Implementations must be safe for concurrent use, must honour ctx, must wrap [ErrNotFound] where the tenant has no
-// key and [ErrUnavailable] where trying again may help, and must pass the kektest suite. To a keyring a call that panics is one
-// without an answer, and its error wraps ErrUnavailable. Where one key is many tenants', it is to be a [SharedKEK], of which less is asked.
+// key and [ErrUnavailable] where trying again may help, and must pass the kektest suite. To a keyring a call that panics, or
+// ends its goroutine, is one without an answer, and its error wraps ErrUnavailable; calls are made on goroutines of their own. Where one key is many tenants', it is to be a [SharedKEK], of which less is asked.
 type KEK interface {
 	// Create makes the tenant's key. It succeeds without effect where the key exists.
 	Create(ctx context.Context, id tenant.ID) error
@@ -62,7 +62,7 @@ type KEK interface {
 // Store keeps one opaque record per tenant. Records are small (below 64 KiB) and hold nothing secret: keysets are
 // encrypted before they get here. Implementations must be safe for concurrent use by several processes, must honour
 // ctx, must wrap [ErrUnavailable] where trying again may help, and must pass the storetest suite. To a keyring a call that
-// panics is one without an answer, and its error wraps ErrUnavailable.
+// panics, or ends its goroutine, is one without an answer, and its error wraps ErrUnavailable; calls are made on goroutines of their own.
 type Store interface {
 	// Get returns the tenant's record and its version, or an error that wraps [ErrNotFound].
 	Get(ctx context.Context, id tenant.ID) (Record, error)

@@ -40,7 +40,8 @@ const (
 // Options are the optional settings of [Open]. The zero value of each field means its default.
 type Options struct {
 	// Label names the keyring inside what is encrypted, so that the records of two environments that share a KEK
-	// provider are never mistaken for each other: 1 to 64 of a-z, 0-9 and "-". Default "main".
+	// provider are never mistaken for each other: 1 to 64 of a-z, 0-9 and "-". Default "main". Their tenants of one id have one KEK there,
+	// which shredding destroys for both: give each environment keys of its own, as by another vaultkek.Options.Prefix.
 	Label string
 	// Audit records every life-cycle operation and every use of keys past their confirmation. Required, unless
 	// InsecureWithoutAudit is set.
@@ -80,7 +81,8 @@ type Options struct {
 	// RotateAfterSeals is how many values one data key may seal, in all processes together, before the keyring rotates it
 	// by itself (see [Keyring.Rotate]), and at most 2^31. At 2^32, the limit of NIST SP 800-38D for the random
 	// initialization vectors of AES-GCM, it seals no more ([ErrExhausted]). The count is in the tenant's record: a
-	// process reserves seals in the store before it uses them. Default 2^31.
+	// process reserves seals in the store before it uses them. An audit key is rotated by the same number of events; those are counted
+	// afterwards, so that none waits for the store. Default 2^31.
 	RotateAfterSeals int64
 	// MaxStoreReads bounds the reads of records in flight, which are shared out likewise. Default 64.
 	MaxStoreReads int
@@ -117,7 +119,7 @@ type Keyring struct {
 	telemetry *telemetry.Keyring // nil where it is off
 
 	hearing  hearing  // of tenants about which there is news
-	rotating sync.Map // tenant.ID of those whose data key is being rotated by itself
+	rotating sync.Map // tenant.ID of those of whom a key is being rotated by itself
 	disabled sync.Map // by disabledKey: see seenDisabled
 
 	base   context.Context // of flights, which outlive the callers that begin them

@@ -123,7 +123,14 @@ func (r *Keyring) put(ctx context.Context, t *inflight, rec *envelope.Record, ve
 	return e, nil
 }
 
-func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
+func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) (err error) {
+	defer func() {
+		if err != nil {
+			within, cancel := r.lookBack(ctx)
+			defer cancel()
+			err = r.leftBehind(within, id, err)
+		}
+	}()
 	if err := r.kek.Create(ctx, id); err != nil {
 		return fmt.Errorf("keys: create the KEK of tenant %s: %w", id, err)
 	}
@@ -159,11 +166,6 @@ func (r *Keyring) provision(ctx context.Context, id tenant.ID, t *trail) error {
 // lostRace settles a provisioning that another process completed first: its keys are the tenant's.
 func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
 	e, err := r.provisioned(ctx, id)
-	if errors.Is(err, ErrShredded) {
-		// The other process also shredded the tenant, and our Create may have come after its Destroy.
-		_, derr := r.destroyKEK(ctx, id)
-		return errors.Join(err, derr)
-	}
 	if err == nil && e == nil {
 		err = fmt.Errorf("%w: tenant %s: the record appeared and disappeared while it was provisioned", ErrUnavailable, id)
 	}
@@ -174,6 +176,9 @@ func (r *Keyring) lostRace(ctx context.Context, id tenant.ID) error {
 // [Options.SuspendWithin]. Reason goes into the audit trail, sealed; at most 1,024 bytes. It succeeds where the
 // tenant is suspended already. If the suspension cannot be recorded it takes effect all the same, and the error
 // wraps [audit.ErrUnavailable]: repeat the call to have it recorded.
+//
+// The state is in the tenant's record. One that is put back from a backup of the store has the state of then: suspend again whom the trail
+// says was suspended since, before services are started. A process that knew the record of after refuses it ([ErrUnavailable]).
 func (r *Keyring) Suspend(ctx context.Context, id tenant.ID, reason string) error {
 	return r.change(ctx, audit.CodeKeySuspend, id, reason, func(rec *envelope.Record) (bool, error) {
 		return setState(rec, envelope.StateSuspended), nil

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -132,17 +132,18 @@ func (r *Keyring) recordStale(ctx context.Context, e *entry, k *Tenant) error {
 	return r.record(ctx, ev)
 }
 
-// tellStale calls the application's function. One that panics is an error: it is called within calls of database/sql, which takes no
-// connection back that a panic leaves.
-func (r *Keyring) tellStale(id tenant.ID, age time.Duration) (err error) {
+// tellStale calls the application's function. One that does not return is an error: it is called within calls of database/sql, which takes
+// no connection back then.
+func (r *Keyring) tellStale(id tenant.ID, age time.Duration) error {
 	if r.opts.OnStale == nil {
 		return nil
 	}
-	defer func() {
-		if recover() != nil {
-			err = fmt.Errorf("keys: tenant %s: Options.OnStale panicked\n\n%s", id, callstack.Words())
-		}
-	}()
-	r.opts.OnStale(id, age)
+	broke, _ := apart.Call(func() error {
+		r.opts.OnStale(id, age)
+		return nil
+	})
+	if broke != "" {
+		return fmt.Errorf("keys: tenant %s: Options.OnStale %s", id, broke)
+	}
 	return nil
 }

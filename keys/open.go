@@ -126,6 +126,9 @@ func (r *Keyring) unwrap(ctx context.Context, k *Tenant, rec *envelope.Record) (
 // openWith opens the record's keysets with its root.
 func (r *Keyring) openWith(root tink.AEAD, k *Tenant, rec *envelope.Record) (opened, error) {
 	sealer, err := openSealer(root, rec)
+	if err == nil {
+		sealer.tally = r.newTally(rec, sealer.key())
+	}
 	if err != nil || rec.State != envelope.StateActive {
 		return opened{sealer: sealer}, err
 	}
@@ -160,6 +163,9 @@ func (r *Keyring) landOpen(t *inflight, f *flight, into *entry, rec *envelope.Re
 	case err == nil:
 		if before := e.keys.Load(); before != nil && o.keys != nil && before.dataID == o.keys.dataID {
 			o.keys.data.budget = before.data.budget
+		}
+		if before := e.sealer.Load(); before != nil && before.key() == o.sealer.key() {
+			o.sealer.tally = before.tally
 		}
 		into.publish(o, f.question.at)
 		if into != e {

@@ -230,19 +230,6 @@ func TestAStaleUseTellsTheAgeOfWhatIsAway(t *testing.T) {
 	}
 }
 
-// TestAnOnStaleThatPanicsIsAnError: it is called within calls of database/sql, which does not take a connection back that a panic leaves.
-func TestAnOnStaleThatPanicsIsAnError(t *testing.T) {
-	r, f, clock := timed(t, keys.Options{WhenUnavailable: keys.ServeStale, OnStale: func(tenant.ID, time.Duration) { panic("of the application's") }})
-	provision(t, r, idA)
-	open(t, r, idA)
-	f.set(nil, errAway)
-	clock.Add(10 * time.Second)
-	k, err := r.Tenant(t.Context(), idA)
-	if k != nil || err == nil || strings.Contains(err.Error(), "of the application's") || !strings.Contains(err.Error(), "OnStale") {
-		t.Errorf("got keys: %v, %v; want an error that names the option, and nothing of what the panic says", k != nil, err)
-	}
-}
-
 // TestServeStaleNeedsBoundsItCanKeep: settings with which nobody would ever be served are refused.
 func TestServeStaleNeedsBoundsItCanKeep(t *testing.T) {
 	l := newLocal(t)

@@ -9,6 +9,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -39,7 +40,17 @@ import (
 //		}
 //		return objects.Remaining(keys.PurposeData)
 //	}
+//
+// One that panics or ends its goroutine is an error: it is called on a goroutine of its own.
 type Remaining func(context.Context) (int64, error)
+
+func (r Remaining) count(ctx context.Context) (n int64, err error) {
+	broke, err := apart.Call(func() (err error) { n, err = r(ctx); return err })
+	if broke != "" {
+		err = errors.New("what counts " + broke)
+	}
+	return n, err
+}
 
 // DisableKey takes an older key of one purpose out of use, once nothing needs it any more: what it sealed does not open, and
 // rows are not searched for under it. [Keyring.EnableKey] puts it back. Otherwise the error wraps [ErrKeyNeeded] and nothing
@@ -60,7 +71,7 @@ func (r *Keyring) DisableKey(ctx context.Context, id tenant.ID, p Purpose, key u
 //
 // A process that cannot reach the store, and serves stale ([ServeStale]), seals with a key that was disabled for as long as
 // [Options.StaleLimit], and nobody can count what it is yet to write. So with that policy DestroyKey waits until a little longer than the limit has
-// gone by since this keyring has seen the key disabled, and fails at once where ctx ends before: call it again then. From a keyring of
+// gone by since this keyring has seen the key disabled, with no change of the purpose's keys in between that was not its own, and fails at once where ctx ends before: call it again then. From a keyring of
 // another policy than the services', such as an operator's, call it no earlier than that after DisableKey.
 //
 // In the audit trail nothing is sealed anew: with a key of [PurposeAudit] the details of the events of its time are lost, and
@@ -76,7 +87,7 @@ func (r *Keyring) EnableKey(ctx context.Context, id tenant.ID, p Purpose, key ui
 	if err != nil {
 		return err
 	}
-	return t.outcome(ctx, r.rekey(ctx, id, string(p), func(m *keyset.Manager, h *keyset.Handle) (bool, error) {
+	return t.outcome(ctx, r.rekey(ctx, id, string(p), key, func(m *keyset.Manager, h *keyset.Handle) (bool, error) {
 		all, err := versions(h)
 		switch status := statusIn(all, key); {
 		case err != nil:
@@ -131,14 +142,16 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 	if err != nil {
 		return fmt.Errorf("keys: the %s key %d of tenant %s was left as it is; repeat the call: %w", p, key, id, err)
 	}
-	n, err := remaining(ctx)
+	n, err := remaining.count(ctx)
 	if err != nil {
 		return fmt.Errorf("keys: the %s key %d of tenant %s was left as it is, since what needs it could not be counted: %w", p, key, id, err)
 	}
 	if n != 0 {
 		return fmt.Errorf("%w: %d values need the %s key %d of tenant %s; re-seal them first", ErrKeyNeeded, n, p, key, id)
 	}
+	var before []byte
 	err = r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+		before = keysetOf(rec, p)
 		changed, err := r.rekeyIn(ctx, rec, string(p), func(m *keyset.Manager, h *keyset.Handle) (bool, error) {
 			now, err := versions(h)
 			if err != nil {
@@ -152,20 +165,22 @@ func (r *Keyring) retireKey(ctx context.Context, code audit.Code, id tenant.ID, 
 			}
 			return true, m.Delete(key)
 		})
-		if changed && code == audit.CodeKeyDestroy && p == PurposeData {
+		if changed && code == audit.CodeKeyDestroy && (p == PurposeData || p == PurposeAudit) {
 			rec.Counts = slices.DeleteFunc(slices.Clone(rec.Counts), func(c envelope.Count) bool { return c.Key == key })
 		}
 		stored = keysetOf(rec, p)
 		return changed, err
 	})
-	switch {
-	case err != nil:
-	case code == audit.CodeKeyDisable:
+	if err != nil {
+		return err
+	}
+	r.stillDisabled(id, p, before, stored, key)
+	if code == audit.CodeKeyDisable {
 		r.seenDisabled(about, stored)
-	default:
+	} else {
 		r.disabled.Delete(about)
 	}
-	return err
+	return nil
 }
 
 // mayRetire tells whether a key can be taken away, or is already.

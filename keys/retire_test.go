@@ -301,6 +301,73 @@ func TestDestroyingAKeyThatWasServedStale(t *testing.T) {
 	})
 }
 
+// TestAKeyIsDisabledThroughWhatItsKeyringChanges: rotating the purpose, and disabling, enabling and destroying other keys of it, by the keyring that
+// has seen the key disabled, do not begin the wait for its destruction anew; what another process changes does.
+func TestAKeyIsDisabledThroughWhatItsKeyringChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(t)
+		ring := openRing(t, l.kek, l.store, &keys.Options{WhenUnavailable: keys.ServeStale, StaleLimit: 2 * time.Hour})
+		other := openRing(t, l.kek, l.store, nil)
+		provision(t, ring, idA)
+		rotate(t, ring, idA, keys.PurposeData, keys.PurposeData, keys.PurposeData)
+		all, err := ring.Versions(t.Context(), idA, keys.PurposeData)
+		must(t, err)
+		destroy := func(i int) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return ring.DestroyKey(ctx, idA, keys.PurposeData, all[i].ID, "", none)
+		}
+		disable := func(ring *keys.Keyring, i int) {
+			t.Helper()
+			must(t, ring.DisableKey(t.Context(), idA, keys.PurposeData, all[i].ID, "", none))
+		}
+		disable(ring, 0)
+		time.Sleep(time.Hour)
+		disable(ring, 1)
+		disable(ring, 2)
+		must(t, ring.EnableKey(t.Context(), idA, keys.PurposeData, all[2].ID, ""))
+		rotate(t, ring, idA, keys.PurposeData)
+		disable(ring, 2)
+		time.Sleep(70 * time.Minute)
+		must(t, destroy(0)) // 2 h 10 min after it was disabled
+		wantErr(t, destroy(1), keys.ErrKeyNeeded)
+		time.Sleep(time.Hour)
+		must(t, destroy(1))
+		rotate(t, other, idA, keys.PurposeData)
+		wantErr(t, destroy(2), keys.ErrKeyNeeded)
+		time.Sleep(2 * time.Hour)
+		wantErr(t, destroy(2), keys.ErrKeyNeeded)
+		time.Sleep(8 * time.Minute)
+		must(t, destroy(2))
+		if got := statuses(t, ring, keys.PurposeData); got != "opens opens seals" {
+			t.Error(got)
+		}
+	})
+}
+
+// TestAKeyIsDisabledSinceItWasEnabled: one that the keyring itself has enabled in between, or another process, is disabled since then only.
+func TestAKeyIsDisabledSinceItWasEnabled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(t)
+		ring := openRing(t, l.kek, l.store, &keys.Options{WhenUnavailable: keys.ServeStale, StaleLimit: 2 * time.Hour})
+		other := openRing(t, l.kek, l.store, nil)
+		provision(t, ring, idA)
+		old := open(t, ring, idA).DataKeyID()
+		rotate(t, ring, idA, keys.PurposeData)
+		must(t, ring.DisableKey(t.Context(), idA, keys.PurposeData, old, "", none))
+		for _, who := range []struct{ enables, disables *keys.Keyring }{{ring, ring}, {ring, other}, {other, ring}, {other, other}} {
+			time.Sleep(3 * time.Hour)
+			must(t, who.enables.EnableKey(t.Context(), idA, keys.PurposeData, old, ""))
+			rotate(t, ring, idA, keys.PurposeData)
+			must(t, who.disables.DisableKey(t.Context(), idA, keys.PurposeData, old, "", none))
+			rotate(t, ring, idA, keys.PurposeData)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			wantErr(t, ring.DestroyKey(ctx, idA, keys.PurposeData, old, "", none), keys.ErrKeyNeeded)
+			cancel()
+		}
+	})
+}
+
 // TestAKeyThatIsServedStaleIsNotDestroyed: a process that cannot reach the store seals with a key that was disabled meanwhile, for as long as
 // its policy says. Until then the key is not destroyed: then what that process wrote is counted.
 func TestAKeyThatIsServedStaleIsNotDestroyed(t *testing.T) {

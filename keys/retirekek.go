@@ -47,7 +47,8 @@ func (r *Keyring) RetireKEK(ctx context.Context, id tenant.ID, provider, reason 
 	if err := t.intend(ctx); err != nil {
 		return err
 	}
-	if err = r.retirer.Retire(ctx, id, provider, Retirement{id}); err != nil {
+	err = guarded(theKEK, func() error { return r.retirer.Retire(ctx, id, provider, Retirement{id}) })
+	if err != nil {
 		err = fmt.Errorf("keys: retire the KEK of tenant %s at %s: %w", id, provider, err)
 	}
 	return t.outcome(ctx, err)

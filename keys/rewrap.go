@@ -87,5 +87,11 @@ func (r *Keyring) rewrap(ctx context.Context, id tenant.ID) error {
 		r.rewrappedLate(ctx, []*rewrapping{d})
 		err = d.err
 	}
-	return r.notInTime(ctx, err)
+	err = r.notInTime(ctx, err)
+	if err != nil && before != nil {
+		within, cancel := r.lookBack(ctx)
+		defer cancel()
+		err = r.leftBehind(within, id, err)
+	}
+	return err
 }

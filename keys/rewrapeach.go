@@ -58,6 +58,7 @@ type rewrapping struct {
 	a     answer
 	rec   envelope.Record // as it is to be stored
 	begun time.Duration   // before it was wrapped
+	asked bool            // the KEK provider was asked to
 	alone bool            // it could not be done together
 	moved bool            // it is stored
 	done  bool            // there is nothing more to do, and err says how it went
@@ -102,8 +103,12 @@ func (r *Keyring) rewrapTogether(ctx context.Context, ids []tenant.ID, reason st
 		d.moved = err == nil
 		d.end(err)
 	})
+	within, cancel := r.lookBack(ctx) // for all
+	defer cancel()
 	each(all, func(d *rewrapping) {
-		d.err = r.notInTime(ctx, d.err)
+		if d.err = r.notInTime(ctx, d.err); d.err != nil && d.asked {
+			d.err = r.leftBehind(within, d.id, d.err)
+		}
 		if d.trail != nil {
 			d.err = d.trail.outcome(ctx, d.err)
 		}
@@ -204,7 +209,7 @@ func (r *Keyring) recordIntents(ctx context.Context, all []*rewrapping, reason s
 func (r *Keyring) rewrapGroups(ctx context.Context, all []*rewrapping) {
 	for _, of := range r.groupRewrapped(ctx, all) {
 		for _, d := range of {
-			d.begun = r.opts.clock()
+			d.begun, d.asked = r.opts.clock(), true
 		}
 		r.rewrapGroup(ctx, of)
 	}

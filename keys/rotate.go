@@ -55,7 +55,7 @@ func (r *Keyring) Rotate(ctx context.Context, id tenant.ID, p Purpose, reason st
 // rotate returns the id of the key that seals now. If only is not 0 it does nothing unless that key seals.
 func (r *Keyring) rotate(ctx context.Context, id tenant.ID, purpose string, only uint32) (uint32, error) {
 	var staged uint32
-	err := r.rekey(ctx, id, purpose, func(m *keyset.Manager, h *keyset.Handle) (changed bool, err error) {
+	err := r.rekey(ctx, id, purpose, 0, func(m *keyset.Manager, h *keyset.Handle) (changed bool, err error) {
 		if primary, err := h.Primary(); err != nil || only != 0 && primary.KeyID() != only {
 			return false, err
 		}
@@ -68,7 +68,7 @@ func (r *Keyring) rotate(ctx context.Context, id tenant.ID, purpose string, only
 	if err := r.everywhere(ctx); err != nil {
 		return 0, fmt.Errorf("keys: the new %s key of tenant %s does not seal yet; repeat the call: %w", purpose, id, err)
 	}
-	err = r.rekey(ctx, id, purpose, func(m *keyset.Manager, h *keyset.Handle) (bool, error) { return promote(m, h, staged) })
+	err = r.rekey(ctx, id, purpose, 0, func(m *keyset.Manager, h *keyset.Handle) (bool, error) { return promote(m, h, staged) })
 	return staged, err
 }
 
@@ -93,9 +93,19 @@ func (r *Keyring) pause(ctx context.Context, span time.Duration) error {
 	}
 }
 
-// rekey edits one keyset of the tenant's record, under the root keyset there is.
-func (r *Keyring) rekey(ctx context.Context, id tenant.ID, purpose string, edit func(*keyset.Manager, *keyset.Handle) (changed bool, err error)) error {
-	return r.swap(ctx, id, func(rec *envelope.Record) (bool, error) { return r.rekeyIn(ctx, rec, purpose, edit) })
+// rekey edits one keyset of the tenant's record, under the root keyset there is. About is a key that is enabled by it, or 0.
+func (r *Keyring) rekey(ctx context.Context, id tenant.ID, purpose string, about uint32, edit func(*keyset.Manager, *keyset.Handle) (changed bool, err error)) error {
+	var before, now []byte
+	err := r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+		before = keysetOf(rec, Purpose(purpose))
+		changed, err := r.rekeyIn(ctx, rec, purpose, edit)
+		now = keysetOf(rec, Purpose(purpose))
+		return changed, err
+	})
+	if err == nil {
+		r.stillDisabled(id, Purpose(purpose), before, now, about)
+	}
+	return err
 }
 
 // rekeyIn edits one keyset of a record that is to be stored.

@@ -28,6 +28,7 @@ type auditSealer struct {
 	id        tenant.ID
 	details   []*aesgcm.Key // the primary first
 	pseudonym *aescmacprf.Key
+	tally     *tally // nil where nothing is counted
 
 	mu   sync.Mutex
 	made weak.Pointer[auditPrimitives]
@@ -94,10 +95,19 @@ func (s *auditSealer) Pseudonym(actor string) (string, error) {
 // SealDetails encrypts details under the tenant's audit key, bound to the tenant and uid.
 func (s *auditSealer) SealDetails(details []byte, uid string) ([]byte, error) {
 	p, err := s.primitives()
+	if err == nil {
+		err = s.tally.one()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("keys: seal audit details: %w", err)
 	}
 	return p.aead.Encrypt(details, envelope.AuditAD(nil, s.id, uid))
+}
+
+// key is the id of the key that seals.
+func (s *auditSealer) key() uint32 {
+	id, _ := s.details[0].IDRequirement() // as every key with Tink's output prefix has
+	return id
 }
 
 // OpenDetails is the inverse of SealDetails.

@@ -139,7 +139,7 @@ func (r *Keyring) reserve(id tenant.ID, key uint32, n int64) (granted int64, sum
 		return 0, 0, fmt.Errorf("keys: reserve seals with key %d of tenant %s: %w", key, id, inTime(err, r.opts.Timeout))
 	}
 	if sum >= uint64(r.opts.RotateAfterSeals) {
-		r.rotateSoon(id, key)
+		r.rotateSoon(id, purposeData, key)
 	}
 	return granted, sum, nil
 }
@@ -173,27 +173,30 @@ func (r *Keyring) patiently(ctx context.Context, do func() error) error {
 	}
 }
 
-// rotateSoon rotates the data key in the background if it is still the one that seals: once at a time in this process,
+// rotateSoon rotates a data or audit key in the background if it is still the one that seals: one of a tenant's at a time in this process,
 // and again with the next block if it fails, which is in the trail.
-func (r *Keyring) rotateSoon(id tenant.ID, key uint32) {
+func (r *Keyring) rotateSoon(id tenant.ID, purpose string, key uint32) {
 	if _, busy := r.rotating.LoadOrStore(id, key); busy {
 		return
 	}
 	r.workers.start(func() {
 		defer r.rotating.Delete(id)
 		k, err := r.Tenant(r.base, id)
-		if err != nil || k.DataKeyID() != key {
+		if err != nil {
+			return
+		}
+		if seals := map[string]uint32{purposeData: k.DataKeyID(), purposeAudit: k.audit.key()}[purpose]; seals != key {
 			return
 		}
 		t, err := r.begin(r.base, audit.CodeKeyRotate, id, fmt.Sprintf("key %d may have sealed %d values", key, r.opts.RotateAfterSeals))
 		if err != nil {
 			return
 		}
-		t.about = purposeData
+		t.about = purpose
 		if t.intend(r.base) != nil {
 			return
 		}
-		t.keyVersion, err = r.rotate(r.base, id, purposeData, key)
+		t.keyVersion, err = r.rotate(r.base, id, purpose, key)
 		_ = t.outcome(r.base, err)
 	})
 }

@@ -80,7 +80,10 @@ func sharedBehind(kek KEK) func(context.Context, Wrapped) (SharedKEK, []byte, er
 	case SharedKEK:
 		return func(_ context.Context, w Wrapped) (SharedKEK, []byte, error) { return k, w.Bytes, nil }
 	case SharedRouter:
-		return k.SharedOf
+		return func(ctx context.Context, w Wrapped) (shared SharedKEK, inner []byte, err error) {
+			err = guarded(theKEK, func() (err error) { shared, inner, err = k.SharedOf(ctx, w); return err })
+			return shared, inner, err
+		}
 	}
 	return nil
 }

@@ -51,6 +51,11 @@ type DestroyedKey struct {
 // opened, Shred would fail. It is safe to repeat, and must be repeated after an error. Nothing is shredded that cannot be
 // recorded. Reason is as in [Keyring.Suspend], but what is sealed with it is lost too.
 //
+// Whoever makes a KEK for the tenant meanwhile, to provision it or to move it to another provider, destroys it again. A process that is
+// killed after it has made one, and before that, may leave it behind: it has wrapped nothing that was stored, and repeating Shred
+// destroys it. Where a router of several providers does not name the one at which the tenant's KEK is nothing is shredded, and the error
+// wraps [ErrIntegrity]: name it, or the KEK would stay there.
+//
 // A record that is put back from a backup does not open: there is nothing to unwrap it with. It says that the tenant is
 // active, and shredding it again makes it a tombstone again. Backups of the KEK provider are another matter: they have to
 // be destroyed with it.
@@ -94,6 +99,9 @@ func (r *Keyring) ShredWithReport(ctx context.Context, id tenant.ID, reason stri
 func (r *Keyring) shred(ctx context.Context, id tenant.ID) (tried bool, shared *SharedKeyError, err error) {
 	var before *envelope.Record
 	err = r.swap(ctx, id, func(rec *envelope.Record) (bool, error) {
+		if err := r.reached(ctx, rec); err != nil {
+			return false, err
+		}
 		kept := *rec
 		before = &kept
 		rec.Entomb(time.Now().UnixMilli(), r.keysOf(ctx, rec))
@@ -119,6 +127,20 @@ func (r *Keyring) shred(ctx context.Context, id tenant.ID) (tried bool, shared *
 	}
 	tried, err = r.tryInVain(ctx, before, shared != nil)
 	return tried, shared, err
+}
+
+// reached makes sure that the KEK which opens the record is one that Destroy destroys. Once the record is a tombstone nobody can tell any
+// more at which provider it was. That one is away is no reason to leave the record as it is.
+func (r *Keyring) reached(ctx context.Context, rec *envelope.Record) error {
+	if r.sharedOf == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	if _, _, err := r.sharedOf(ctx, Wrapped{rec.Tenant, rec.WrappedRoot}); errors.Is(err, ErrIntegrity) {
+		return fmt.Errorf("keys: tenant %s was not shredded, since its KEK would not be destroyed: %w", rec.Tenant, err)
+	}
+	return nil
 }
 
 // destroyKEK destroys the tenant's KEK, but for keys that are other tenants' too, which it returns.

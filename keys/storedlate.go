@@ -72,8 +72,8 @@ func (r *Keyring) destroyed(ctx context.Context, rec *envelope.Record) (bool, er
 	if err != nil || shared == nil {
 		return false, err
 	}
-	key, err := shared.SharedKey(ctx)
-	return err == nil && shared.Needs(wrapped, key.Oldest-1), err
+	key, err := guardedShared{shared}.SharedKey(ctx)
+	return err == nil && needsVersion(shared, wrapped, key.Oldest-1), err
 }
 
 // rewrappedLate tries those that were stored late. What was wrapped before is put back where that opens and the other does not, as

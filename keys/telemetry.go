@@ -165,10 +165,8 @@ func (o observedStore) List(ctx context.Context, after tenant.ID, limit int) (id
 
 // changed is [BatchStore].GetChanged of the store underneath, reported.
 func (r *Keyring) changed(ctx context.Context, ids []tenant.ID, known []int64) (records []Record, err error) {
-	asked := func(ctx context.Context) (err error) {
-		defer recoveredTogether(&err, theStore)
-		records, err = r.batch.store.GetChanged(ctx, ids, known)
-		return err
+	asked := func(ctx context.Context) error {
+		return guardedTogether(theStore, func() (err error) { records, err = r.batch.store.GetChanged(ctx, ids, known); return err })
 	}
 	if o, on := r.store.(observedStore); on {
 		err = o.call(ctx, "get_changed", asked)

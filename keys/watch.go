@@ -37,9 +37,8 @@ func (r *Keyring) watch(w Watcher) {
 	}
 }
 
-func (r *Keyring) watchOnce(w Watcher) (err error) {
-	defer recovered(&err, theStore)
-	return w.Watch(r.base, r.hear)
+func (r *Keyring) watchOnce(w Watcher) error {
+	return guarded(theStore, func() error { return w.Watch(r.base, r.hear) })
 }
 
 // hearing is about which tenants the store is being asked because of news, and whether there was more since it was.

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -190,5 +191,62 @@ func TestNewNeedsEveryFence(t *testing.T) {
 	}
 	if _, err := gate.New(newRing(t), nil, nil); err == nil {
 		t.Error("a gate without a log")
+	}
+}
+
+// shortens is a recorder of the application's that changes what it was given.
+type shortens struct{ recorder }
+
+func (r *shortens) Record(ctx context.Context, e *audit.Event) error {
+	for _, names := range [][]string{e.Tables, e.Columns, e.SealedColumns} {
+		for i := range names {
+			names[i] = "…"
+		}
+	}
+	clear(e.Details)
+	e.Tenant = unknown
+	return r.recorder.Record(ctx, e)
+}
+
+func (r *shortens) Queue(ctx context.Context, e *audit.Event) (audit.Pending, error) {
+	return waitsForNothing{}, r.Record(ctx, e)
+}
+
+type waitsForNothing struct{}
+
+func (waitsForNothing) Wait(context.Context) error { return nil }
+
+// TestARecorderChangesNothingButItsEvent: the names in an event are those of a plan, which all requests share, and by which the authorizer
+// decides.
+func TestARecorderChangesNothingButItsEvent(t *testing.T) {
+	var asked []tenant.Action
+	g, err := gate.New(newRing(t), &shortens{}, tenant.AuthorizerFunc(func(_ context.Context, _ tenant.Access, a tenant.Action) error {
+		asked = append(asked, a)
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := op
+	shared.Action.Tables, shared.Action.Columns = slices.Clone(op.Action.Tables), slices.Clone(op.Action.Columns)
+	shared.SealedColumns, shared.Details = slices.Clone(op.SealedColumns), maps.Clone(op.Details)
+	for range 2 {
+		for _, enter := range []func(context.Context, *gate.Op) (*gate.Pass, error){g.Enter, g.Begin} {
+			pass, err := enter(request(alpha), &shared)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := pass.Leave(request(alpha), gate.Result{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, a := range asked {
+		if !slices.Equal(a.Tables, op.Action.Tables) || !slices.Equal(a.Columns, op.Action.Columns) {
+			t.Errorf("the authorizer is asked about %q, %q", a.Tables, a.Columns)
+		}
+	}
+	if !slices.Equal(shared.SealedColumns, op.SealedColumns) || !maps.Equal(shared.Details, op.Details) || len(asked) != 4 {
+		t.Errorf("%+v, %d", shared, len(asked))
 	}
 }

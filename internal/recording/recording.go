@@ -6,6 +6,8 @@ package recording
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/apart"
@@ -27,6 +29,7 @@ func trusted(recorder any) bool {
 // Record calls r.Record.
 func Record(ctx context.Context, r audit.Recorder, e *audit.Event) (err error) {
 	if !trusted(r) {
+		e = own(e)
 		return call("Record", func() error { return r.Record(ctx, e) })
 	}
 	defer recovered("Record", &err)
@@ -47,7 +50,16 @@ func Queue(ctx context.Context, q audit.Queuer, e *audit.Event) (p audit.Pending
 	return q.Queue(ctx, e)
 }
 
+// own is an event that a recorder may keep, and change, as one that shortens names before it stores them: those in a statement's events are of
+// its plan, which all requests share, and by which the authorizer decides.
+func own(e *audit.Event) *audit.Event {
+	o := *e
+	o.Tables, o.Columns, o.SealedColumns, o.Details = slices.Clone(e.Tables), slices.Clone(e.Columns), slices.Clone(e.SealedColumns), maps.Clone(e.Details)
+	return &o
+}
+
 func queueForeign(ctx context.Context, q audit.Queuer, e *audit.Event) (audit.Pending, error) {
+	e = own(e)
 	var p audit.Pending
 	err := call("Queue", func() (err error) {
 		p, err = q.Queue(ctx, e)

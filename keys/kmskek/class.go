@@ -16,13 +16,16 @@ import (
 
 // Class tells what an error of AWS KMS or Google Cloud KMS means: it is the default of [Options].Class.
 func Class(err error) error {
-	var aws interface{ ErrorCode() string } // smithy.APIError
+	var aws interface { // smithy.APIError
+		error
+		ErrorCode() string
+	}
 	var rest *googleapi.Error
 	var rpc interface{ GRPCStatus() *status.Status }
 	var network net.Error
 	switch {
 	case errors.As(err, &aws):
-		return ofAWS(aws.ErrorCode())
+		return ofAWS(aws.ErrorCode(), aws.Error())
 	case errors.As(err, &rest):
 		return ofHTTP(rest)
 	case errors.As(err, &rpc):
@@ -34,11 +37,18 @@ func Class(err error) error {
 }
 
 // ofAWS: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html#API_Decrypt_Errors and CommonErrors. A key
-// that is disabled is an answer, and so is access that is denied. One that is to be deleted is in an invalid state.
-func ofAWS(code string) error {
+// that is disabled is an answer, and so is access that is denied. One that is to be deleted is in an invalid state, as the message says. So is
+// one in a custom or an external key store that is not connected, or does not answer, which is no proof that there is no key:
+// https://docs.aws.amazon.com/kms/latest/developerguide/xks-troubleshooting.html
+func ofAWS(code, message string) error {
 	switch code {
-	case "NotFoundException", "KMSInvalidStateException":
+	case "NotFoundException":
 		return keys.ErrNotFound
+	case "KMSInvalidStateException":
+		message = strings.ToLower(message)
+		if strings.Contains(message, "pending deletion") || strings.Contains(message, "pending replica deletion") {
+			return keys.ErrNotFound
+		}
 	case "InvalidCiphertextException", "IncorrectKeyException":
 		return keys.ErrIntegrity
 	case "KeyUnavailableException", "DependencyTimeoutException", "KMSInternalException", "ThrottlingException", "Throttling", "LimitExceededException",

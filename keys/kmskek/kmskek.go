@@ -24,6 +24,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/core/registry"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -194,6 +195,10 @@ func (k *KEK) call(ctx context.Context, what string, id tenant.ID, do func(conte
 
 // failed describes an operation that the service did not do.
 func (k *KEK) failed(ctx context.Context, what string, id tenant.ID, err error) error {
+	var broke brokeError
+	if errors.As(err, &broke) {
+		return fmt.Errorf("%w: kmskek: %s for tenant %s: %w", keys.ErrUnavailable, what, id, broke)
+	}
 	said := redact.Error(err)
 	switch meaning := k.opts.Class(err); {
 	case ctx.Err() != nil:
@@ -230,7 +235,13 @@ func (s *service) DecryptWithContext(ctx context.Context, ciphertext, associated
 	return out, err
 }
 
-// bounded leaves a call that knows no context to itself when ctx ends.
+// brokeError is what a client's key did in place of returning.
+type brokeError string
+
+func (e brokeError) Error() string { return "the client's key " + string(e) }
+
+// bounded leaves a call that knows no context to itself when ctx ends. One that panics or ends its goroutine has no answer: nobody else could
+// recover from it.
 func bounded(ctx context.Context, call func() ([]byte, error)) ([]byte, error) {
 	type result struct {
 		out []byte
@@ -238,8 +249,12 @@ func bounded(ctx context.Context, call func() ([]byte, error)) ([]byte, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		out, err := call()
-		done <- result{out, err}
+		var r result
+		broke, err := apart.Call(func() (err error) { r.out, err = call(); return err })
+		if r.err = err; broke != "" {
+			r = result{err: brokeError(broke)}
+		}
+		done <- r
 	}()
 	select {
 	case r := <-done:

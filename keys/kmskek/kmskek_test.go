@@ -3,11 +3,14 @@ package kmskek_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -38,6 +41,14 @@ type answer string
 
 func (a answer) Error() string     { return "the service says " + string(a) }
 func (a answer) ErrorCode() string { return string(a) }
+
+// state is what AWS says of a key that is in none in which it can be used.
+type state string
+
+func (s state) Error() string {
+	return "KMSInvalidStateException: arn:aws:kms:eu-central-1:111122223333:key/1234 " + string(s)
+}
+func (state) ErrorCode() string { return "KMSInvalidStateException" }
 
 // service is a key service in memory. The real clients of AWS and Google Cloud are in the module kmstest.
 type service struct {
@@ -223,7 +234,10 @@ func TestClasses(t *testing.T) {
 		want error
 	}{
 		{answer("NotFoundException"), keys.ErrNotFound},
-		{answer("AccessDeniedException"), refused}, {answer("DisabledException"), refused}, {answer("KMSInvalidStateException"), keys.ErrNotFound},
+		{answer("AccessDeniedException"), refused}, {answer("DisabledException"), refused},
+		{state("is pending deletion."), keys.ErrNotFound}, {state("is pending replica deletion."), keys.ErrNotFound},
+		{state("is unavailable."), refused}, {state("is pending import."), refused}, {answer("KMSInvalidStateException"), refused},
+		{fmt.Errorf("the client: %w", state("is pending deletion.")), keys.ErrNotFound},
 		{answer("InvalidCiphertextException"), keys.ErrIntegrity}, {answer("IncorrectKeyException"), keys.ErrIntegrity},
 		{answer("ThrottlingException"), keys.ErrUnavailable}, {answer("KMSInternalException"), keys.ErrUnavailable}, {answer("KeyUnavailableException"), keys.ErrUnavailable},
 		{status.Error(codes.NotFound, ""), keys.ErrNotFound}, {status.Error(codes.PermissionDenied, ""), refused},
@@ -279,6 +293,34 @@ func TestHanging(t *testing.T) {
 	}
 }
 
+// breaks is a client whose keys do not return.
+type breaks struct{ how func() }
+
+func (breaks) Supported(string) bool                       { return true }
+func (b breaks) GetAEAD(string) (tink.AEAD, error)         { return b, nil }
+func (b breaks) Encrypt([]byte, []byte) ([]byte, error)    { b.how(); return nil, nil }
+func (b breaks) Decrypt(_, _ []byte) (_ []byte, err error) { b.how(); return nil, nil }
+
+// TestAKeyThatDoesNotReturn, of a client that passes no context, ends no process, and nobody waits for it.
+func TestAKeyThatDoesNotReturn(t *testing.T) {
+	for does, how := range map[string]func(){"panicked": func() { panic("canary of the application's") }, "ended its goroutine": runtime.Goexit} {
+		t.Run(does, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kek, err := kmskek.New(breaks{how}, uri, nil)
+				must(t, err)
+				began := time.Now()
+				_, err = kek.Wrap(t.Context(), acme, []byte("keys"))
+				if !errors.Is(err, keys.ErrUnavailable) || !strings.Contains(err.Error(), does) || strings.Contains(err.Error(), "canary") {
+					t.Error(err)
+				}
+				if waited := time.Since(began); waited > 0 {
+					t.Errorf("somebody waited for %v", waited)
+				}
+			})
+		})
+	}
+}
+
 func TestNew(t *testing.T) {
 	s := newService()
 	if _, err := kmskek.New(nil, uri, nil); err == nil {
@@ -317,12 +359,12 @@ func TestShred(t *testing.T) {
 			t.Errorf("a key that is still there: %v", err)
 		}
 	}
-	for _, fails := range []error{answer("AccessDeniedException"), answer("KMSInternalException")} {
+	for _, fails := range []error{answer("AccessDeniedException"), answer("KMSInternalException"), state("is unavailable."), answer("KMSInvalidStateException")} {
 		s.fails = fails
 		if err := ring.Shred(t.Context(), other, ""); err == nil {
 			t.Errorf("%v is taken for the end of a key", fails)
 		}
 	}
-	s.fails = answer("KMSInvalidStateException")
+	s.fails = state("is pending deletion.")
 	must(t, ring.Shred(t.Context(), acme, ""))
 }

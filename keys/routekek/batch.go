@@ -146,19 +146,40 @@ func (k *KEK) batch(ctx context.Context, all []keys.Wrapped, ask func(context.Co
 	return results, nil
 }
 
+// destroyAt destroys the tenant's key at a provider, and makes sure that there is none any more: a keyring tries it only at the one that wraps,
+// or wrapped last, and what another one wrapped before is in backups.
+func (k *KEK) destroyAt(ctx context.Context, id tenant.ID, name string) error {
+	p := k.providers[name]
+	err := p.Destroy(ctx, id)
+	if err == nil {
+		switch _, err = p.Wrap(ctx, id, []byte(mark)); {
+		case err == nil:
+			err = fmt.Errorf("the key of tenant %s was said to be destroyed, and still encrypts; see what the provider keeps, and repeat the call", id)
+		case errors.Is(err, keys.ErrNotFound):
+			return nil
+		default:
+			err = fmt.Errorf("whether the key of tenant %s is gone could not be tried; repeat the call: %w", id, err)
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("routekek: at %s: %w", name, err)
+	}
+	return err
+}
+
 // destroy destroys the tenant's keys at providers, as far as they are its own.
 func (k *KEK) destroy(ctx context.Context, id tenant.ID, names []string) error {
 	var failed []error
 	var shared []keys.SharedKey
 	for _, name := range names {
-		err := k.providers[name].Destroy(ctx, id)
+		err := k.destroyAt(ctx, id, name)
 		var s *keys.SharedKeyError
 		switch {
 		case err == nil:
 		case errors.As(err, &s):
 			shared = append(shared, s.Keys...)
 		default:
-			failed = append(failed, fmt.Errorf("routekek: at %s: %w", name, err))
+			failed = append(failed, err)
 		}
 	}
 	if len(failed) > 0 || len(shared) == 0 {

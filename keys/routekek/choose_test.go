@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -130,19 +131,33 @@ func TestRoutesThatTakeAWhile(t *testing.T) {
 	})
 }
 
-// TestARouteThatPanics: a route that the application cannot tell, for it panics, is an error to whoever needs it, and no process ends by it.
-func TestARouteThatPanics(t *testing.T) {
-	kek, store, all := chosen(t, acme, func(context.Context) { panic("canary of the application's") })
-	ring, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true})
-	must(t, err)
-	defer ring.Close()
-	warmed, err := ring.Warm(t.Context(), slices.Values(all))
-	if err == nil || warmed.Opened != 2 || warmed.Failed != 1 {
-		t.Errorf("%+v, %v", warmed, err)
-	}
-	_, err = ring.Tenant(t.Context(), acme)
-	if err == nil || !strings.Contains(err.Error(), "panicked") || !strings.Contains(err.Error(), "choose_test.go:") || strings.Contains(err.Error(), "canary") {
-		t.Errorf("the tenant of whom it panics: %v", err)
+// TestARouteThatIsNotReturned: a route that the application cannot tell, for it panics or ends its goroutine, is an error to whoever needs it,
+// at once, and no process ends by it.
+func TestARouteThatIsNotReturned(t *testing.T) {
+	for does, how := range map[string]func(){"panicked": func() { panic("canary of the application's") }, "ended its goroutine": runtime.Goexit} {
+		synctest.Test(t, func(t *testing.T) {
+			kek, store, all := chosen(t, acme, func(context.Context) { how() })
+			ring, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true})
+			must(t, err)
+			defer ring.Close()
+			began := time.Now()
+			warmed, err := ring.Warm(t.Context(), slices.Values(all))
+			if err == nil || warmed.Opened != 2 || warmed.Failed != 1 {
+				t.Errorf("%+v, %v", warmed, err)
+			}
+			_, err = ring.Tenant(t.Context(), acme)
+			if err == nil || !strings.Contains(err.Error(), does) || strings.Contains(err.Error(), "choose_test.go:") != (does == "panicked") || strings.Contains(err.Error(), "canary") {
+				t.Errorf("the tenant of whom it is asked: %v", err)
+			}
+			for id, err := range ring.RewrapEach(t.Context(), slices.Values(all), "") {
+				if (err != nil) != (id == acme) {
+					t.Errorf("rewrapping %s: %v", id, err)
+				}
+			}
+			if waited := time.Since(began); waited > 0 {
+				t.Errorf("somebody waited for %v", waited)
+			}
+		})
 	}
 }
 

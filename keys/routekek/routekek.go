@@ -15,7 +15,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/overdue"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/tenant"
@@ -60,7 +60,7 @@ var (
 // for every operation, concurrently, and must be quick and give the same answer in every process; its error should wrap
 // [keys.ErrUnavailable] where trying again may help. A tenant for whom it takes more than half a second is opened and rewrapped alone, and so
 // it is until a call that does not end for its context has ended. That it
-// panics is an error, without what it panicked with. opts may be nil.
+// panics or ends its goroutine is an error, without what it panicked with. opts may be nil.
 func New(providers map[string]keys.KEK, choose func(context.Context, tenant.ID) (Route, error), opts *Options) (*KEK, error) {
 	k := &KEK{providers: maps.Clone(providers), choose: choose}
 	if opts != nil {
@@ -113,15 +113,14 @@ func (k *KEK) route(ctx context.Context, id tenant.ID) (route, error) {
 	return route{names, k}, nil
 }
 
-// chosen asks the application. Where that panics for one tenant, such as one that its configuration lacks, it is this tenant's error: it is asked on
-// goroutines of the keyring's, of which a panic ends the process.
+// chosen asks the application. Where that panics for one tenant, such as one that its configuration lacks, or ends its goroutine, it is this
+// tenant's error: it is asked on goroutines of the keyring's and the router's, which others wait for.
 func (k *KEK) chosen(ctx context.Context, id tenant.ID) (r Route, err error) {
-	defer func() {
-		if recover() != nil { // what it says may be of the application's data
-			err = fmt.Errorf("the function that chooses panicked\n\n%s", callstack.Words())
-		}
-	}()
-	return k.choose(ctx, id)
+	broke, err := apart.Call(func() (err error) { r, err = k.choose(ctx, id); return err })
+	if broke != "" {
+		err = errors.New("the function that chooses " + broke)
+	}
+	return r, err
 }
 
 // Create implements [keys.KEK], at the provider that wraps.
@@ -200,7 +199,8 @@ func (k *KEK) Rewrap(ctx context.Context, id tenant.ID, wrapped []byte) ([]byte,
 }
 
 // Destroy implements [keys.KEK], at every provider of the tenant's route. One that the tenant left before must be named in
-// [Route.Also] until [keys.Keyring.RetireKEK] has destroyed its key there. Where it has no own key at one of them, but one that tenants share,
+// [Route.Also] until [keys.Keyring.RetireKEK] has destroyed its key there. One that says it did, and still encrypts, or cannot be asked, is an
+// error. Where it has no own key at one of them, but one that tenants share,
 // that one is not destroyed, and the error is a [*keys.SharedKeyError] once all others are.
 func (k *KEK) Destroy(ctx context.Context, id tenant.ID) error {
 	r, err := k.route(ctx, id)
@@ -228,7 +228,7 @@ func (k *KEK) Retire(ctx context.Context, id tenant.ID, provider string, of keys
 	if err := k.differ(ctx, id, r, provider); err != nil {
 		return err
 	}
-	return k.providers[provider].Destroy(ctx, id)
+	return k.destroyAt(ctx, id, provider)
 }
 
 // differ makes sure that the key which is to be destroyed at a provider does not open what the one that stays wraps.

@@ -17,8 +17,8 @@ import (
 // known is not sent. In SQLite nothing is, and arrays are an extension.
 func manyOf(d dialect.Dialect, q *strings.Replacer) func(ids []tenant.ID, known []int64) (string, []any) {
 	if d == dialect.PostgreSQL {
-		statement := q.Replace("SELECT t.tenant, t.version, CASE WHEN t.version = k.version THEN NULL ELSE t.data END " +
-			"FROM unnest(string_to_array({1}, ' '), string_to_array({2}, ' ')::bigint[]) AS k (tenant, version) JOIN {t} AS t ON t.tenant = k.tenant{c}")
+		statement := q.Replace("SELECT t.tenant::text, t.version, CASE WHEN t.version = k.version THEN NULL ELSE t.data END " +
+			"FROM unnest(string_to_array({1}, ' '), string_to_array({2}, ' ')::bigint[]) AS k (tenant, version) JOIN {t} AS t ON t.tenant::text = k.tenant{c}")
 		return func(ids []tenant.ID, known []int64) (string, []any) {
 			names, versions := make([]string, len(ids)), make([]string, len(ids))
 			for i := range ids {

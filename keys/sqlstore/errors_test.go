@@ -70,6 +70,82 @@ func TestAFoldingCollation(t *testing.T) {
 	}
 }
 
+// TestNumbersAreNoIDs: of a table of SQLite's with another type two ids may be one.
+func TestNumbersAreNoIDs(t *testing.T) {
+	for declared, refused := range map[string]bool{"INTEGER": true, "NUMERIC": true, "REAL": true, "CHARINT": true, "DATE": true, "VARCHAR(128)": false, "": false, "text": false, "BLOB": false} {
+		db := openDB(t, "sqlite", sqliteDSN(t))
+		if _, err := db.Exec("CREATE TABLE strongroom_keys (tenant " + declared + " PRIMARY KEY, version INTEGER, data BLOB)"); err != nil {
+			t.Fatal(err)
+		}
+		s, err := sqlstore.Open(t.Context(), db, dialect.SQLite, nil)
+		if (err != nil) != refused {
+			t.Errorf("%q: %v", declared, err)
+		}
+		if err != nil {
+			continue
+		}
+		seven, other := tenant.MustParse("007"), tenant.MustParse("7")
+		if _, err := s.Put(t.Context(), seven, []byte("007's"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := s.Get(t.Context(), other); !errors.Is(err, keys.ErrNotFound) {
+			t.Errorf("%q: tenant 7 was given %q, %v", declared, rec.Data, err)
+		}
+	}
+}
+
+// TestATypeOrACollationThatFolds: a table that somebody made for PostgreSQL with a key that is the same in another case still keeps tenants
+// apart: whoever comes second is refused, and nobody is given, changes or deletes the other's record.
+func TestATypeOrACollationThatFolds(t *testing.T) {
+	server := testenv.Postgres(t)
+	for what, ddl := range map[string][]string{
+		"collation": {`CREATE COLLATION folds (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+			`CREATE TABLE strongroom_keys (tenant text COLLATE folds PRIMARY KEY, version bigint, data bytea)`},
+		"type": {`CREATE EXTENSION citext`, `CREATE TABLE strongroom_keys (tenant citext PRIMARY KEY, version bigint, data bytea)`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			database := server.NewDatabase(t)
+			db := openDB(t, "pgx", database.SuperURL)
+			for _, statement := range ddl {
+				if _, err := db.Exec(statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := sqlstore.Open(t.Context(), db, dialect.PostgreSQL, nil)
+			if err != nil {
+				return // it is refused as a whole
+			}
+			upper := tenant.MustParse("A")
+			version, err := s.Put(t.Context(), idA, []byte("a's"), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rec, err := s.Get(t.Context(), upper); !errors.Is(err, keys.ErrNotFound) {
+				t.Errorf("tenant A was given %q, %v", rec.Data, err)
+			}
+			all, err := s.GetChanged(t.Context(), []tenant.ID{upper, idA}, make([]int64, 2))
+			if err != nil || all[0].Version != 0 || string(all[1].Data) != "a's" {
+				t.Errorf("%+v, %v", all, err)
+			}
+			if _, err := s.Put(t.Context(), upper, []byte("A's"), 0); !errors.Is(err, keys.ErrConflict) {
+				t.Errorf("tenant A beside tenant a: %v", err)
+			}
+			if _, err := s.Put(t.Context(), upper, []byte("A's"), version); !errors.Is(err, keys.ErrConflict) {
+				t.Errorf("tenant A over tenant a: %v", err)
+			}
+			if err := s.Delete(t.Context(), upper, version); !errors.Is(err, keys.ErrNotFound) {
+				t.Errorf("tenant A deletes tenant a's: %v", err)
+			}
+			if rec, err := s.Get(t.Context(), idA); err != nil || string(rec.Data) != "a's" {
+				t.Errorf("tenant a has %q, %v", rec.Data, err)
+			}
+			if ids, err := s.List(t.Context(), upper, 2); err != nil || len(ids) != 1 || ids[0] != idA {
+				t.Errorf("behind A there is %v, %v", ids, err)
+			}
+		})
+	}
+}
+
 func TestABusyDatabaseIsUnavailable(t *testing.T) {
 	dsn := strings.Replace(sqliteDSN(t), "busy_timeout(5000)", "busy_timeout(0)", 1)
 	db, other := openDB(t, "sqlite", dsn), openDB(t, "sqlite", dsn)

@@ -116,6 +116,11 @@ func Open(ctx context.Context, db *sql.DB, d dialect.Dialect, opts *Options) (*S
 		rows.Next()
 		err = errors.Join(rows.Err(), rows.Close())
 	}
+	if err == nil && d == dialect.SQLite {
+		if err := textual(ctx, db, table); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: the table %s cannot be read; create it with sqlstore.Create, and grant SELECT, INSERT, UPDATE and DELETE: %w", table, classify(ctx, err))
 	}
@@ -125,22 +130,42 @@ func Open(ctx context.Context, db *sql.DB, d dialect.Dialect, opts *Options) (*S
 	return s, nil
 }
 
-// prepare writes the store's statements. Comparisons name their collation, should the table be another's work.
+// textual refuses a table of SQLite's, another's work, that keeps ids as numbers: "7" and "007" would be one tenant's.
+func textual(ctx context.Context, db *sql.DB, table string) error {
+	from, args := "pragma_table_info(?)", []any{table}
+	if schema, name, ok := strings.Cut(table, "."); ok {
+		from, args = "pragma_table_info(?, ?)", []any{name, schema}
+	}
+	var declared string
+	err := db.QueryRowContext(ctx, "SELECT upper(type) FROM "+from+" WHERE lower(name) = 'tenant'", args...).Scan(&declared)
+	if err != nil {
+		return fmt.Errorf("sqlstore: the type of the table %s's column tenant cannot be read: %w", table, classify(ctx, err))
+	}
+	has := func(part string) bool { return strings.Contains(declared, part) }
+	// What SQLite's documentation of type affinity says: in this order.
+	if !has("INT") && (declared == "" || has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB")) {
+		return nil
+	}
+	return fmt.Errorf("sqlstore: the column tenant of the table %s has the type %s, which takes texts for numbers, so that different ids would be one; make the table with sqlstore.Create", table, declared)
+}
+
+// prepare writes the store's statements. Comparisons are of texts, and name their collation, should the table be another's work: of a type
+// such as citext two ids may be one. SQLite has no such cast with which it uses the key: see [textual].
 func (s *Store) prepare(d dialect.Dialect, table string) error {
-	collate, mark := ` COLLATE "C"`, "$"
+	text, collate, mark := "::text", ` COLLATE "C"`, "$"
 	switch d {
 	case dialect.PostgreSQL:
 	case dialect.SQLite:
-		collate, mark = " COLLATE BINARY", "?"
+		text, collate, mark = "", " COLLATE BINARY", "?"
 	default:
 		return fmt.Errorf("sqlstore: the dialect %q is unknown; use dialect.PostgreSQL or dialect.SQLite", d)
 	}
-	q := strings.NewReplacer("{t}", table, "{c}", collate, "{1}", mark+"1", "{2}", mark+"2", "{3}", mark+"3", "{4}", mark+"4")
-	s.get = q.Replace("SELECT version, data FROM {t} WHERE tenant = {1}{c}")
+	q := strings.NewReplacer("{t}", table, "{id}", "tenant"+text, "{c}", collate, "{1}", mark+"1", "{2}", mark+"2", "{3}", mark+"3", "{4}", mark+"4")
+	s.get = q.Replace("SELECT version, data FROM {t} WHERE {id} = {1}{c}")
 	s.insert = q.Replace("INSERT INTO {t} (tenant, version, data) VALUES ({1}, {2}, {3}) ON CONFLICT (tenant) DO NOTHING")
-	s.update = q.Replace("UPDATE {t} SET version = {1}, data = {2} WHERE tenant = {3}{c} AND version = {4}")
-	s.remove = q.Replace("DELETE FROM {t} WHERE tenant = {1}{c} AND version = {2}")
-	s.list = q.Replace("SELECT tenant FROM {t} WHERE tenant > {1}{c} ORDER BY tenant{c} LIMIT {2}")
+	s.update = q.Replace("UPDATE {t} SET version = {1}, data = {2} WHERE {id} = {3}{c} AND version = {4}")
+	s.remove = q.Replace("DELETE FROM {t} WHERE {id} = {1}{c} AND version = {2}")
+	s.list = q.Replace("SELECT {id} FROM {t} WHERE {id} > {1}{c} ORDER BY {id}{c} LIMIT {2}")
 	s.many = manyOf(d, q)
 	s.all = q.Replace("SELECT tenant, version, data FROM {t} WHERE 1 = 0")
 	return nil

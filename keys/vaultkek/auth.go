@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
 
-	"github.com/strongroom-go/strongroom/internal/callstack"
+	"github.com/strongroom-go/strongroom/internal/apart"
 )
 
 // Token returns the authentication by a token that somebody else obtained. It is renewed as long as Vault lets it be;
@@ -67,11 +66,25 @@ func AppRole(roleID, secretID, mount string) (api.AuthMethod, error) {
 
 // logins are the logins of a provider, one at a time.
 type logins struct {
-	sync.Mutex
+	turn chan struct{} // holds one while somebody has it
+
+	// Of whoever has the turn.
 	refusal error         // of the last login, nil if it succeeded
 	wait    time.Duration // that the refusal stands for others
 	again   time.Time     // when it stands no longer
 }
+
+// take waits for the turn, no longer than ctx lasts: a login may take as long as [Options.Timeout], and who waits for it may have less time.
+func (l *logins) take(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *logins) give() { <-l.turn }
 
 // The waits between logins that fail.
 const (
@@ -92,8 +105,10 @@ func (l *logins) settle(err error) {
 
 // login obtains a token and puts it into use.
 func (k *KEK) login(ctx context.Context) (*api.Secret, error) {
-	k.logins.Lock()
-	defer k.logins.Unlock()
+	if err := k.logins.take(ctx); err != nil {
+		return nil, err
+	}
+	defer k.logins.give()
 	return k.loginLocked(ctx)
 }
 
@@ -121,23 +136,24 @@ func (k *KEK) loginLocked(ctx context.Context) (*api.Secret, error) {
 }
 
 // ask asks the authentication, which may be the application's, or ask it for a token. It is asked on a goroutine of the provider's own, too, on
-// which a panic would end the process. What that says may be of a credential, and is not repeated.
+// which a panic would end the process, and the end of which the renewing. What a panic says may be of a credential, and is not repeated.
 func (k *KEK) ask(ctx context.Context) (secret *api.Secret, err error) {
-	defer func() {
-		if recover() != nil {
-			secret, err = nil, fmt.Errorf("the authentication panicked\n\n%s", callstack.Words())
-		}
-	}()
-	return k.auth.Login(ctx, k.client)
+	broke, err := apart.Call(func() (err error) { secret, err = k.auth.Login(ctx, k.client); return err })
+	if broke != "" {
+		return nil, errors.New("the authentication " + broke)
+	}
+	return secret, err
 }
 
-// tell tells the application of a login. That it panics is nobody's to know: there is no caller.
+// tell tells the application of a login. That it does not return is nobody's to know: there is no caller.
 func (k *KEK) tell(err error) {
 	if k.opts.OnLogin == nil {
 		return
 	}
-	defer func() { _ = recover() }()
-	k.opts.OnLogin(err)
+	_, _ = apart.Call(func() error {
+		k.opts.OnLogin(err)
+		return nil
+	})
 }
 
 // loginError is why a token that Vault calls invalid was not replaced. It says all that is to be said.
@@ -148,8 +164,10 @@ func (e *loginError) Unwrap() error { return e.error }
 // relogin replaces the token that Vault has just called invalid, unless somebody else did already. A login that was
 // refused a moment ago is not tried again for each call: Vault may lock out who does that.
 func (k *KEK) relogin(ctx context.Context, invalid string) error {
-	k.logins.Lock()
-	defer k.logins.Unlock()
+	if err := k.logins.take(ctx); err != nil {
+		return err
+	}
+	defer k.logins.give()
 	if k.client.Token() != invalid {
 		return nil
 	}
@@ -183,9 +201,11 @@ func (k *KEK) renew(ctx context.Context, secret *api.Secret) {
 				secret = next
 				break
 			}
-			k.logins.Lock()
+			if k.logins.take(ctx) != nil {
+				return
+			}
 			again := k.logins.again
-			k.logins.Unlock()
+			k.logins.give()
 			if !pause(ctx, time.Until(again)) {
 				return
 			}

@@ -172,7 +172,7 @@ func TestVaultRefuses(t *testing.T) {
 		t.Run("revoked token/"+policy, func(t *testing.T) {
 			secret := token(t, root, o.mount, vaultkek.UsePolicy(o.mount, ""), "1h")
 			k := open(t, o.address, vaultkek.Token(secret), &vaultkek.Options{Mount: o.mount})
-			r := o.ring(t, k, &keys.Options{WhenUnavailable: when, ReopenAfter: 300 * time.Millisecond})
+			r := o.ring(t, k, &keys.Options{WhenUnavailable: when, ReopenAfter: time.Second})
 			_, err := r.Tenant(t.Context(), o.hot)
 			must(t, err)
 			must(t, root.Auth().Token().RevokeOrphanWithContext(t.Context(), secret))
@@ -194,7 +194,7 @@ func TestVaultRefuses(t *testing.T) {
 			auth := o.node.EnableAppRole(t)
 			roleID, secretID := appRole(t, root, auth, vaultkek.UsePolicy(o.mount, ""), map[string]any{"token_ttl": "1h"})
 			k := open(t, o.address, newAppRole(t, roleID, secretID, auth), &vaultkek.Options{Mount: o.mount})
-			r := o.ring(t, k, &keys.Options{WhenUnavailable: when, ReopenAfter: 300 * time.Millisecond})
+			r := o.ring(t, k, &keys.Options{WhenUnavailable: when, ReopenAfter: time.Second})
 			_, err := r.Tenant(t.Context(), o.hot)
 			must(t, err)
 			must(t, root.Sys().RevokePrefixWithContext(t.Context(), "auth/"+auth+"/login"))
@@ -205,7 +205,7 @@ func TestVaultRefuses(t *testing.T) {
 		})
 		t.Run("missing key/"+policy, func(t *testing.T) {
 			k := open(t, o.address, vaultkek.Token(o.node.RootToken), &vaultkek.Options{Mount: o.mount})
-			r := o.ring(t, k, &keys.Options{WhenUnavailable: when, ReopenAfter: 300 * time.Millisecond})
+			r := o.ring(t, k, &keys.Options{WhenUnavailable: when, ReopenAfter: time.Second})
 			inUse, unused := tenant.MustParse("in-use-"+policy), tenant.MustParse("unused-"+policy)
 			other := o.ring(t, k, &keys.Options{})
 			must(t, other.Provision(t.Context(), inUse))

@@ -58,7 +58,8 @@ import (
 type Options struct {
 	// Mount is the path of the Transit engine. Default "transit".
 	Mount string
-	// Prefix begins the name of every key: 1 to 40 of a-z, 0-9, "-" and "_". Default "strongroom-".
+	// Prefix begins the name of every key: 1 to 40 of a-z, 0-9, "-" and "_". Default "strongroom-". Of installations that share an engine none
+	// may have a prefix that begins with another's: the other's [Policy] would be for its keys too, as "strongroom-*" is for "strongroom-eu-".
 	Prefix string
 	// Namespace is Vault Enterprise's namespace. Default: none.
 	Namespace string
@@ -75,7 +76,8 @@ type Options struct {
 	// Nothing is tried again for which the answer names a later time.
 	MaxRetries int
 	// OnLogin, if set, is told of each login in the background, which happens when a token can be renewed no longer;
-	// err is nil on success. It must be quick. That it panics has no effect; where what logs in does, err says so.
+	// err is nil on success. It must be quick. That it panics, or ends its goroutine, has no effect; where what logs in
+	// does, err says so.
 	OnLogin func(err error)
 	// InsecureAllowPlaintext admits an http address off the loopback interface: the token, and every root keyset
 	// that is wrapped or unwrapped, then crosses the network for all to read.
@@ -122,7 +124,7 @@ func Open(ctx context.Context, address string, auth api.AuthMethod, opts *Option
 	if u.Scheme != "https" {
 		config = nil
 	}
-	k := &KEK{client: client, tls: config, auth: auth, opts: o, done: make(chan struct{})}
+	k := &KEK{client: client, tls: config, auth: auth, opts: o, logins: logins{turn: make(chan struct{}, 1)}, done: make(chan struct{})}
 	secret, err := k.login(ctx)
 	if err != nil {
 		return nil, err
