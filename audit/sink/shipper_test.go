@@ -448,6 +448,39 @@ func TestNeeded(t *testing.T) {
 	}
 }
 
+// TestNeededOfAnotherLife: a cursor from before a log was put back from a backup says nothing about what the log went on with, of which the
+// sink has nothing: retention deletes none of it.
+func TestNeededOfAnotherLife(t *testing.T) {
+	dir, cursor := newPaths(t)
+	l := openLog(t, dir)
+	record(t, l, 10)
+	must(t, l.Close())
+	backup := filepath.Join(t.TempDir(), "backup")
+	must(t, os.CopyFS(backup, os.DirFS(dir)))
+	for _, key := range []string{"signer.key", "pseudonym.key"} {
+		must(t, os.Chmod(filepath.Join(backup, key), 0o600))
+	}
+	l = openLog(t, dir)
+	record(t, l, 10)
+	must(t, l.Close())
+	s, err := sink.Open(dir, cursor, &receiver{}, nil)
+	must(t, err)
+	all(t, s)
+	must(t, s.Close())
+	want := int64(len(uids(t, dir)))
+	if n, err := sink.Needed(dir, cursor)(t.Context()); n != want || err != nil {
+		t.Fatalf("%d, %v; want %d", n, err, want)
+	}
+	for range 2 { // as it was put back, and with more events than before
+		if n, err := sink.Needed(backup, cursor)(t.Context()); !errors.Is(err, audit.ErrTampered) {
+			t.Errorf("%d of %d events, %v", n, len(uids(t, backup)), err)
+		}
+		l = openLog(t, backup)
+		record(t, l, 30)
+		must(t, l.Close())
+	}
+}
+
 // rows is an [audit.Engine] that keeps what is recorded.
 type rows struct{ all []audit.Row }
 
