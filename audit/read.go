@@ -82,8 +82,9 @@ type Filter struct {
 	Progress func(done, total int64)
 }
 
-// check refuses a filter that nothing can match: an empty answer would be taken for one.
-func (f *Filter) check() error {
+// Check returns why nothing can match the filter, nil for one that something may: an empty answer would be taken for one. What takes a
+// filter calls it; who does long work before that may call it first.
+func (f *Filter) Check() error {
 	switch {
 	case f == nil:
 	case f.Code != "" && !slices.ContainsFunc(Codes(), func(c Code) bool { return c == f.Code || f.kind() && strings.HasPrefix(string(c), string(f.Code)) }):
@@ -120,22 +121,22 @@ func (f *Filter) match(e *Entry) bool {
 // checkpoint, and will be cut off when the log is opened, is passed over. A filter that nothing can match, such as a code that there is none of, is an error.
 func Read(ctx context.Context, dir string, filter *Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if err := filter.check(); err != nil {
+		if err := filter.Check(); err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		sealed := sealedIn(dir) // first: what it seals is there when the segments are read
-		segments, _, err := retained(dir, nil, nil)
-		if err != nil {
-			yield(Entry{}, err)
-			return
-		}
 		known, err := summariesOf(dir, filter)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		skip := known.skipped(segments, filter)
+		segments, deleted, err := retained(dir, nil, nil)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		skip := known.skipped(ctx, segments, deleted, filter)
 		filter.tellSkipped(skip)
 		readSegments(ctx, dir, segments, skip, sealed, filter, yield)
 	}

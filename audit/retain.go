@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Retention is how long a log keeps events on its disk. The zero value keeps all, as they are.
@@ -66,6 +67,8 @@ type RetentionResult struct {
 // [Retention].DropHashes and DropCheckpoints say: every pin and every proof holds as before, and [Verify] says from which event on there
 // is more than hashes ([Report.Deleted]).
 //
+// Where a segment cannot be compressed, as on a full disk, what is too old is deleted all the same, and nothing for Retention.Bytes.
+//
 // Segments without a summary, such as those of an earlier release, get one in the end; where one is missing, all events are read and
 // checked for it. One that cannot be written is an error, each time, and events are not read for it again.
 //
@@ -88,7 +91,7 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	}()
 	j := &retaining{log: l, ctx: ctx}
 	if err := l.do(ctx, func(w *writer) {
-		j.segments, j.sealed, j.signer = slices.Clone(w.disk.segments), w.last.tree.N, w.signer
+		j.segments, j.sealed, j.signer = slices.Clone(w.disk.segments), w.last.tree, w.signer
 	}); err != nil {
 		return nil, err
 	}
@@ -113,19 +116,26 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	if err != nil {
 		return done, err
 	}
+	var uncompressed error
 	if r.Compress {
-		if err := j.compress(tooOld); err != nil {
-			return done, err
+		uncompressed = j.compress(tooOld)
+	}
+	policy := *r
+	if uncompressed != nil {
+		// There may be no room for it on the disk, and what is too old takes that. What is too much is not known before it is compressed.
+		policy.Bytes = 0
+		if errors.Is(uncompressed, ErrTampered) || j.ctx.Err() != nil {
+			return done, uncompressed
 		}
 	}
-	index, err := j.minimum(r, tooOld)
+	index, err := j.minimum(&policy, tooOld)
 	if err == nil && index > j.segments[0] {
-		err = j.prune(index, r)
+		err = j.prune(index, &policy)
 	}
-	if err == nil {
+	if err == nil && uncompressed == nil {
 		err = j.summarize()
 	}
-	return done, err
+	return done, errors.Join(uncompressed, err)
 }
 
 // recorded returns the record of what was deleted before, nil where nothing was. It takes one by the key that the log signs with, as
@@ -147,8 +157,8 @@ type retaining struct {
 	log      *Log
 	ctx      context.Context
 	signer   note.Signer
-	segments []int64 // the first index of each
-	sealed   int64   // events under the newest checkpoint
+	segments []int64   // the first index of each
+	sealed   tlog.Tree // under the newest checkpoint
 	done     RetentionResult
 }
 
@@ -208,7 +218,7 @@ func (l *Log) retain() {
 }
 
 // settled tells whether nothing will be appended to a segment, and none of its events cut off: events behind it are sealed.
-func (j *retaining) settled(i int) bool { return i+1 < len(j.segments) && j.segments[i+1] < j.sealed }
+func (j *retaining) settled(i int) bool { return i+1 < len(j.segments) && j.segments[i+1] < j.sealed.N }
 
 // tooOld returns how many of the oldest segments have no event that is younger than age. Each is read whole before it is judged:
 // events that a stream brought, or whose caller gave their time, are not in the order of their times.

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/audit/internal/faultfs"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -299,6 +301,33 @@ func TestRetentionPolicy(t *testing.T) {
 			t.Fatalf("of a closed log: %v", err)
 		}
 	}
+}
+
+// TestRetentionOnAFullDisk: that there is no room to compress segments keeps none that is too old; nor is more deleted than would be if
+// they were compressed.
+func TestRetentionOnAFullDisk(t *testing.T) {
+	dir, opts := aging(t)
+	fsys := faultfs.New()
+	fsys.Before = func(s faultfs.Step) error {
+		if s.Op == faultfs.Write && filepath.Base(s.Name) == compressing {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	opts.fs = fsys
+	l := mustOpen(t, dir, opts)
+	fillLog(t, l, "s", 40)
+	firsts, err := listSegments(dir)
+	if err != nil || len(firsts) < 5 {
+		t.Fatal(firsts, err)
+	}
+	began := entries(t, dir, nil)[firsts[2]].Time
+	done, err := l.Retain(background, &Retention{Compress: true, Age: opts.now().Sub(began), Bytes: 1})
+	if !errors.Is(err, syscall.ENOSPC) || done.First != firsts[2] || done.Compressed != 0 {
+		t.Errorf("%+v, want the first event %d: the segments begin with %v; %v", done, firsts[2], firsts, err)
+	}
+	mustClose(t, l)
+	mustVerify(t, dir)
 }
 
 // TestFindingsOutliveTheirEvents: what Verify says for ever of a log, it says when the events that it is about were deleted.
