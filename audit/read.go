@@ -71,8 +71,9 @@ type Filter struct {
 
 	// Whole has every segment read, whatever its summary says: see "Summaries" in the package documentation.
 	Whole bool
-	// Verifiers are the logs' public keys, from a source that is trusted, by one of which a summary must be signed to be gone by;
-	// without them those in log.json are used. They select nothing, and check nothing else.
+	// Verifiers are the logs' public keys, from a source that is trusted, by one of which a summary must be signed to be gone by, and
+	// the record of what retention deleted to be believed: a log with another one is an error that wraps [ErrTampered]. Without them those
+	// in log.json are used. They select nothing, and check nothing else.
 	Verifiers []string
 	// Skipped is called for each log before its first entry with how many of its segments are not read, because nothing in them can be
 	// selected, by the goroutine that takes the entries. It selects nothing.
@@ -131,7 +132,12 @@ func Read(ctx context.Context, dir string, filter *Filter) iter.Seq2[Entry, erro
 			yield(Entry{}, err)
 			return
 		}
-		segments, deleted, err := retained(dir, nil, nil)
+		trusted, err := filter.trusted(dir)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		segments, deleted, err := retained(dir, trusted, nil)
 		if err != nil {
 			yield(Entry{}, err)
 			return

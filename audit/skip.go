@@ -49,6 +49,19 @@ func summariesOf(dir string, filter *Filter) (*summaries, error) {
 	return s, nil
 }
 
+// trusted returns the verifiers of the filter's keys that are for the log in dir, and nil where the filter has no keys: then those in
+// log.json are used. Of a log that none of them is for, nothing signed is believed.
+func (f *Filter) trusted(dir string) (note.Verifiers, error) {
+	if f == nil || len(f.Verifiers) == 0 {
+		return nil, nil
+	}
+	origin, err := Origin(dir)
+	if err != nil {
+		return nil, err
+	}
+	return verifierList(keysFor(origin, f.Verifiers), origin)
+}
+
 // keysFor returns those of the verifier keys that are named for a log.
 func keysFor(origin string, keys []string) (own []string) {
 	for _, k := range keys {

@@ -120,7 +120,12 @@ func watchers(ctx context.Context, dirs []string, o *WatchOptions) ([]*watcher, 
 		if err != nil {
 			return nil, err
 		}
-		segments, deleted, err := retained(dir, nil, nil)
+		if trusted, err := o.Filter.trusted(dir); err != nil {
+			return nil, err
+		} else if trusted != nil {
+			verifiers = trusted
+		}
+		segments, deleted, err := retained(dir, verifiers, nil)
 		if err != nil {
 			return nil, err
 		}
