@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -149,6 +151,68 @@ func TestSummariesOfOtherEventsHideNone(t *testing.T) {
 		if _, skipped := read(t, dir, Filter{Tenant: acme}); skipped < before {
 			t.Errorf("behind retention %d segments are skipped of %d", skipped, before)
 		}
+	}
+}
+
+// TestSummariesAnyLife: of a log that was put back from backups again and again, with whatever summaries of its other lives were left lying
+// there, a filter selects what it selects without summaries.
+func TestSummariesAnyLife(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	ids := []tenant.ID{acme, globex, tenant.MustParse("beta"), tenant.MustParse("zeta")}
+	strange, skips := 0, 0
+	for range 8 {
+		dir, opts := aging(t)
+		opts.HeadEvery = 1000
+		mustClose(t, mustOpen(t, dir, opts))
+		lives := []string{dir}
+		for range 6 {
+			dir := copyDir(t, lives[r.IntN(len(lives))])
+			l := mustOpen(t, dir, opts)
+			one := ids[r.IntN(len(ids))]
+			for i := range 10 + r.IntN(30) {
+				e := query(one, fmt.Sprint(10+i)) // of one length, so that segments of several lives end alike
+				mustRecord(t, l, e)
+				if r.IntN(10) == 0 {
+					mustCheckpoint(t, l)
+				}
+			}
+			if r.IntN(3) == 0 {
+				mustRetain(t, l, &Retention{Compress: true, Bytes: 30 << 10})
+			}
+			mustClose(t, l)
+			lives = append(lives, dir)
+		}
+		for range 10 {
+			dir := copyDir(t, lives[r.IntN(len(lives))])
+			for _, name := range summaryNames(t, lives[r.IntN(len(lives))]) {
+				if own := filepath.Join(dir, summariesName, filepath.Base(name)); r.IntN(2) == 0 {
+					if is, err := os.ReadFile(own); err == nil && !bytes.Equal(is, readFile(t, name)) {
+						strange++
+					}
+					if err := os.MkdirAll(filepath.Dir(own), 0o700); err != nil {
+						t.Fatal(err)
+					}
+					writeFile(t, own, readFile(t, name))
+				}
+			}
+			all := entries(t, dir, nil)
+			for _, id := range ids {
+				f := Filter{Tenant: id}
+				if r.IntN(2) == 0 {
+					f.Since = all[r.IntN(len(all))].Time
+				}
+				want := slices.DeleteFunc(slices.Clone(all), func(e Entry) bool { return !f.match(&e) })
+				got, n := read(t, dir, f)
+				if skips += n; !sameEntries(got, want) {
+					t.Fatalf("%+v selects %d, with summaries %d", f, len(want), len(got))
+				}
+			}
+		}
+	}
+	if strange == 0 || skips == 0 {
+		t.Errorf("%d summaries of other lives, %d segments skipped", strange, skips)
 	}
 }
 
