@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -132,6 +133,10 @@ func watchers(ctx context.Context, dirs []string, o *WatchOptions) ([]*watcher, 
 		l := &watcher{dir: dir, origin: origin, verifiers: verifiers, filter: o.Filter, cut: o.Cut, hasher: newLeafHasher()}
 		if l.first = segments[0]; o.Filter == nil || o.Filter.Since.IsZero() {
 			l.first, l.from = segments[len(segments)-1], math.MaxInt64
+			l.began = l.first
+			if l.passed, err = filledTo(segmentPath(dir, l.first)); err != nil {
+				return nil, fmt.Errorf("audit: %w", err)
+			}
 		} else {
 			skip := known.skipped(ctx, segments, deleted, o.Filter)
 			l.first = segments[slices.Index(skip, false)] // the newest is never skipped
@@ -139,6 +144,36 @@ func watchers(ctx context.Context, dirs []string, o *WatchOptions) ([]*watcher, 
 		logs = append(logs, l)
 	}
 	return logs, nil
+}
+
+// filledTo returns where the whole lines of a segment end that are there now. What is behind comes, or is the zeros that it takes the
+// place of. Of a segment that is not there, or is compressed by now, that is all.
+func filledTo(name string) (int64, error) {
+	f, err := vfs.OS{}.OpenFile(name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return math.MaxInt64, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	block := make([]byte, 64<<10)
+	for end := info.Size(); end > 0; {
+		begin := max(0, end-int64(len(block)))
+		n, err := f.ReadAt(block[:end-begin], begin)
+		if err != nil && err != io.EOF { // which it is where the log was opened meanwhile
+			return 0, err
+		}
+		if at := bytes.LastIndexByte(block[:n], '\n'); at >= 0 {
+			return begin + int64(at) + 1, nil
+		}
+		end = begin
+	}
+	return 0, nil
 }
 
 // watcher is how far one log is read.
@@ -155,6 +190,8 @@ type watcher struct {
 	offset int64      // of the next line there
 	lines  []readLine // before it
 	from   int64      // what comes before this index is passed over
+	began  int64      // until that is known: the segment that it began with,
+	passed int64      // and how much of that was there then
 	before *watcher   // the same when the segment before this one ended
 	kept   *unpacked  // the segment, where it is compressed; nil for none
 	bytes  int64      // that were read of segments
@@ -250,6 +287,9 @@ func (l *watcher) segment(ctx context.Context, list *[]Entry, room *int) (end bo
 		}
 		if err != nil {
 			return false, fmt.Errorf("audit: %s, event %d: %w", name, l.index(), err)
+		}
+		if l.from == math.MaxInt64 && (l.first != l.began || l.offset >= l.passed) {
+			l.from = e.Index
 		}
 		l.took(line)
 		if e.Index >= l.from && l.filter.match(&e) {

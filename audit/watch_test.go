@@ -304,6 +304,31 @@ func TestWatchSays(t *testing.T) {
 	}
 }
 
+// TestWatchFromNow: what comes while the newest segment is read for the first time is not passed over, be there zeros for it to fill or not.
+func TestWatchFromNow(t *testing.T) {
+	for _, ahead := range []int64{-1, 256 << 10} {
+		for _, rolled := range []bool{false, true} {
+			dir, opts := aging(t)
+			if opts.AheadBytes = ahead; !rolled {
+				opts.SegmentBytes = 1 << 20
+			}
+			l := mustOpen(t, dir, opts)
+			fillLog(t, l, "s", 30)
+			logs, err := watchers(background, []string{dir}, &WatchOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			was := entries(t, dir, nil)
+			fillLog(t, l, "t", 10)
+			want := entries(t, dir, nil)[len(was):]
+			var got []Entry
+			if _, err := logs[0].poll(background, &got); err != nil || !sameEntries(got, want) {
+				t.Errorf("ahead %d, rolled %v: %d of %d events, %v", ahead, rolled, len(got), len(want), err)
+			}
+		}
+	}
+}
+
 // TestWatchRetention: what retention deletes behind who follows a log is no crash and no tampering, be the segments compressed or not. What
 // was all followed goes on; what was not is said.
 func TestWatchRetention(t *testing.T) {
