@@ -67,7 +67,8 @@ type RetentionResult struct {
 // [Retention].DropHashes and DropCheckpoints say: every pin and every proof holds as before, and [Verify] says from which event on there
 // is more than hashes ([Report.Deleted]).
 //
-// Where a segment cannot be compressed, as on a full disk, what is too old is deleted all the same, and nothing for Retention.Bytes.
+// Where a full disk has no room to compress a segment, what is too old is deleted all the same, and nothing for Retention.Bytes; and where it
+// has none to write the checkpoints anew that are kept, events are deleted.
 //
 // Segments without a summary, such as those of an earlier release, get one in the end; where one is missing, all events are read and
 // checked for it. One that cannot be written is an error, each time, and events are not read for it again.
@@ -109,8 +110,10 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	if err := j.clear(j.segments[0], min(before.firstHash(), j.segments[0])); err != nil { // what an interrupted call left
 		return done, err
 	}
-	if err := j.dropCheckpoints(before.droppedCheckpoints()); err != nil {
-		return done, err
+	// What is kept of them is written anew, for which there may be no room: then that is left to be done, and what is deleted makes some.
+	undropped := j.dropCheckpoints(before.droppedCheckpoints())
+	if stops(j.ctx, undropped) {
+		return done, undropped
 	}
 	tooOld, err := j.tooOld(r.Age)
 	if err != nil {
@@ -124,18 +127,25 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	if uncompressed != nil {
 		// There may be no room for it on the disk, and what is too old takes that. What is too much is not known before it is compressed.
 		policy.Bytes = 0
-		if errors.Is(uncompressed, ErrTampered) || j.ctx.Err() != nil {
-			return done, uncompressed
+		if stops(j.ctx, uncompressed) {
+			return done, errors.Join(undropped, uncompressed)
 		}
 	}
 	index, err := j.minimum(&policy, tooOld)
 	if err == nil && index > j.segments[0] {
-		err = j.prune(index, &policy)
+		if err = j.prune(index, &policy, undropped != nil); err == nil {
+			undropped = nil // it was tried once more
+		}
 	}
-	if err == nil && uncompressed == nil {
+	if err == nil && uncompressed == nil && undropped == nil {
 		err = j.summarize()
 	}
-	return done, errors.Join(uncompressed, err)
+	return done, errors.Join(undropped, uncompressed, err)
+}
+
+// stops tells whether nothing is to be deleted after an error: whether it is another than that the disk is full, for which deleting helps.
+func stops(ctx context.Context, err error) bool {
+	return err != nil && (!isFull(err) || errors.Is(err, ErrUnavailable) || ctx.Err() != nil)
 }
 
 // recorded returns the record of what was deleted before, nil where nothing was. It takes one by the key that the log signs with, as
