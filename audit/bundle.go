@@ -42,7 +42,7 @@ func (b *Bundle) String() string {
 	fmt.Fprintf(w, "tenant\t%s\n", b.Tenant)
 	if b.After > 0 {
 		fmt.Fprintf(w, "events\t%d, numbers %d to %d, all that the log states from there up to its event %d\n", b.Events-b.After, b.After+1, b.Events, b.Index)
-		fmt.Fprintf(w, "deleted\tthe tenant's first %d events are not here: who wrote the bundle had a log that retention had shortened\n", b.After)
+		fmt.Fprintf(w, "deleted\tthe tenant's first %d events are not here; that the log had them deleted by retention its verification shows, and not the bundle\n", b.After)
 	} else {
 		fmt.Fprintf(w, "events\t%d, all that the log states up to its event %d\n", b.Events, b.Index)
 	}

@@ -25,7 +25,7 @@ import (
 type BundleOptions struct {
 	// Verifiers are the log's public keys; without them those in log.json are used.
 	Verifiers []string
-	// Progress is called now and then with the bytes read and the bytes there are.
+	// Progress is called now and then with the bytes read and the bytes there are, by the goroutine that called WriteBundle.
 	Progress func(done, total int64)
 }
 

@@ -83,6 +83,12 @@
 // of a service, whoever takes that over can do the same for rows that are not yet sealed. A signer kept elsewhere, such as a
 // key service that is asked when the process starts and refuses later, confines that to rows after the take-over.
 //
+// A log remembers of every stream that it ever took in how far that is, of one that ended as well: a row of it that somebody puts back would
+// otherwise be sealed a second time. No time is long enough to forget one, since the clock of a recorder, which gave the stream its id, may be
+// wrong, and rows of a stream that the log forgot could not be told from those of one that it never saw. A stream takes 100 bytes of
+// memory and 70 of the file state, and of the file pruned where its events were deleted: 10 MB and 7 MB for 100,000 processes, which an
+// opening reads in 0.4 s. Each reader of the log reads that of the file pruned.
+//
 // # A full disk, and other failures
 //
 // After the first write or sync that fails or falls short, every Record fails with [ErrUnavailable], and so every access
@@ -141,12 +147,20 @@
 // where none of the log's keys signed it, or where it is of other events than its file's name and the next segment's say. So whoever
 // has no key can slow them down. Whoever has one, or is believed to, since Read takes the keys in log.json for want of
 // [Filter].Verifiers, can hide events from them: that is for [Verify] to find, as is whatever else Read does not look at. It compares
-// each summary with the events, whoever signed it. The key may also have signed one of other events, as many, in a log that was made
-// anew under it or went on from a copy; the root in it tells them apart. [ReadVerified] goes by what Verify itself read,
+// each summary with the events, whoever signed it.
+//
+// The key may also have signed one of other events, as many, in a log that was made anew under it or went on from a copy, such as one that
+// was put back from a backup. So a summary has the complete subtrees that its segment's events make of the log's tree, some tens of
+// hashes: those of all segments, with the leaf hashes of the newest, must make the root that the newest checkpoint signs. Where they do
+// not, the leaf hashes of all tell which summary is another log's; that segment is read, and [Log.Retain] makes its summary anew. What it
+// costs to bind them to the log grows with the number of segments and not of events. Of segments without a summary, which are read anyway, it takes
+// the leaf hashes. Earlier releases signed summaries without subtrees, which are gone by no more.
+//
+// [ReadVerified] goes by what Verify itself read,
 // and by no file; a bundle proves that it is complete whatever a summary said, and is not written where one that it went by has another
 // root than the leaf hashes. [Filter].Whole has everything read, and [Filter].Skipped says how much was not.
 //
-// A summary takes some hundred bytes and four for each tenant with events in the segment, which is at most 64 MiB.
+// A summary takes up to 2 KiB and four bytes for each tenant with events in the segment, which is at most 64 MiB.
 //
 // # The format
 //
@@ -217,9 +231,12 @@
 // audit.pruned, unmapped.pruned has the minimum index, events, and record, the SHA-256 (base64) of what follows the note. The newest
 // such event states the record that is there, unless what it announced was interrupted before the record was written.
 //
-// A summary is such a note, too, of "strongroom/audit-summary/v1"; what follows it is one line of JSON with the index of the segment's first
-// event, how many it has, the root of the log's tree up to its end, the earliest and the latest time in milliseconds, the codes, sorted, and the first four
-// bytes of the SHA-256 of each tenant's id, sorted, in base64. The state has the newest segment's so far, without a root.
+// A summary is such a note, too, of "strongroom/audit-summary/v2"; what follows it is one line of JSON with first, the index of the segment's first
+// event, events, how many it has, root, that of the log's tree up to its end, nodes, the roots of the complete subtrees that the events make of that tree,
+// from and to, the earliest and the latest time in milliseconds, codes, sorted, and tenants, the first four
+// bytes of the SHA-256 of each tenant's id, sorted; all bytes in base64. A complete subtree has 2^k leaves and begins with a multiple of that;
+// the nodes are of the fewest that have just the segment's events, in their order. The state has the newest segment's so far, without a root.
+// Version 1 has no nodes; it is as good as none.
 //
 // A checkpoint has one extension line, "strongroom", its number from 1 and the SHA-256 of the note before, in base64;
 // for the first, of nothing.

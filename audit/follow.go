@@ -81,14 +81,43 @@ func Follow(dir string, at []byte, verifiers ...string) (*Follower, error) {
 }
 
 // Followed returns how many events of the log in dir were returned before a position, which is the index of the first one that
-// was not: what retention has to keep, see [Retention].Needed. A position in another log is an error.
+// was not: what retention has to keep, see [Retention].Needed. A position in another log is an error, and so is one in another life of
+// this log, which was put back from a backup and went on with other events: those were not returned. Leaf hashes show it (32 bytes an event
+// that retention has left).
 func Followed(dir string, at []byte) (int64, error) {
-	origin, err := Origin(dir)
+	c, err := readConfig(vfs.OS{}, dir)
 	if err != nil {
 		return 0, err
 	}
-	p, err := positionIn(dir, origin, at)
-	return p.Events, err
+	p, err := positionIn(dir, c.Origin, at)
+	if err != nil {
+		return 0, err
+	}
+	verifiers, err := verifierList(c.Verifiers, c.Origin)
+	if err != nil {
+		return 0, err
+	}
+	sealed, err := newestCheckpoint(dir, c.Origin, verifiers)
+	if err != nil {
+		return 0, err
+	}
+	_, deleted, err := retained(dir, verifiers, nil)
+	if err != nil || p.Events < deleted.first() { // which keeps more than there is
+		return p.Events, err
+	}
+	var tree frontier
+	if deleted != nil {
+		tree = deleted.tree.clone()
+	}
+	if p.Events <= sealed.tree.N {
+		if err := readLeaves(context.Background(), dir, tree.size, p.Events, tree.add); err != nil {
+			return 0, shortened(dir, verifiers, deleted, err)
+		}
+	}
+	if tree.size != p.Events || !slices.Equal(tree.nodes, p.Nodes) {
+		return 0, &TamperError{checkpointsName, -1, fmt.Sprintf("the log does not have the %d events that were read before the position: the log was cut, or an older copy put back", p.Events)}
+	}
+	return p.Events, nil
 }
 
 func positionIn(dir, origin string, at []byte) (position, error) {

@@ -11,7 +11,8 @@ import (
 
 // prune deletes the events before a segment's first, and perhaps their leaf hashes and checkpoints. The order is: check them, record and
 // seal that they are going, write the record, delete.
-func (j *retaining) prune(index int64, r *Retention) error {
+// Where checkpoints of which a record says that they are deleted still are not, it deletes those and no others.
+func (j *retaining) prune(index int64, r *Retention, undropped bool) error {
 	l := j.log
 	own, err := verifierList([]string{l.key}, j.signer.Name())
 	if err != nil {
@@ -21,7 +22,10 @@ func (j *retaining) prune(index int64, r *Retention) error {
 	if err := read.run(j.ctx); err != nil {
 		return fmt.Errorf("nothing is deleted: %w", err)
 	}
-	record := read.record(r.DropCheckpoints)
+	record := read.record(r.DropCheckpoints && !undropped)
+	if undropped {
+		record.Checkpoints = read.pruned.Checkpoints
+	}
 	if r.DropHashes {
 		record.hashed = record.tree.clone()
 	}

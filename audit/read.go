@@ -71,8 +71,9 @@ type Filter struct {
 
 	// Whole has every segment read, whatever its summary says: see "Summaries" in the package documentation.
 	Whole bool
-	// Verifiers are the logs' public keys, from a source that is trusted, by one of which a summary must be signed to be gone by;
-	// without them those in log.json are used. They select nothing, and check nothing else.
+	// Verifiers are the logs' public keys, from a source that is trusted, by one of which a summary must be signed to be gone by, and
+	// the record of what retention deleted to be believed: a log with another one is an error that wraps [ErrTampered]. Without them those
+	// in log.json are used. They select nothing, and check nothing else.
 	Verifiers []string
 	// Skipped is called for each log before its first entry with how many of its segments are not read, because nothing in them can be
 	// selected, by the goroutine that takes the entries. It selects nothing.
@@ -82,8 +83,9 @@ type Filter struct {
 	Progress func(done, total int64)
 }
 
-// check refuses a filter that nothing can match: an empty answer would be taken for one.
-func (f *Filter) check() error {
+// Check returns why nothing can match the filter, nil for one that something may: an empty answer would be taken for one. What takes a
+// filter calls it; who does long work before that may call it first.
+func (f *Filter) Check() error {
 	switch {
 	case f == nil:
 	case f.Code != "" && !slices.ContainsFunc(Codes(), func(c Code) bool { return c == f.Code || f.kind() && strings.HasPrefix(string(c), string(f.Code)) }):
@@ -120,22 +122,27 @@ func (f *Filter) match(e *Entry) bool {
 // checkpoint, and will be cut off when the log is opened, is passed over. A filter that nothing can match, such as a code that there is none of, is an error.
 func Read(ctx context.Context, dir string, filter *Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if err := filter.check(); err != nil {
+		if err := filter.Check(); err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		sealed := sealedIn(dir) // first: what it seals is there when the segments are read
-		segments, _, err := retained(dir, nil, nil)
-		if err != nil {
-			yield(Entry{}, err)
-			return
-		}
 		known, err := summariesOf(dir, filter)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		skip := known.skipped(segments, filter)
+		trusted, err := filter.trusted(dir)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		segments, deleted, err := retained(dir, trusted, nil)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		skip := known.skipped(ctx, segments, deleted, filter)
 		filter.tellSkipped(skip)
 		readSegments(ctx, dir, segments, skip, sealed, filter, yield)
 	}

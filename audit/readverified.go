@@ -12,7 +12,7 @@ import (
 // that were returned from genuine ones. Of segments in which Verify saw nothing that filter selects, it reads the leaf hashes alone. A report with an error beside it is good as far as it goes.
 func ReadVerified(ctx context.Context, reports []*Report, filter *Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if err := filter.check(); err != nil {
+		if err := filter.Check(); err != nil {
 			yield(Entry{}, err)
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -83,7 +84,8 @@ type replay struct {
 	requiredN   int64       // events that those seal, as far as they are reached
 	next        *checkpoint // the first one that the tree has not reached
 	batches     batchReader
-	read, total int64 // bytes, for progress
+	read        atomic.Int64 // bytes, for progress
+	told, total int64
 }
 
 // tail is the end of the last segment and its leaves.
@@ -150,7 +152,7 @@ func (r *replay) run(ctx context.Context) error {
 			return err
 		}
 		if r.whole != nil && r.summary != nil && !last {
-			if err := r.whole(first, r.summary.packWhole(r.tree.root())); err != nil {
+			if err := r.whole(first, r.summary.packWhole(&r.tree)); err != nil {
 				return err
 			}
 		}
@@ -333,7 +335,7 @@ func (r *replay) accept(file string, line []byte, hash tlog.Hash, m lineMeta) er
 			r.recovered = append(r.recovered, u)
 		}
 	}
-	r.tree.add(hash)
+	r.summary.grow(&r.tree, hash)
 	r.summary.add(line, &m, t)
 	r.tail.size += int64(len(line)) + 1
 	return r.milestones(file, line)

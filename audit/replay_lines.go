@@ -40,11 +40,17 @@ func (r *replay) lines(from io.Reader, last bool) segmentLines {
 	return &ownLines{newLineReader(from), factsOf()}
 }
 
-// count notes that so many bytes were read.
-func (r *replay) count(n int) {
-	r.read += int64(n)
-	if r.progress != nil {
-		r.progress(r.read, r.total)
+// count notes that so many bytes were read, by the goroutine that reads, which is ahead.
+func (r *replay) count(n int) { r.read.Add(int64(n)) }
+
+// tell reports what was read since it was told, by the goroutine that called run.
+func (r *replay) tell() {
+	if r.progress == nil {
+		return
+	}
+	if read := r.read.Load(); read != r.told {
+		r.told = read
+		r.progress(read, r.total)
 	}
 }
 

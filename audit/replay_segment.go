@@ -55,6 +55,7 @@ func (r *replay) segment(ctx context.Context, first int64, last bool) (err error
 	defer lines.close()
 	for {
 		line, known, err := lines.next()
+		r.tell()
 		if err != nil && ctx.Err() != nil {
 			return ctx.Err()
 		}

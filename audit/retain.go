@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Retention is how long a log keeps events on its disk. The zero value keeps all, as they are.
@@ -66,6 +67,9 @@ type RetentionResult struct {
 // [Retention].DropHashes and DropCheckpoints say: every pin and every proof holds as before, and [Verify] says from which event on there
 // is more than hashes ([Report.Deleted]).
 //
+// Where a full disk has no room to compress a segment, what is too old is deleted all the same, and nothing for Retention.Bytes; and where it
+// has none to write the checkpoints anew that are kept, events are deleted.
+//
 // Segments without a summary, such as those of an earlier release, get one in the end; where one is missing, all events are read and
 // checked for it. One that cannot be written is an error, each time, and events are not read for it again.
 //
@@ -88,7 +92,7 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	}()
 	j := &retaining{log: l, ctx: ctx}
 	if err := l.do(ctx, func(w *writer) {
-		j.segments, j.sealed, j.signer = slices.Clone(w.disk.segments), w.last.tree.N, w.signer
+		j.segments, j.sealed, j.signer = slices.Clone(w.disk.segments), w.last.tree, w.signer
 	}); err != nil {
 		return nil, err
 	}
@@ -106,26 +110,42 @@ func (l *Log) Retain(ctx context.Context, r *Retention) (result *RetentionResult
 	if err := j.clear(j.segments[0], min(before.firstHash(), j.segments[0])); err != nil { // what an interrupted call left
 		return done, err
 	}
-	if err := j.dropCheckpoints(before.droppedCheckpoints()); err != nil {
-		return done, err
+	// What is kept of them is written anew, for which there may be no room: then that is left to be done, and what is deleted makes some.
+	undropped := j.dropCheckpoints(before.droppedCheckpoints())
+	if stops(j.ctx, undropped) {
+		return done, undropped
 	}
 	tooOld, err := j.tooOld(r.Age)
 	if err != nil {
 		return done, err
 	}
+	var uncompressed error
 	if r.Compress {
-		if err := j.compress(tooOld); err != nil {
-			return done, err
+		uncompressed = j.compress(tooOld)
+	}
+	policy := *r
+	if uncompressed != nil {
+		// There may be no room for it on the disk, and what is too old takes that. What is too much is not known before it is compressed.
+		policy.Bytes = 0
+		if stops(j.ctx, uncompressed) {
+			return done, errors.Join(undropped, uncompressed)
 		}
 	}
-	index, err := j.minimum(r, tooOld)
+	index, err := j.minimum(&policy, tooOld)
 	if err == nil && index > j.segments[0] {
-		err = j.prune(index, r)
+		if err = j.prune(index, &policy, undropped != nil); err == nil {
+			undropped = nil // it was tried once more
+		}
 	}
-	if err == nil {
+	if err == nil && uncompressed == nil && undropped == nil {
 		err = j.summarize()
 	}
-	return done, err
+	return done, errors.Join(undropped, uncompressed, err)
+}
+
+// stops tells whether nothing is to be deleted after an error: whether it is another than that the disk is full, for which deleting helps.
+func stops(ctx context.Context, err error) bool {
+	return err != nil && (!isFull(err) || errors.Is(err, ErrUnavailable) || ctx.Err() != nil)
 }
 
 // recorded returns the record of what was deleted before, nil where nothing was. It takes one by the key that the log signs with, as
@@ -147,8 +167,8 @@ type retaining struct {
 	log      *Log
 	ctx      context.Context
 	signer   note.Signer
-	segments []int64 // the first index of each
-	sealed   int64   // events under the newest checkpoint
+	segments []int64   // the first index of each
+	sealed   tlog.Tree // under the newest checkpoint
 	done     RetentionResult
 }
 
@@ -208,7 +228,7 @@ func (l *Log) retain() {
 }
 
 // settled tells whether nothing will be appended to a segment, and none of its events cut off: events behind it are sealed.
-func (j *retaining) settled(i int) bool { return i+1 < len(j.segments) && j.segments[i+1] < j.sealed }
+func (j *retaining) settled(i int) bool { return i+1 < len(j.segments) && j.segments[i+1] < j.sealed.N }
 
 // tooOld returns how many of the oldest segments have no event that is younger than age. Each is read whole before it is judged:
 // events that a stream brought, or whose caller gave their time, are not in the order of their times.

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/strongroom-go/strongroom/audit/internal/faultfs"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -299,6 +301,87 @@ func TestRetentionPolicy(t *testing.T) {
 			t.Fatalf("of a closed log: %v", err)
 		}
 	}
+}
+
+// TestRetentionOnAFullDisk: that there is no room to compress segments keeps none that is too old; nor is more deleted than would be if
+// they were compressed.
+func TestRetentionOnAFullDisk(t *testing.T) {
+	dir, opts := aging(t)
+	fsys := faultfs.New()
+	fsys.Before = func(s faultfs.Step) error {
+		if s.Op == faultfs.Write && filepath.Base(s.Name) == compressing {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	opts.fs = fsys
+	l := mustOpen(t, dir, opts)
+	fillLog(t, l, "s", 40)
+	firsts, err := listSegments(dir)
+	if err != nil || len(firsts) < 5 {
+		t.Fatal(firsts, err)
+	}
+	began := entries(t, dir, nil)[firsts[2]].Time
+	done, err := l.Retain(background, &Retention{Compress: true, Age: opts.now().Sub(began), Bytes: 1})
+	if !errors.Is(err, syscall.ENOSPC) || done.First != firsts[2] || done.Compressed != 0 {
+		t.Errorf("%+v, want the first event %d: the segments begin with %v; %v", done, firsts[2], firsts, err)
+	}
+	mustClose(t, l)
+	mustVerify(t, dir)
+}
+
+// TestRetentionWithoutRoomForCheckpoints: that there is no room to write the checkpoints anew that are kept keeps no events that are to go.
+func TestRetentionWithoutRoomForCheckpoints(t *testing.T) {
+	dir, opts := aging(t)
+	var full atomic.Bool
+	fsys := faultfs.New()
+	fsys.Before = func(s faultfs.Step) error {
+		if full.Load() && s.Op == faultfs.Write && filepath.Base(s.Name) == checkpointsName+temporary {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	opts.fs = fsys
+	l := mustOpen(t, dir, opts)
+	full.Store(true)
+	retain := func() (*RetentionResult, int64, error) {
+		for i := range 6 {
+			fillLog(t, l, strings.Repeat("s", i+1), 4)
+		}
+		firsts, err := listSegments(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep := firsts[len(firsts)-2]
+		done, err := l.Retain(background, &Retention{Bytes: 1, DropCheckpoints: true, Needed: func(context.Context) (int64, error) { return keep, nil }})
+		return done, keep, err
+	}
+	for range 3 {
+		done, keep, err := retain()
+		if !errors.Is(err, syscall.ENOSPC) || done.First != keep || done.Deleted == 0 {
+			t.Errorf("%+v, want the first event %d; %v", done, keep, err)
+		}
+		if r := mustVerify(t, dir); r.Dropped > 0 || r.Deleted != done.First {
+			t.Errorf("%s", r)
+		}
+		if d := droppedFrom(t, dir); d.Number == 0 || d.Before != 0 {
+			t.Errorf("the record says of checkpoints: %+v", d)
+		}
+	}
+	full.Store(false)
+	before := droppedFrom(t, dir)
+	mustRetain(t, l, nil)
+	if r := mustVerify(t, dir); r.Dropped != before.Number {
+		t.Errorf("%d checkpoints were deleted of %d", r.Dropped, before.Number)
+	}
+	if done, keep, err := retain(); err != nil || done.First != keep {
+		t.Errorf("%+v, %v", done, err)
+	}
+	mustClose(t, l)
+	if r := mustVerify(t, dir); r.Dropped <= before.Number {
+		t.Errorf("%d checkpoints were deleted, and %d before", r.Dropped, before.Number)
+	}
+	mustClose(t, mustOpen(t, dir, opts))
 }
 
 // TestFindingsOutliveTheirEvents: what Verify says for ever of a log, it says when the events that it is about were deleted.

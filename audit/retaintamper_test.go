@@ -2,14 +2,18 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
@@ -237,6 +241,58 @@ func TestNothingHidesByDeletion(t *testing.T) {
 			t.Errorf("%s: the log no longer records: %v", name, err)
 		}
 		mustClose(t, l)
+	}
+}
+
+// TestForgedDeletionUnderATrustedKey: whoever can write a log's files, and so its log.json, and has not its key, makes nobody who gives the
+// key believe that retention deleted events.
+func TestForgedDeletionUnderATrustedKey(t *testing.T) {
+	dir, opts := aging(t)
+	l := mustOpen(t, dir, opts)
+	fillLog(t, l, "s", 20)
+	mustClose(t, l)
+	key, origin := ownVerifier(t, dir), ownSigner(t, dir).Name()
+	firsts, err := listSegments(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, forger, err := note.GenerateKey(nil, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pruned{prunedHead: prunedHead{Events: firsts[3]}}
+	if err := readLeaves(background, dir, 0, firsts[3], p.tree.add); err != nil {
+		t.Fatal(err)
+	}
+	body, err := p.body()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := signBody(mustSigner(t, secret), prunedText, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, configName)
+	writeFile(t, name, bytes.Replace(readFile(t, name), []byte(`"verifiers": [`), []byte(`"verifiers": ["`+forger+`",`), 1))
+	writeFile(t, filepath.Join(dir, prunedName), content)
+	if first, err := Retained(dir); first != firsts[3] || err != nil {
+		t.Fatalf("%d, %v: the test wants it to be believed by who has no key", first, err)
+	}
+	f := &Filter{Verifiers: []string{key}, Since: time.Unix(1, 0)}
+	ctx, cancel := context.WithTimeout(background, time.Second)
+	defer cancel()
+	for what, entries := range map[string]iter.Seq2[Entry, error]{
+		"Read": Read(background, dir, f), "ReadAll": ReadAll(background, []string{dir}, f), "Watch": Watch(ctx, []string{dir}, &WatchOptions{Filter: f}),
+	} {
+		n := 0
+		var last error
+		for _, err := range entries {
+			n++
+			last = err
+		}
+		if n != 1 || !errors.Is(last, ErrTampered) {
+			t.Errorf("%s: %d entries, %v", what, n, last)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/sha256"
+	"maps"
 	"path/filepath"
 
 	"github.com/strongroom-go/strongroom/audit/internal/vfs"
@@ -32,22 +33,23 @@ func (w *writer) saveState(closed bool) {
 	} else if !w.busy.CompareAndSwap(false, true) {
 		return // the disk is slower than the events
 	}
-	s := &state{checkpoint: w.last, tree: w.tree, stateHead: stateHead{
+	s := &state{checkpoint: w.last, tree: w.tree.clone(), stateHead: stateHead{
 		Segments: w.disk.segments, Lines: w.disk.lines.size, Checkpoints: w.lacks + w.disk.checkpoints.size, Closed: closed,
-		Summary: w.summary.pack(),
+		Summary: w.summary.pack(&w.tree), Streams: maps.Clone(w.log.streams),
 	}}
-	s.Streams = w.log.streams // it is encoded before the writer goes on
 	if w.chain != nil {
 		s.Chain, s.Position = w.chain.nonce, w.chain.position
 	}
-	body, err := s.encodeHead()
-	if err != nil {
-		w.busy.Store(false)
-		return
-	}
 	w.stated = w.tree.size
 	ends := tenantEnds(tenants)
-	w.saving.Go(func() { w.encoded <- encodeState(body, ends) })
+	w.saving.Go(func() {
+		body, err := s.encodeHead()
+		if err != nil {
+			w.busy.Store(false)
+			return
+		}
+		w.encoded <- encodeState(body, ends)
+	})
 	if closed {
 		w.saving.Wait()
 		w.signState()
@@ -80,7 +82,7 @@ type encodedState struct {
 	sum  [sha256.Size]byte
 }
 
-// encodeState does beside the writer what grows with the tenants.
+// encodeState does beside the writer what grows with the tenants. What grows with the streams, encodeHead does, of a copy of them.
 func encodeState(body []byte, tenants []tenantEnd) encodedState {
 	for i := range tenants {
 		body = tenants[i].appendTo(body)
@@ -147,7 +149,7 @@ func (r *replay) resume(s *state) {
 	r.batches = batchReader{position: s.Position}
 	r.tail.first, r.tail.size, r.tail.sealed = first, s.Lines, s.Lines
 	if p := s.Summary; p.plausible(first, n) {
-		r.summary = p.unpack()
+		r.summary = p.unpack(&r.tree)
 	}
 	r.resumed = &resumed{first: first, lines: s.Lines, leaves: n - first}
 }

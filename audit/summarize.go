@@ -21,13 +21,24 @@ func (j *retaining) summarize() error {
 		return err
 	}
 	segments := slices.DeleteFunc(slices.Clone(j.segments), func(first int64) bool { return first < j.done.First })
-	settled, missing := 0, map[int64]bool{}
-	for ; settled+1 < len(segments) && segments[settled+1] < j.sealed; settled++ {
+	settled, nodes := 0, make([][]byte, len(segments))
+	for ; settled+1 < len(segments) && segments[settled+1] < j.sealed.N; settled++ {
 		if err := j.ctx.Err(); err != nil {
 			return err
 		}
-		first, end := segments[settled], segments[settled+1]
-		if _, err := readSummary(l.opts.fs, l.dir, j.signer.Name(), own, first, end); err != nil {
+		if p, err := readSummary(l.opts.fs, l.dir, j.signer.Name(), own, segments[settled], segments[settled+1]); err == nil {
+			nodes[settled] = p.Nodes
+		}
+	}
+	deleted, err := j.recorded()
+	if err != nil {
+		return err
+	}
+	by := summaries{dir: l.dir, origin: j.signer.Name(), verifiers: own, sealed: j.sealed}
+	by.bind(j.ctx, segments, deleted, nodes) // what is of another life of the log is not there, and is made anew
+	missing := map[int64]bool{}
+	for i, first := range segments[:settled] {
+		if nodes[i] == nil {
 			missing[first] = true
 		}
 	}
@@ -72,7 +83,7 @@ func (j *retaining) waiting() error {
 		var saved chan struct{}
 		err := j.log.do(j.ctx, func(w *writer) {
 			w.saveSummaries(signingSummaries)
-			more, saved = w.summarized.due(j.sealed), w.saved
+			more, saved = w.summarized.due(j.sealed.N), w.saved
 		})
 		if err != nil {
 			return err

@@ -25,8 +25,9 @@ type summary struct {
 	from, to int64 // milliseconds since 1970: the earliest and the latest
 	codes    map[string]struct{}
 	tenants  map[uint32]struct{}
-	code     string // the newest, which the next one mostly has as well
-	unknown  bool   // there is an event of which this cannot be told
+	code     string      // the newest, which the next one mostly has as well
+	unknown  bool        // there is an event of which this cannot be told
+	left     []tlog.Hash // of the complete subtrees that the events make, those that the log's tree has joined with what is before the segment
 }
 
 func newSummary(first int64) *summary {
@@ -58,6 +59,24 @@ func (s *summary) add(line []byte, m *lineMeta, state *tenantState) {
 	if m.tenant != nil && (state == nil || state.noted != s.first+1) {
 		s.of(m.tenant, state)
 	}
+}
+
+// grow adds to the log's tree the hash of an event that the summary takes in.
+func (s *summary) grow(tree *frontier, leaf tlog.Hash) {
+	if s == nil {
+		tree.add(leaf)
+		return
+	}
+	s.left = tree.addTo(0, leaf, s.left, s.first)
+}
+
+// nodes returns the complete subtrees that the events make of the log's tree, which ends with them.
+func (s *summary) nodes(tree *frontier) []byte {
+	var packed []byte
+	for _, h := range slices.Concat(s.left, tree.from(s.first)) {
+		packed = append(packed, h[:]...)
+	}
+	return packed
 }
 
 // write takes in the segment's next event, which was written, and so is not taken apart for it.
@@ -103,40 +122,47 @@ func (s *summary) of(tenant []byte, state *tenantState) {
 // packedSummary is a summary as it is written: of a whole segment in a file of its own, and of the newest one's events under a
 // checkpoint in the state.
 type packedSummary struct {
-	First   int64    `json:"first"`
-	Events  int64    `json:"events"`
-	Root    []byte   `json:"root,omitempty"` // of the log's tree up to the segment's end
+	First  int64  `json:"first"`
+	Events int64  `json:"events"`
+	Root   []byte `json:"root,omitempty"` // of the log's tree up to the segment's end
+	// Nodes are the roots of the complete subtrees that the events make of the log's tree, as few as can be, in their order. With those of
+	// all segments, the tree's root is known, and so that each is of the events that a checkpoint seals, without reading one of them.
+	Nodes   []byte   `json:"nodes,omitempty"`
 	From    int64    `json:"from"`
 	To      int64    `json:"to"`
 	Codes   []string `json:"codes"`   // sorted
 	Tenants []byte   `json:"tenants"` // four bytes each, sorted
 }
 
-// pack returns nil where nothing can be said of the events.
-func (s *summary) pack() *packedSummary {
+// pack returns nil where nothing can be said of the events, with which the log's tree ends.
+func (s *summary) pack(tree *frontier) *packedSummary {
 	if s == nil || s.unknown {
 		return nil
 	}
-	p := &packedSummary{First: s.first, Events: s.events, From: s.from, To: s.to, Codes: slices.Sorted(maps.Keys(s.codes)), Tenants: []byte{}}
+	p := &packedSummary{First: s.first, Events: s.events, From: s.from, To: s.to, Codes: slices.Sorted(maps.Keys(s.codes)), Tenants: []byte{}, Nodes: s.nodes(tree)}
 	for _, h := range slices.Sorted(maps.Keys(s.tenants)) {
 		p.Tenants = binary.BigEndian.AppendUint32(p.Tenants, h)
 	}
 	return p
 }
 
-// packWhole packs the summary of a segment that has all its events, where the log's tree has this root.
-func (s *summary) packWhole(root tlog.Hash) *packedSummary {
-	p := s.pack()
+// packWhole packs the summary of a segment that has all its events.
+func (s *summary) packWhole(tree *frontier) *packedSummary {
+	p := s.pack(tree)
 	if p != nil {
+		root := tree.root()
 		p.Root = root[:]
 	}
 	return p
 }
 
-// unpack makes a summary of one that is to be gone on with.
-func (p *packedSummary) unpack() *summary {
+// unpack makes a summary of one that is to be gone on with, where the log's tree ends with its events.
+func (p *packedSummary) unpack(tree *frontier) *summary {
 	s := newSummary(p.First)
 	s.events, s.from, s.to = p.Events, p.From, p.To
+	for h := range slices.Chunk(p.Nodes[:max(0, len(p.Nodes)-len(tree.from(p.First))*tlog.HashSize)], tlog.HashSize) {
+		s.left = append(s.left, tlog.Hash(h))
+	}
 	for _, c := range p.Codes {
 		s.codes[c] = struct{}{}
 	}
@@ -148,7 +174,8 @@ func (p *packedSummary) unpack() *summary {
 
 // plausible tells whether it may be one of a segment with these events.
 func (p *packedSummary) plausible(first, end int64) bool {
-	return p != nil && p.First == first && p.Events == end-first && p.Events > 0 && len(p.Tenants)%4 == 0 && p.From <= p.To
+	return p != nil && p.First == first && p.Events == end-first && p.Events > 0 && len(p.Tenants)%4 == 0 && p.From <= p.To &&
+		len(p.Nodes) == len(levels(first, end))*tlog.HashSize
 }
 
 // end is the index of the first event behind the segment.

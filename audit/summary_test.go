@@ -161,7 +161,7 @@ func TestSummariesOfWatch(t *testing.T) {
 	if !sameEntries(got, want) || skipped == 0 {
 		t.Errorf("%d and %d entries", len(got), len(want))
 	}
-	logs, err := watchers([]string{dir}, &WatchOptions{Filter: &Filter{Since: since}})
+	logs, err := watchers(background, []string{dir}, &WatchOptions{Filter: &Filter{Since: since}})
 	if err != nil || logs[0].first == 0 {
 		t.Errorf("it begins with event %d, %v", logs[0].first, err)
 	}

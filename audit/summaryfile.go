@@ -26,9 +26,13 @@ import (
 // events behind the segment, to which then nothing can be added and from which nothing can be cut.
 //
 // Nothing but speed depends on it. Whoever can write the log's files can take it away; one that is not signed, is of another
-// segment, or of other events than its name and the next segment's say, is as good as none. That one says what the events are,
-// [Verify] checks.
-const summaryText = "strongroom/audit-summary/v1"
+// segment, or of other events than its name, the next segment's and the log's checkpoint say, is as good as none. That one says what the
+// events are, [Verify] checks.
+const (
+	summaryText = "strongroom/audit-summary/v2"
+	// summaryText1 is of those that earlier releases wrote, without nodes. They are as good as none.
+	summaryText1 = "strongroom/audit-summary/v1"
+)
 
 // missed takes in the summary of a segment that an opening has read: that the log was killed before it was written, or by an earlier
 // release, or that the state was lost. Where all of a long log is read, those that are not there are signed, and of these the newest.
@@ -180,7 +184,7 @@ func (c *summaryCheck) whole(first int64, p *packedSummary) error {
 const maxKept = 4 << 10
 
 // compareSummary tells whether there is a summary of a segment that readers may go by, whoever signed it, and whether it is the right
-// one.
+// one. One of an earlier release is not there if it is right.
 func compareSummary(fsys vfs.FS, dir string, first int64, right *packedSummary) (there, is bool, err error) {
 	var body []byte
 	if right != nil {
@@ -197,10 +201,22 @@ func compareSummary(fsys vfs.FS, dir string, first int64, right *packedSummary) 
 	case err != nil:
 		return false, false, err
 	}
-	if title, _, _ := strings.Cut(string(file[:min(len(file), 64)]), "\n"); title != summaryText {
+	title, _, _ := strings.Cut(string(file[:min(len(file), 64)]), "\n")
+	switch title {
+	case summaryText:
+	case summaryText1: // earlier releases go by it
+		if right != nil {
+			earlier := *right
+			earlier.Nodes = nil
+			if body, err = earlier.body(); err != nil {
+				return false, false, err
+			}
+		}
+	default:
 		return false, false, nil // nobody who knows this form goes by it
 	}
 	_, rest, _ := bytes.Cut(file, []byte("\n\n"))
 	_, rest, ok := bytes.Cut(rest, []byte("\n\n"))
-	return true, ok && right != nil && bytes.Equal(rest, body), nil
+	is = ok && right != nil && bytes.Equal(rest, body)
+	return !is || title == summaryText, is, nil
 }

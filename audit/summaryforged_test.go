@@ -101,7 +101,7 @@ func TestForgedSummaries(t *testing.T) {
 		"another segment's": {func(t *testing.T, dir string) {
 			writeFile(t, name(dir), readFile(t, summaryPath(dir, like)))
 		}, true, false},
-		"of a version to come":          {change(func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("summary/v1"), []byte("summary/v2")) }), false, false},
+		"of a version to come":          {change(func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("summary/v2"), []byte("summary/v3")) }), false, false},
 		"another kind of file":          {func(t *testing.T, dir string) { writeFile(t, name(dir), readFile(t, filepath.Join(dir, stateName))) }, false, false},
 		"another key's, tenants hidden": {func(t *testing.T, dir string) { forgeSummary(t, dir, second, other, hideTenants) }, true, false},
 		"a key's in log.json, tenants hidden": {func(t *testing.T, dir string) {

@@ -25,7 +25,7 @@ type summaryQueue struct {
 }
 
 // weight is about what a summary takes.
-func (p *packedSummary) weight() int { return 256 + len(p.Tenants) + 32*len(p.Codes) }
+func (p *packedSummary) weight() int { return 256 + len(p.Tenants) + len(p.Nodes) + 32*len(p.Codes) }
 
 // add takes in one, nil for one that cannot be made.
 func (q *summaryQueue) add(p *packedSummary) {

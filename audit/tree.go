@@ -3,6 +3,7 @@ package audit
 import (
 	"crypto/sha256"
 	"hash"
+	"math/bits"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -15,15 +16,59 @@ type frontier struct {
 }
 
 // add appends a leaf hash.
-func (f *frontier) add(leaf tlog.Hash) {
-	f.nodes = append(f.nodes, leaf)
-	// Each trailing one bit of the old size is a complete subtree that the new leaf's one joins.
-	for n := f.size; n&1 == 1; n >>= 1 {
+func (f *frontier) add(leaf tlog.Hash) { f.addTo(0, leaf, nil, 0) }
+
+// addTo appends the root of a complete subtree of 2^level leaves, for which the tree has room: its size is a multiple of that. Of the
+// nodes that are joined with one that begins before the leaf first, and begin with it or behind, it appends those to left: with the
+// frontier's own that do, they are what the leaves from first on make of the tree.
+func (f *frontier) addTo(level uint, node tlog.Hash, left []tlog.Hash, first int64) []tlog.Hash {
+	f.nodes = append(f.nodes, node)
+	end := f.size + 1<<level
+	// Each trailing one bit of the old size is a complete subtree that the new one joins.
+	for n := f.size >> level; n&1 == 1; n >>= 1 {
 		last := len(f.nodes) - 1
+		if begin := end - 1<<level; begin >= first && begin-1<<level < first {
+			left = append(left, f.nodes[last])
+		}
 		f.nodes[last-1] = tlog.NodeHash(f.nodes[last-1], f.nodes[last])
 		f.nodes = f.nodes[:last]
+		level++
 	}
-	f.size++
+	f.size = end
+	return left
+}
+
+// addNodes appends the complete subtrees that the leaves up to an index make of the tree.
+func (f *frontier) addNodes(end int64, nodes []byte) {
+	for i, level := range levels(f.size, end) {
+		f.addTo(level, tlog.Hash(nodes[i*tlog.HashSize:][:tlog.HashSize]), nil, 0)
+	}
+}
+
+// from returns the nodes that begin with the leaf first or behind.
+func (f *frontier) from(first int64) []tlog.Hash {
+	at := int64(0)
+	for i := range f.nodes {
+		if at >= first {
+			return f.nodes[i:]
+		}
+		at += 1 << (bits.Len64(uint64(f.size-at)) - 1)
+	}
+	return nil
+}
+
+// levels returns those of the complete subtrees that the leaves from one to before another make of every tree that has them: as few as can
+// be, in their order. A subtree of 2^level leaves begins with a multiple of that.
+func levels(first, end int64) (all []uint) {
+	for first < end {
+		level := uint(bits.Len64(uint64(end-first)) - 1)
+		if first > 0 {
+			level = min(level, uint(bits.TrailingZeros64(uint64(first))))
+		}
+		all = append(all, level)
+		first += 1 << level
+	}
+	return all
 }
 
 // root returns the tree's root hash; that of the empty tree is the hash of nothing.

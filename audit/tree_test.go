@@ -2,6 +2,8 @@ package audit
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -34,5 +36,33 @@ func TestFrontier(t *testing.T) {
 		}
 		stored = append(stored, hashes...)
 		f.add(hasher.leaf(data))
+	}
+}
+
+// TestNodesOfARange: the complete subtrees that a range of leaves makes are the same in every tree that has it, and make the tree.
+func TestNodesOfARange(t *testing.T) {
+	leaf := func(i int64) tlog.Hash { return tlog.RecordHash([]byte(strconv.FormatInt(i, 10))) }
+	for first := range int64(40) {
+		var before frontier
+		for i := range first {
+			before.add(leaf(i))
+		}
+		tree, s := before.clone(), newSummary(first)
+		for end := first; end < first+70; end++ {
+			all := levels(first, end)
+			if nodes := s.nodes(&tree); len(nodes) != len(all)*tlog.HashSize {
+				t.Fatalf("%d to %d: %d bytes of nodes for %d", first, end, len(nodes), len(all))
+			}
+			grown := before.clone()
+			grown.addNodes(end, s.nodes(&tree))
+			if grown.size != tree.size || grown.root() != tree.root() {
+				t.Fatalf("%d to %d: the nodes make another tree", first, end)
+			}
+			p := packedSummary{First: first, Events: end - first, Nodes: s.nodes(&tree)}
+			if again := p.unpack(&tree); !slices.Equal(again.left, s.left) {
+				t.Fatalf("%d to %d: a summary that is gone on with has %d nodes of %d", first, end, len(again.left), len(s.left))
+			}
+			s.grow(&tree, leaf(end))
+		}
 	}
 }

@@ -24,7 +24,8 @@ type VerifyOptions struct {
 	Verifiers []string
 	// Pins are tree heads that the log is known to have had: see [ParseCheckpoint] and [Log.Checkpoint].
 	Pins []TreeHead
-	// Progress is called now and then with the bytes read and the bytes there are.
+	// Progress is called now and then with the bytes read and the bytes there are, by the goroutine that called Verify: never by two at
+	// once, and not after Verify has returned.
 	Progress func(done, total int64)
 }
 

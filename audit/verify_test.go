@@ -340,3 +340,43 @@ func TestVerifyNoLog(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyProgress: progress is told by the goroutine that verifies, although others read ahead; so it may panic, and touch what its
+// caller does, and is not told behind an end.
+func TestVerifyProgress(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	opts := quiet()
+	opts.SegmentBytes = 2 << 20
+	l := mustOpen(t, dir, opts)
+	for range 150 { // blocks of several segments
+		e := query(acme, "1")
+		e.Statement = strings.Repeat("x", 30<<10)
+		mustRecord(t, l, e)
+	}
+	mustClose(t, l)
+	var calls, last, all int64 // which only this goroutine may touch
+	verify := func(ctx context.Context, f func()) error {
+		calls = 0
+		_, err := Verify(ctx, dir, &VerifyOptions{Progress: func(done, total int64) {
+			calls++
+			last, all = done, total
+			f()
+		}})
+		return err
+	}
+	if err := verify(background, func() {}); err != nil || calls < 3 || last != all {
+		t.Errorf("%d calls, %d of %d bytes, %v", calls, last, all, err)
+	}
+	ctx, cancel := context.WithCancel(background)
+	if err := verify(ctx, cancel); !errors.Is(err, context.Canceled) || calls == 0 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a panic of Progress did not come to who called Verify")
+			}
+		}()
+		verify(background, func() { panic("no") })
+	}()
+}

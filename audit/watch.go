@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,8 @@ const watchBatch = 2 << 20
 
 // Watch returns the entries of logs as they are written, of several as one: what is new in all of them each time they are
 // looked at, by time; an entry may so come behind a somewhat newer one of another log. It goes from segment to segment, waits for lines that are not whole until a checkpoint seals them, and checks nothing else but the form. The
-// sequence ends without an error when ctx does, and with one when a log cannot be read or is not one. It takes some 40
-// bytes for each event of a log's two newest segments.
+// sequence ends without an error when ctx does, and with one when a log cannot be read or is not one, or when retention has deleted
+// events that were still to come. It takes some 40 bytes for each event of a log's two newest segments.
 func Watch(ctx context.Context, dirs []string, opts *WatchOptions) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if err := watch(ctx, dirs, opts, yield); err != nil && ctx.Err() == nil {
@@ -56,10 +57,10 @@ func watch(ctx context.Context, dirs []string, opts *WatchOptions, yield func(En
 	if set(&o.Every, 250*time.Millisecond); o.Every < 0 {
 		return errors.New("audit: WatchOptions.Every is negative; use a positive time, or 0 for 250ms")
 	}
-	if err := o.Filter.check(); err != nil {
+	if err := o.Filter.Check(); err != nil {
 		return err
 	}
-	logs, err := watchers(dirs, &o)
+	logs, err := watchers(ctx, dirs, &o)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func watch(ctx context.Context, dirs []string, opts *WatchOptions, yield func(En
 	}
 }
 
-func watchers(dirs []string, o *WatchOptions) ([]*watcher, error) {
+func watchers(ctx context.Context, dirs []string, o *WatchOptions) ([]*watcher, error) {
 	names := map[string]string{}
 	var logs []*watcher
 	for _, dir := range dirs {
@@ -116,24 +117,63 @@ func watchers(dirs []string, o *WatchOptions) ([]*watcher, error) {
 			return nil, sameLog(other, dir, origin)
 		}
 		names[origin] = dir
-		segments, _, err := retained(dir, nil, nil)
+		known, err := summariesOf(dir, o.Filter)
+		if err != nil {
+			return nil, err
+		}
+		if trusted, err := o.Filter.trusted(dir); err != nil {
+			return nil, err
+		} else if trusted != nil {
+			verifiers = trusted
+		}
+		segments, deleted, err := retained(dir, verifiers, nil)
 		if err != nil {
 			return nil, err
 		}
 		l := &watcher{dir: dir, origin: origin, verifiers: verifiers, filter: o.Filter, cut: o.Cut, hasher: newLeafHasher()}
 		if l.first = segments[0]; o.Filter == nil || o.Filter.Since.IsZero() {
 			l.first, l.from = segments[len(segments)-1], math.MaxInt64
-		} else {
-			known, err := summariesOf(dir, o.Filter)
-			if err != nil {
-				return nil, err
+			l.began = l.first
+			if l.passed, err = filledTo(segmentPath(dir, l.first)); err != nil {
+				return nil, fmt.Errorf("audit: %w", err)
 			}
-			skip := known.skipped(segments, o.Filter)
+		} else {
+			skip := known.skipped(ctx, segments, deleted, o.Filter)
 			l.first = segments[slices.Index(skip, false)] // the newest is never skipped
 		}
 		logs = append(logs, l)
 	}
 	return logs, nil
+}
+
+// filledTo returns where the whole lines of a segment end that are there now. What is behind comes, or is the zeros that it takes the
+// place of. Of a segment that is not there, or is compressed by now, that is all.
+func filledTo(name string) (int64, error) {
+	f, err := vfs.OS{}.OpenFile(name, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return math.MaxInt64, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	block := make([]byte, 64<<10)
+	for end := info.Size(); end > 0; {
+		begin := max(0, end-int64(len(block)))
+		n, err := f.ReadAt(block[:end-begin], begin)
+		if err != nil && err != io.EOF { // which it is where the log was opened meanwhile
+			return 0, err
+		}
+		if at := bytes.LastIndexByte(block[:n], '\n'); at >= 0 {
+			return begin + int64(at) + 1, nil
+		}
+		end = begin
+	}
+	return 0, nil
 }
 
 // watcher is how far one log is read.
@@ -150,6 +190,8 @@ type watcher struct {
 	offset int64      // of the next line there
 	lines  []readLine // before it
 	from   int64      // what comes before this index is passed over
+	began  int64      // until that is known: the segment that it began with,
+	passed int64      // and how much of that was there then
 	before *watcher   // the same when the segment before this one ended
 	kept   *unpacked  // the segment, where it is compressed; nil for none
 	bytes  int64      // that were read of segments
@@ -208,6 +250,11 @@ func (l *watcher) poll(ctx context.Context, list *[]Entry) (more bool, err error
 			if l.waited++; l.index() >= sealed.tree.N {
 				l.waited = 0
 			}
+			if l.waited > 0 {
+				if deleted, err := l.retained(); deleted || err != nil {
+					return deleted, err
+				}
+			}
 			if l.waited > patience {
 				return false, &TamperError{segmentsName, l.index(), "it is sealed, and no whole event is there"}
 			}
@@ -240,6 +287,9 @@ func (l *watcher) segment(ctx context.Context, list *[]Entry, room *int) (end bo
 		}
 		if err != nil {
 			return false, fmt.Errorf("audit: %s, event %d: %w", name, l.index(), err)
+		}
+		if l.from == math.MaxInt64 && (l.first != l.began || l.offset >= l.passed) {
+			l.from = e.Index
 		}
 		l.took(line)
 		if e.Index >= l.from && l.filter.match(&e) {
@@ -331,8 +381,26 @@ func (l *watcher) resume(ctx context.Context, f vfs.File) error {
 	return nil
 }
 
+// retained looks whether retention deleted the segment that is gone. Where all of it had been read, it goes on with the next; where
+// anything was not, that is an error, and none about the log.
+func (l *watcher) retained() (deleted bool, err error) {
+	p, err := recordOf(l.dir, l.verifiers, nil)
+	if err != nil || p.first() <= l.first {
+		return false, err
+	}
+	if p.first() > l.index() {
+		return false, fmt.Errorf("audit: retention has deleted events %d to %d of %s before they were followed; follow the log again, which then begins with event %d",
+			l.index(), p.first()-1, l.dir, p.first())
+	}
+	l.first, l.offset, l.lines, l.before = l.index(), 0, nil, nil
+	return true, nil
+}
+
 // back goes to the segment before one that is gone: it was begun before a crash, and nothing in it was acknowledged.
 func (l *watcher) back() (end bool, err error) {
+	if deleted, err := l.retained(); deleted || err != nil {
+		return false, err
+	}
 	if l.before == nil {
 		return false, fmt.Errorf("audit: %s is gone, and with it what comes next; follow the log again from now on", segmentPath(l.dir, l.first))
 	}

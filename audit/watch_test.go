@@ -303,3 +303,100 @@ func TestWatchSays(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchFromNow: what comes while the newest segment is read for the first time is not passed over, be there zeros for it to fill or not.
+func TestWatchFromNow(t *testing.T) {
+	for _, ahead := range []int64{-1, 256 << 10} {
+		for _, rolled := range []bool{false, true} {
+			dir, opts := aging(t)
+			if opts.AheadBytes = ahead; !rolled {
+				opts.SegmentBytes = 1 << 20
+			}
+			l := mustOpen(t, dir, opts)
+			fillLog(t, l, "s", 30)
+			logs, err := watchers(background, []string{dir}, &WatchOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			was := entries(t, dir, nil)
+			fillLog(t, l, "t", 10)
+			want := entries(t, dir, nil)[len(was):]
+			var got []Entry
+			if _, err := logs[0].poll(background, &got); err != nil || !sameEntries(got, want) {
+				t.Errorf("ahead %d, rolled %v: %d of %d events, %v", ahead, rolled, len(got), len(want), err)
+			}
+		}
+	}
+}
+
+// TestWatchRetention: what retention deletes behind who follows a log is no crash and no tampering, be the segments compressed or not. What
+// was all followed goes on; what was not is said.
+func TestWatchRetention(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		for _, behind := range []bool{false, true} {
+			t.Run(fmt.Sprint(compressed, behind), func(t *testing.T) {
+				dir, opts := aging(t)
+				l := mustOpen(t, dir, opts)
+				fillLog(t, l, "s", 30)
+				if compressed {
+					mustRetain(t, l, &Retention{Compress: true})
+				}
+				segments, err := listSegments(dir)
+				if err != nil || len(segments) < 5 {
+					t.Fatal(segments, err)
+				}
+				w := &WatchOptions{Filter: &Filter{Since: time.Unix(1, 0)}}
+				w.Cut = func(_ string, from int64) { t.Errorf("it is said that event %d was acknowledged to nobody", from) }
+				logs, err := watchers(background, []string{dir}, w)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f := logs[0]
+				defer f.release()
+				var got []Entry
+				room := 1 << 30
+				for { // to where it has read all of two segments, as poll does
+					if end, err := f.segment(background, &got, &room); !end || err != nil {
+						t.Fatal(end, err)
+					}
+					if f.index() == segments[2] {
+						break
+					}
+					f.before, f.first, f.offset, f.lines = &watcher{first: f.first, offset: f.offset, lines: f.lines}, f.index(), 0, nil
+				}
+				keep := segments[2]
+				if behind {
+					keep = segments[3]
+				}
+				done := mustRetain(t, l, &Retention{Bytes: 1, Needed: func(context.Context) (int64, error) { return keep, nil }})
+				if done.First != keep {
+					t.Fatalf("%+v, want %d", done, keep)
+				}
+				newest := mustCheckpoint(t, l).Size
+				for range 2 * patience {
+					var more bool
+					if more, err = f.poll(background, &got); err != nil {
+						break
+					}
+					if !more && f.index() == newest {
+						break
+					}
+				}
+				if behind {
+					if err == nil || errors.Is(err, ErrTampered) || !strings.Contains(err.Error(), "retention has deleted") {
+						t.Errorf("%v", err)
+					}
+					return
+				}
+				if err != nil || int64(len(got)) != newest {
+					t.Errorf("%d of %d events, %v", len(got), newest, err)
+				}
+				for i, e := range got {
+					if e.Index != int64(i) {
+						t.Fatalf("event %d in place %d", e.Index, i)
+					}
+				}
+			})
+		}
+	}
+}

@@ -39,7 +39,7 @@ func TestWatchCompressed(t *testing.T) {
 	if err := os.Rename(behind, later); err != nil {
 		t.Fatal(err)
 	}
-	logs, err := watchers([]string{dir}, &WatchOptions{Filter: &Filter{Code: CodeQuery, Since: time.Unix(0, 0)}})
+	logs, err := watchers(background, []string{dir}, &WatchOptions{Filter: &Filter{Code: CodeQuery, Since: time.Unix(0, 0)}})
 	if err != nil {
 		t.Fatal(err)
 	}

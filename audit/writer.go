@@ -244,7 +244,7 @@ func (w *writer) makeRoom(size int64) error {
 	if err := w.disk.roll(w.tree.size); err != nil {
 		return err
 	}
-	w.summarized.add(w.summary.packWhole(w.tree.root()))
+	w.summarized.add(w.summary.packWhole(&w.tree))
 	w.summary = newSummary(w.tree.size)
 	return nil
 }
@@ -256,7 +256,7 @@ func (w *writer) absorb(b *batch) {
 		hash := b.hashes[i]
 		w.summary.write(b.buf[start:l.end-1], l.about, l.tenant)
 		start = l.end
-		w.tree.add(hash)
+		w.summary.grow(&w.tree, hash)
 		w.leaves = append(w.leaves, hash[:]...)
 		if t := l.tenant; t != nil {
 			t.add(hash)

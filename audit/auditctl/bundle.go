@@ -62,6 +62,10 @@ func verifyBundle(ctx context.Context, args []string, out, errs io.Writer) error
 		return err
 	}
 	fmt.Fprint(out, about)
-	fmt.Fprintf(out, "result  unchanged, and complete up to event %d of the log\n", about.Index)
+	from := ""
+	if about.After > 0 {
+		from = fmt.Sprintf("from the tenant's number %d on ", about.After+1)
+	}
+	fmt.Fprintf(out, "result  unchanged, and complete %sup to event %d of the log\n", from, about.Index)
 	return nil
 }

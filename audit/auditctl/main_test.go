@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/samplelog"
@@ -126,7 +127,7 @@ func TestUsage(t *testing.T) {
 	dir, _, _ := sample(t)
 	for _, args := range [][]string{
 		{}, {"frobnicate"}, {"verify"}, {"verify", dir, dir}, {"verify", "-x", dir}, {"query", "-status", "ok", dir},
-		{"query", "-since", "yesterday", dir}, {"query", "-tenant", "a b", dir}, {"query", filepath.Join(dir, "none")}, {"verify", filepath.Join(dir, "none")},
+		{"query", "-since", "yesterday", dir}, {"query", "-tenant", "a b", dir}, {"query", "-tenant", "", dir}, {"query", filepath.Join(dir, "none")}, {"verify", filepath.Join(dir, "none")},
 	} {
 		if _, errs := try(t, 2, args...); errs == "" {
 			t.Errorf("auditctl %q says nothing", args)
@@ -134,6 +135,31 @@ func TestUsage(t *testing.T) {
 	}
 	try(t, 0, "help")
 	try(t, 0, "query", "-h")
+}
+
+// TestFiltersThatAreNone: a filter that selects nothing by what it is, or everything for want of a value, is an error of every command
+// that has filters, and leaves nothing that could be taken for an answer.
+func TestFiltersThatAreNone(t *testing.T) {
+	dir, _, _ := sample(t)
+	for _, filter := range [][]string{
+		{"-code", "sql"}, {"-code", "sql.querry"}, {"-code", "."}, {"-status", "ok"}, {"-since", "2026-02-01", "-until", "2026-01-01"},
+		{"-since", "2026-02-01", "-until", "2026-02-01"},
+		{"-code", ""}, {"-status", ""}, {"-tenant", ""}, {"-actor", ""}, {"-purpose", ""}, {"-object", ""}, {"-since", ""}, {"-until", ""},
+	} {
+		page := filepath.Join(t.TempDir(), "page")
+		for _, command := range [][]string{{"query"}, {"query", "-json"}, {"export"}, {"follow"}, {"report", "-o", page}} {
+			var out, errs bytes.Buffer
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // following would go on
+			status := run(ctx, slices.Concat(command, filter, []string{dir}), &out, &errs)
+			cancel()
+			if status != exitError || out.Len() > 0 || errs.Len() == 0 {
+				t.Errorf("auditctl %q %q: exit status %d, prints %q and says %q", command, filter, status, &out, &errs)
+			}
+		}
+		if _, err := os.Stat(page); err == nil {
+			t.Errorf("%q: there is a page", filter)
+		}
+	}
 }
 
 func TestBundle(t *testing.T) {

@@ -23,8 +23,7 @@ import (
 func filterFlags(flags *flag.FlagSet) *audit.Filter {
 	filter := &audit.Filter{}
 	flags.Func("tenant", "only events of this tenant", func(s string) error { return filter.Tenant.UnmarshalText([]byte(s)) })
-	flags.Func("code", `only this event code, or a kind of them: "sql.query", "sql.", "key."`,
-		func(s string) error { filter.Code = audit.Code(s); return nil })
+	flags.Func("code", `only this event code, or a kind of them: "sql.query", "sql.", "key."`, textFlag((*string)(&filter.Code)))
 	flags.Func("status", "only success, failure, denied or unknown", func(s string) error {
 		filter.Status = audit.Status(s)
 		if !slices.Contains([]audit.Status{audit.Success, audit.Failure, audit.Denied, audit.Unknown}, filter.Status) {
@@ -32,9 +31,9 @@ func filterFlags(flags *flag.FlagSet) *audit.Filter {
 		}
 		return nil
 	})
-	flags.StringVar(&filter.Actor, "actor", "", "only events of this actor, a pseudonym as the log has it")
-	flags.StringVar(&filter.Purpose, "purpose", "", "only events with this purpose")
-	flags.StringVar(&filter.Object, "object", "", "only events about this table, database or bucket")
+	flags.Func("actor", "only events of this actor, a pseudonym as the log has it", textFlag(&filter.Actor))
+	flags.Func("purpose", "only events with this purpose", textFlag(&filter.Purpose))
+	flags.Func("object", "only events about this table, database or bucket", textFlag(&filter.Object))
 	flags.Func("since", "only events from this time on, as 2026-01-31 or 2026-01-31T15:04:05Z", timeFlag(&filter.Since))
 	flags.Func("until", "only events before this time", timeFlag(&filter.Until))
 	return filter
@@ -90,6 +89,16 @@ func noteSkipped(filter *audit.Filter, errs io.Writer) func() {
 	}
 }
 
+// textFlag refuses an empty text, as of a variable that is not set: it would select the events of everybody.
+func textFlag(text *string) func(string) error {
+	return func(s string) error {
+		if *text = s; s == "" {
+			return errors.New("it is empty, which would select everything; leave the flag out for that")
+		}
+		return nil
+	}
+}
+
 func timeFlag(t *time.Time) func(string) error {
 	return func(s string) (err error) {
 		for _, layout := range []string{time.RFC3339, time.DateOnly} {
@@ -128,7 +137,7 @@ func query(ctx context.Context, args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := checkKeys("query", dirs, filter.Verifiers); err != nil {
+	if err := errors.Join(filter.Check(), checkKeys("query", dirs, filter.Verifiers)); err != nil { // before anything is printed, which would be an empty table
 		return err
 	}
 	bar := listingProgress(out, errs)
@@ -246,7 +255,7 @@ func export(ctx context.Context, args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := checkKeys("export", dirs, filter.Verifiers); err != nil {
+	if err := errors.Join(filter.Check(), checkKeys("export", dirs, filter.Verifiers)); err != nil { // before anything is printed, which would be an empty table
 		return err
 	}
 	noteDeleted(dirs, errs)

@@ -29,7 +29,7 @@ func writeReport(ctx context.Context, args []string, out, errs io.Writer) (err e
 	if *name == "" {
 		return errors.New("auditctl report: give the file to write with -o")
 	}
-	if err := trusted.check("report"); err != nil {
+	if err := errors.Join(filter.Check(), trusted.check("report")); err != nil { // before logs are verified, which may take long
 		return err
 	}
 	file, err := os.OpenFile(*name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -373,6 +373,10 @@ func TestErrors(t *testing.T) {
 	if err := report.Write(&page, audit.Read(ctx, dir, nil), nil); !errors.Is(err, context.Canceled) || page.Len() > 0 {
 		t.Errorf("cancelled: %v, %d bytes", err, page.Len())
 	}
+	none := &audit.Filter{Since: time.Unix(2, 0), Until: time.Unix(2, 0)}
+	if err := report.Write(&page, audit.Read(t.Context(), dir, nil), &report.Options{Filter: none}); err == nil || page.Len() > 0 {
+		t.Errorf("a filter that nothing matches: %v, %d bytes", err, page.Len())
+	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip("there is no /dev/full")

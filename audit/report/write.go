@@ -11,7 +11,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 )
 
-// Write reads all events, oldest first, and writes the page. Opts may be nil.
+// Write reads all events, oldest first, and writes the page. Opts may be nil. A filter that nothing can match is an error: see [audit.Filter.Check].
 //
 // Where the sequence ends with an error that wraps [audit.ErrTampered], the page is written with what came before, says so on
 // top, and Write returns that error. With any other error nothing is written.
@@ -19,6 +19,9 @@ func Write(w io.Writer, events iter.Seq2[audit.Entry, error], opts *Options) err
 	var o Options
 	if opts != nil {
 		o = *opts
+	}
+	if err := o.Filter.Check(); err != nil {
+		return err
 	}
 	o.Title = cmp.Or(o.Title, "Access report")
 	if o.Made.IsZero() {

@@ -414,40 +414,6 @@ func TestSlog(t *testing.T) {
 	}
 }
 
-// TestNeeded: what retention has to keep is what the slowest of the sinks has not.
-func TestNeeded(t *testing.T) {
-	dir, cursor := newPaths(t)
-	l := openLog(t, dir)
-	record(t, l, 10)
-	must(t, l.Close())
-	for name, batch := range map[string]int{cursor: 4, cursor + "2": 6} {
-		s, err := sink.Open(dir, name, &receiver{}, &sink.Options{Batch: batch})
-		must(t, err)
-		_, err = s.Round(t.Context())
-		must(t, err)
-		must(t, s.Close())
-	}
-	for _, c := range []struct {
-		names []string
-		want  int64
-	}{{[]string{cursor}, 4}, {[]string{cursor + "2", cursor}, 4}, {[]string{cursor + "2"}, 6}, {[]string{cursor, cursor + "3"}, 0}} {
-		if n, err := sink.Needed(dir, c.names...)(t.Context()); n != c.want || err != nil {
-			t.Errorf("%d, %v; want %d", n, err, c.want)
-		}
-	}
-	// The cursor of another log says nothing about this one, of which the sink may have nothing.
-	other := filepath.Join(t.TempDir(), "other")
-	l, err := audit.OpenLog(other, &audit.Options{Origin: "example.com/other", ReserveBytes: -1})
-	must(t, err)
-	must(t, l.Close())
-	must(t, os.WriteFile(cursor+"4", []byte("{"), 0o600))
-	for dir, names := range map[string][]string{dir: nil, dir + "/": {cursor + "4"}, other: {cursor}} {
-		if n, err := sink.Needed(dir, names...)(t.Context()); err == nil {
-			t.Errorf("%s, %v: %d, and no error", dir, names, n)
-		}
-	}
-}
-
 // rows is an [audit.Engine] that keeps what is recorded.
 type rows struct{ all []audit.Row }
 
