@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -35,6 +36,8 @@ type bucket struct {
 	sealNames bool                          // Options.SealNames
 	checked   *lru.Cache[tenant.ID, string] // the naming that a tenant's names are all of: see oneNaming
 	exclusion *exclusion
+	begun     begun
+	closed    atomic.Bool
 	staged    staged
 	durable   *lru.Cache[string, struct{}] // directories of files: see onDisk
 
@@ -121,7 +124,10 @@ func (b *bucket) As(target any) bool {
 }
 
 // Close implements driver.Bucket.
-func (b *bucket) Close() error { return fromStore(b.inner.Close()) }
+func (b *bucket) Close() error {
+	b.closed.Store(true)
+	return fromStore(b.inner.Close())
+}
 
 // Delete implements driver.Bucket.
 func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOptions) error {

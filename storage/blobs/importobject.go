@@ -216,11 +216,11 @@ func (m *importer) readSource(ctx context.Context, source string, a *blob.Attrib
 
 // readBack reads an object of the tenant to its end, and returns the headers of what it read.
 func (m *importer) readBack(ctx context.Context, whole string, into io.Writer) ([]byte, error) {
-	opened, err := m.bucket.NewRangeReader(ctx, whole, 0, -1, &driver.ReaderOptions{})
+	opened, err := m.bucket.newReader(ctx, whole, 0, -1, &driver.ReaderOptions{}, nil)
 	if err != nil {
 		return nil, err
 	}
-	headers := opened.(*reader).object.headers
+	headers := opened.object.headers
 	_, err = io.CopyBuffer(struct{ io.Writer }{into}, m.limited(ctx, opened), make([]byte, segmentSize))
 	return headers, errors.Join(err, opened.Close())
 }
