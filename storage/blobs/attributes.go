@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
@@ -52,6 +53,10 @@ type attributes struct {
 
 // seal returns the attributes as the store keeps them.
 func (a *attributes) seal(k tenantkeys.Keys, label, key string, limit int) (map[string]string, error) {
+	if !a.isUTF8() {
+		return nil, &codedError{gcerrors.InvalidArgument, "malformed attributes",
+			"blobs: the object's content type, a cache header or metadata are not valid UTF-8, and would not be kept as they are; encode them, as RFC 8187 has it for file names"}
+	}
 	var plain bytes.Buffer
 	enc := json.NewEncoder(&plain)
 	enc.SetEscapeHTML(false)
@@ -69,6 +74,17 @@ func (a *attributes) seal(k tenantkeys.Keys, label, key string, limit int) (map[
 				"store less metadata, or raise Options.AttributesLimit where the store takes more than S3's 2 KB", n, limit)}
 	}
 	return map[string]string{attributesName: base64.RawURLEncoding.EncodeToString(sealed)}, nil
+}
+
+// isUTF8 reports whether all texts are, as JSON has no others.
+func (a *attributes) isUTF8() bool {
+	for k, v := range a.Metadata {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return false
+		}
+	}
+	return utf8.ValidString(a.ContentType) && utf8.ValidString(a.CacheControl) && utf8.ValidString(a.ContentDisposition) &&
+		utf8.ValidString(a.ContentEncoding) && utf8.ValidString(a.ContentLanguage)
 }
 
 // openAttributes is the inverse of seal.
