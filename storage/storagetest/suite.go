@@ -58,11 +58,13 @@ type Suite struct {
 	// beside them, blind indexes that is, must not have what they hold in the clear, nor the same value for two tenants. Give both
 	// tenants a row with the same text in a searchable column for that.
 	Raw *sql.DB
-	// Trail, if set, is what DB was opened with as its audit trail: every access must leave an event.
+	// Trail, if set, is what DB and Bucket were opened with as their audit trail: every access must leave an event.
 	Trail *Trail
-	// Bucket, if set, is a guarded bucket of a test: objects of the same names must not meet.
+	// Bucket, if set, is a guarded bucket of a test, where the suite's tenants get objects: those of the same names must not meet, and
+	// what one has the other must not find, list, copy, change or delete.
 	Bucket *blob.Bucket
-	// RawBucket, if set, is what Bucket is a guard of: objects must not be in the clear there.
+	// RawBucket, if set, is what Bucket is a guard of: objects and their metadata must not be in the clear there, and where those of two
+	// tenants change places, as the suite has them do, they must not open.
 	RawBucket *blob.Bucket
 }
 
