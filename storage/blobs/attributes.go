@@ -19,6 +19,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -165,7 +166,8 @@ var errMark = &codedError{gcerrors.NotFound, "not found", "blobs: there is no su
 // statAt looks up what is at a name, which may be a mark. That there is nothing is the store's own error.
 //
 // A store that is no object store may answer with the size of a mark and the attributes of the object that took its place in
-// that moment. So only what stayed as it is without being an object is an isolation error.
+// that moment, or with no attributes of an object that was deleted. So only what stayed as it is without being an object is an isolation
+// error.
 func (b *bucket) statAt(ctx context.Context, k tenantkeys.Keys, key, name string) (*stat, error) {
 	var before *blob.Attributes
 	for range openAttempts {
@@ -181,7 +183,11 @@ func (b *bucket) statAt(ctx context.Context, k tenantkeys.Keys, key, name string
 			sealed, err = &attributes{Mark: true}, nil
 		}
 		if err != nil {
-			return nil, err
+			if before != nil && same(before, stored) || !errors.Is(err, storage.ErrIsolation) {
+				return nil, err
+			}
+			before = stored
+			continue
 		}
 		if sealed.Mark {
 			return &stat{name: name, stored: stored, sealed: sealed}, nil
