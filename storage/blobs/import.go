@@ -259,7 +259,13 @@ func (m *importer) one(ctx context.Context, source string) error {
 	if m.opts.Progress != nil {
 		p.Report = m.report
 		p.Report.Actions, p.Report.Failures = maps.Clone(m.report.Actions), nil
-		m.opts.Progress(p)
+		told := ask("ImportOptions.Progress", func() error {
+			m.opts.Progress(p)
+			return nil
+		})
+		if told != nil {
+			return told
+		}
 	}
 	if fatal(err) || ctx.Err() != nil {
 		return p.Err

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/storage"
@@ -48,12 +47,12 @@ func (m *importer) importObject(ctx context.Context, source string) (key string,
 	key = source
 	if m.opts.Key != nil {
 		var ok bool
-		broke, _ := apart.Call(func() error {
+		err := ask("ImportOptions.Key", func() error {
 			key, ok = m.opts.Key(source)
 			return nil
 		})
-		if broke != "" { // on a goroutine of the run's, which would end with the object left out and no word of it
-			return "", "", 0, errors.New("blobs: ImportOptions.Key " + broke)
+		if err != nil {
+			return "", "", 0, err
 		}
 		if !ok {
 			return "", ImportLeftOut, 0, nil
@@ -276,7 +275,7 @@ func (m *importer) deleteUnchanged(ctx context.Context, source string, there *at
 	}
 	var o *blob.DeleteOptions
 	if m.opts.IfMatch != nil {
-		o = &blob.DeleteOptions{BeforeDelete: func(as func(any) bool) error { return m.opts.IfMatch(as, a) }}
+		o = &blob.DeleteOptions{BeforeDelete: matched(m.opts.IfMatch, a)}
 	}
 	err = m.from.DeleteWithOptions(ctx, source, o)
 	if m.opts.IfMatch != nil && gcerrors.Code(err) == gcerrors.FailedPrecondition {
@@ -335,7 +334,11 @@ func (m *importer) checkpoint(line string) error {
 	if m.opts.Checkpoint == nil {
 		return nil
 	}
-	if _, err := io.WriteString(m.opts.Checkpoint, line+"\n"); err != nil {
+	err := ask("ImportOptions.Checkpoint", func() error {
+		_, err := io.WriteString(m.opts.Checkpoint, line+"\n")
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("%w: %w", errCheckpoint, err)
 	}
 	return nil

@@ -148,7 +148,11 @@ func (s *sweeper) leftovers(ctx context.Context) error {
 	if err := s.departure.Still(ctx); err != nil {
 		return err
 	}
-	n, err := s.opts.Leftovers.Clear(ctx, s.prefix, s.opts.DryRun)
+	var n int64
+	err := ask("OffboardOptions.Leftovers", func() (err error) {
+		n, err = s.opts.Leftovers.Clear(ctx, s.prefix, s.opts.DryRun)
+		return err
+	})
 	s.report.Leftovers = max(n, 0)
 	if err != nil {
 		return fmt.Errorf("blobs: clear what the store keeps beside objects: %w", fromStore(err))
@@ -183,7 +187,13 @@ func (s *sweeper) sweep(ctx context.Context) (failed, err error) {
 			}
 		}
 		if objects > 0 && s.opts.Progress != nil {
-			s.opts.Progress(OffboardProgress{s.report.Objects, s.report.Bytes})
+			err := ask("OffboardOptions.Progress", func() error {
+				s.opts.Progress(OffboardProgress{s.report.Objects, s.report.Bytes})
+				return nil
+			})
+			if err != nil {
+				return failed, err
+			}
 		}
 		if err := ctx.Err(); err != nil {
 			return failed, err

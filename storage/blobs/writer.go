@@ -102,7 +102,7 @@ func (b *bucket) create(ctx context.Context, pass *gate.Pass, key string, p plac
 	case mark != nil:
 		how.IfNotExist = false
 		if b.ifMatch != nil {
-			how.BeforeWrite = func(as func(any) bool) error { return b.ifMatch(as, mark) }
+			how.BeforeWrite = matched(b.ifMatch, mark)
 		}
 	}
 	d, err := b.createVia(ctx, pass.Keys(), key, at, a, &how, b.limit, nil)
