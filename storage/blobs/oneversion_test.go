@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -119,4 +121,33 @@ func TestTornFilesAreRead(t *testing.T) {
 		must(t, os.RemoveAll(filepath.Join(dir, locksPrefix)))
 		must(t, os.WriteFile(filepath.Join(dir, ".strongroom"), nil, 0o400)) // no locks are to be had
 	}
+}
+
+// What is remembered of a reader goes with it.
+func TestReadersAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.mem(t, "records")
+	must(t, b.WriteAll(w.a, "k", []byte("x"), nil))
+	left := func() (n int) {
+		guarded(b).begun.headers.Range(func(any, any) bool { n++; return true })
+		return n
+	}
+	for range 100 {
+		_, err := b.ReadAll(w.a, "k")
+		must(t, err)
+	}
+	r, err := b.NewReader(w.a, "k", nil)
+	must(t, err)
+	if left() == 0 {
+		t.Error("nothing is remembered of a reader that is in use")
+	}
+	must(t, r.Close())
+	for range 100 {
+		runtime.GC()
+		if left() == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d readers of 101 are remembered", left())
 }
