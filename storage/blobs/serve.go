@@ -49,12 +49,28 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	// another's: ranges that a client joins by this tag are of one version.
 	sum := sha256.Sum256(c.headers)
 	w.Header().Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
-	http.ServeContent(w, r, "", c.modified, c)
+	http.ServeContent(&wholeWriter{w, c.size}, r, "", c.modified, c)
 	if err := errors.Join(c.err, c.close()); err != nil {
 		return &brokenOff{err}
 	}
 	return nil
 }
+
+// wholeWriter says how long a whole object is also where it has an encoding of its own, of which http.ServeContent does not, as it may be a
+// middleware's. By HTTP/1.0, which proxies speak, an answer without a length that is broken off passes for a whole one.
+type wholeWriter struct {
+	http.ResponseWriter
+	size int64
+}
+
+func (w *wholeWriter) WriteHeader(status int) {
+	if status == http.StatusOK && w.Header().Get("Content-Length") == "" {
+		w.Header().Set("Content-Length", strconv.FormatInt(w.size, 10))
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *wholeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // wanted returns the range that the answer probably is of, so that the store is asked for no more. ServeContent decides
 // what it is of in the end; content then opens that. An offset below zero is from the end. A range is taken for a GET alone (RFC 9110,

@@ -1,7 +1,13 @@
 package blobs
 
 import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"gocloud.dev/blob"
@@ -32,6 +38,46 @@ func TestServeCutToNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A proxy that speaks HTTP/1.0 knows no chunks: what is broken off has a length all the same, or it would be kept as the whole.
+func TestServeBreaksOffWithoutChunks(t *testing.T) {
+	w := newWeb(t, nil)
+	content := pattern(4 << 20)
+	for _, encoding := range []string{"", "gzip"} {
+		must(t, w.bucket.WriteAll(w.a, "k", content, &blob.WriterOptions{ContentType: "x/y", ContentEncoding: encoding}))
+		token := w.sign(t, w.a, Grant{Method: "GET", Key: "k"})
+		get := func(header string) (*http.Response, []byte, error) {
+			u, err := url.Parse(w.url)
+			must(t, err)
+			conn, err := net.Dial("tcp", u.Host)
+			must(t, err)
+			defer conn.Close()
+			_, err = fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nAuthorization: Bearer %s\r\n%s\r\n", u.Path, token, header)
+			must(t, err)
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			must(t, err)
+			body, err := io.ReadAll(response.Body)
+			return response, body, err
+		}
+		whole, body, err := get("")
+		if err != nil || !bytes.Equal(body, content) || whole.ContentLength != int64(len(content)) {
+			t.Errorf("encoding %q: %d bytes of %d, %v", encoding, len(body), whole.ContentLength, err)
+		}
+		tag := whole.Header.Get("ETag")
+		for header, want := range map[string]int{"If-None-Match: " + tag: 304, "If-Match: \"x\"": 412, "Range: bytes=5-6": 206, "Range: bytes=99999999-": 416} {
+			if got, body, err := get(header + "\r\n"); got.StatusCode != want || err != nil || want == 206 && string(body) != string(content[5:7]) {
+				t.Errorf("encoding %q, %s: %d, %d bytes, %v", encoding, header, got.StatusCode, len(body), err)
+			}
+		}
+		name := w.nameOf(t, alice, "k")
+		object := getRaw(t, w.inner, name)
+		object.body[len(object.body)-1] ^= 1
+		putRaw(t, w.inner, name, object)
+		if _, body, err := get(""); err == nil || len(body) >= len(content) {
+			t.Errorf("encoding %q, damaged: %d bytes of %d pass for the whole, %v", encoding, len(body), len(content), err)
+		}
+	}
 }
 
 // Ranges are for GET alone, and two versions of one second are not put together by their date.
