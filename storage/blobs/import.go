@@ -193,7 +193,7 @@ func (m *importer) run(ctx context.Context) error {
 	}
 	err := g.Wait()
 	if err == nil && listErr != io.EOF && listErr != nil {
-		err = fmt.Errorf("blobs: list the source: %w", listErr)
+		err = fmt.Errorf("blobs: list the source: %w", fromSource(listErr))
 	}
 	if err == nil && listErr == nil {
 		err = context.Cause(ctx)

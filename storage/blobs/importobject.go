@@ -20,6 +20,7 @@ import (
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -42,6 +43,10 @@ func provenanceOf(source string, a *blob.Attributes) *provenance {
 	return &provenance{short(source), short(source, fmt.Sprint(a.Size), string(a.MD5), a.ETag, a.ModTime.UTC().String())}
 }
 
+// fromSource returns an error of the source's without what its driver repeats of signed URLs and of where a local store keeps its files. What it
+// is, errors.Is and errors.As still find.
+func fromSource(err error) error { return redact.Path(redact.Error(err)) }
+
 // importObject brings one object over, or finds that it is there.
 func (m *importer) importObject(ctx context.Context, source string) (key string, done ImportAction, n int64, err error) {
 	key = source
@@ -60,7 +65,7 @@ func (m *importer) importObject(ctx context.Context, source string) (key string,
 	}
 	a, err := m.from.Attributes(ctx, source)
 	if err != nil {
-		return key, "", 0, fmt.Errorf("look up the source: %w", err)
+		return key, "", 0, fmt.Errorf("look up the source: %w", fromSource(err))
 	}
 	if sealed, err := m.isSealed(ctx, source, a); sealed || err != nil {
 		return key, ImportSealed, 0, err
@@ -98,11 +103,11 @@ func (m *importer) isSealed(ctx context.Context, source string, a *blob.Attribut
 	}
 	r, err := m.from.NewRangeReader(ctx, source, 0, objectHeaderSize, nil)
 	if err != nil {
-		return false, fmt.Errorf("read the source: %w", err)
+		return false, fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	header, err := io.ReadAll(r)
 	if err = errors.Join(err, r.Close()); err != nil {
-		return false, fmt.Errorf("read the source: %w", err)
+		return false, fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	_, err = envelope.ParseBlobHeader(header)
 	return err == nil, nil
@@ -194,17 +199,17 @@ func (m *importer) copy(ctx context.Context, source, whole string, a *blob.Attri
 func (m *importer) readSource(ctx context.Context, source string, a *blob.Attributes, into io.Writer) error {
 	r, err := m.from.NewReader(ctx, source, nil)
 	if err != nil {
-		return fmt.Errorf("read the source: %w", err)
+		return fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	defer r.Close()
 	sum := md5.New()
 	n, err := io.CopyBuffer(io.MultiWriter(into, sum), m.limited(ctx, r), make([]byte, segmentSize))
 	if err != nil {
-		return fmt.Errorf("read the source: %w", err)
+		return fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	now, err := m.from.Attributes(ctx, source)
 	if err != nil {
-		return fmt.Errorf("look up the source again: %w", err)
+		return fmt.Errorf("look up the source again: %w", fromSource(err))
 	}
 	if n != a.Size || len(a.MD5) > 0 && !bytes.Equal(sum.Sum(nil), a.MD5) ||
 		!bytes.Equal(provenanceOf(source, now).Version, provenanceOf(source, a).Version) {
@@ -268,7 +273,7 @@ func (m *importer) deleteSource(ctx context.Context, source, key string) error {
 func (m *importer) deleteUnchanged(ctx context.Context, source string, there *attributes) error {
 	a, err := m.from.Attributes(ctx, source)
 	if err != nil {
-		return fmt.Errorf("look up the source before deleting it: %w", err)
+		return fmt.Errorf("look up the source before deleting it: %w", fromSource(err))
 	}
 	if there == nil || there.Imported == nil || !bytes.Equal(there.Imported.Version, provenanceOf(source, a).Version) {
 		return ErrSourceChanged
@@ -282,7 +287,7 @@ func (m *importer) deleteUnchanged(ctx context.Context, source string, there *at
 		return ErrSourceChanged
 	}
 	if err != nil {
-		return fmt.Errorf("delete the source: %w", err)
+		return fmt.Errorf("delete the source: %w", fromSource(err))
 	}
 	return nil
 }
