@@ -14,9 +14,9 @@ import (
 // accept answers PUT. The object comes to be when all of the body is there, and not before.
 func (h *Handler) accept(ctx context.Context, w http.ResponseWriter, r *http.Request, g *envelope.Grant) error {
 	switch {
-	case r.Header.Get("Content-Range") != "": // RFC 9110, 14.5
+	case len(r.Header.Values("Content-Range")) > 0: // RFC 9110, 14.5
 		return status(http.StatusBadRequest, "a PUT of a range would be taken for the whole object; send all of it")
-	case r.Header.Get("Content-Encoding") != "":
+	case len(r.Header.Values("Content-Encoding")) > 0:
 		return status(http.StatusUnsupportedMediaType, "the body of a PUT is stored as it is; send it without Content-Encoding")
 	case r.ContentLength > g.MaxBytes:
 		return status(http.StatusRequestEntityTooLarge, "the body has %d bytes, over the grant's limit of %d", r.ContentLength, g.MaxBytes)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
@@ -18,6 +19,7 @@ import (
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/internal/tenantkeys"
 	"github.com/strongroom-go/strongroom/keys"
+	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
@@ -52,6 +54,10 @@ type attributes struct {
 
 // seal returns the attributes as the store keeps them.
 func (a *attributes) seal(k tenantkeys.Keys, label, key string, limit int) (map[string]string, error) {
+	if !a.isUTF8() {
+		return nil, &codedError{gcerrors.InvalidArgument, "malformed attributes",
+			"blobs: the object's content type, a cache header or metadata are not valid UTF-8, and would not be kept as they are; encode them, as RFC 8187 has it for file names"}
+	}
 	var plain bytes.Buffer
 	enc := json.NewEncoder(&plain)
 	enc.SetEscapeHTML(false)
@@ -69,6 +75,17 @@ func (a *attributes) seal(k tenantkeys.Keys, label, key string, limit int) (map[
 				"store less metadata, or raise Options.AttributesLimit where the store takes more than S3's 2 KB", n, limit)}
 	}
 	return map[string]string{attributesName: base64.RawURLEncoding.EncodeToString(sealed)}, nil
+}
+
+// isUTF8 reports whether all texts are, as JSON has no others.
+func (a *attributes) isUTF8() bool {
+	for k, v := range a.Metadata {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return false
+		}
+	}
+	return utf8.ValidString(a.ContentType) && utf8.ValidString(a.CacheControl) && utf8.ValidString(a.ContentDisposition) &&
+		utf8.ValidString(a.ContentEncoding) && utf8.ValidString(a.ContentLanguage)
 }
 
 // openAttributes is the inverse of seal.
@@ -149,7 +166,8 @@ var errMark = &codedError{gcerrors.NotFound, "not found", "blobs: there is no su
 // statAt looks up what is at a name, which may be a mark. That there is nothing is the store's own error.
 //
 // A store that is no object store may answer with the size of a mark and the attributes of the object that took its place in
-// that moment. So only what stayed as it is without being an object is an isolation error.
+// that moment, or with no attributes of an object that was deleted. So only what stayed as it is without being an object is an isolation
+// error.
 func (b *bucket) statAt(ctx context.Context, k tenantkeys.Keys, key, name string) (*stat, error) {
 	var before *blob.Attributes
 	for range openAttempts {
@@ -165,7 +183,11 @@ func (b *bucket) statAt(ctx context.Context, k tenantkeys.Keys, key, name string
 			sealed, err = &attributes{Mark: true}, nil
 		}
 		if err != nil {
-			return nil, err
+			if before != nil && same(before, stored) || !errors.Is(err, storage.ErrIsolation) {
+				return nil, err
+			}
+			before = stored
+			continue
 		}
 		if sealed.Mark {
 			return &stat{name: name, stored: stored, sealed: sealed}, nil

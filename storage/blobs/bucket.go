@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -35,6 +36,8 @@ type bucket struct {
 	sealNames bool                          // Options.SealNames
 	checked   *lru.Cache[tenant.ID, string] // the naming that a tenant's names are all of: see oneNaming
 	exclusion *exclusion
+	begun     begun
+	closed    atomic.Bool
 	staged    staged
 	durable   *lru.Cache[string, struct{}] // directories of files: see onDisk
 
@@ -103,11 +106,24 @@ func hook(before func(func(any) bool) error) error {
 	if before == nil {
 		return nil
 	}
-	broke, err := apart.Call(func() error { return before(noAs) })
-	if broke != "" { // and the outcome is to be recorded
-		return errors.New("blobs: a hook of the options " + broke)
+	return ask("a hook of the options", func() error { return before(noAs) })
+}
+
+// ask calls code of the application's. What breaks there is an error, so that the outcome is recorded, and on a goroutine of a run's own neither
+// ends the process nor is passed over.
+func ask(what string, code func() error) error {
+	broke, err := apart.Call(code)
+	if broke != "" {
+		return errors.New("blobs: " + what + " " + broke)
 	}
 	return err
+}
+
+// matched calls the application's IfMatch.
+func matched(ifMatch func(as func(any) bool, read *blob.Attributes) error, read *blob.Attributes) func(as func(any) bool) error {
+	return func(as func(any) bool) error {
+		return ask("IfMatch of the options", func() error { return ifMatch(as, read) })
+	}
 }
 
 // As implements driver.Bucket. It hands out nothing, see noAs, but to this package itself the guarded driver, whose type
@@ -121,7 +137,10 @@ func (b *bucket) As(target any) bool {
 }
 
 // Close implements driver.Bucket.
-func (b *bucket) Close() error { return fromStore(b.inner.Close()) }
+func (b *bucket) Close() error {
+	b.closed.Store(true)
+	return fromStore(b.inner.Close())
+}
 
 // Delete implements driver.Bucket.
 func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOptions) error {

@@ -64,8 +64,8 @@
 //	gcerrors.NotFound            no such object of this tenant
 //	gcerrors.PermissionDenied    tenant.ErrMissing, tenant.ErrInvalidAccess, tenant.ErrDenied, keys.ErrSuspended
 //	gcerrors.FailedPrecondition  storage.ErrIsolation, keys.ErrNotProvisioned, keys.ErrShredded, keys.ErrKeyDisabled;
-//	                             IfNotExist; names of the other kind
-//	gcerrors.InvalidArgument     a key, delimiter, page token or attributes that cannot be used
+//	                             IfNotExist; names of the other kind; an object that was replaced while it was read
+//	gcerrors.InvalidArgument     a key, delimiter, page token or attributes that cannot be used; attributes that are no UTF-8
 //	gcerrors.Unimplemented       signed URLs without Options.Signer
 //	gcerrors.Unknown             audit.ErrUnavailable and keys.ErrUnavailable, which may be retried; the store's own
 //
@@ -79,7 +79,8 @@
 // the authorizer refuses the actor. [Reseal] moves objects to the newest keys while others read and write, and counts what
 // is left per key; an object that needs a disabled key is keys.ErrKeyDisabled, one whose key was destroyed
 // [storage.ErrIsolation], and both name the key. [Import] moves a plaintext bucket in, resumably, reads each object back, and deletes a source only if
-// told to. Behind a session of your own, http.ServeContent takes a *blob.Reader.
+// told to. Behind a session of your own, http.ServeContent takes a *blob.Reader: one that goes on somewhere else after a Seek
+// reads the version that it began with, or gives gcerrors.FailedPrecondition where somebody replaced that.
 //
 // Opening an object takes two requests: its attributes, and the segments of the range. Reading and writing hold one or two
 // segments in memory, beside what the store's driver buffers. A copy is opened and sealed again in this process.

@@ -87,9 +87,10 @@ func (b *bucket) noObject(err error) bool {
 	return err == errMark || errors.As(err, new(*storeError)) && b.ErrorCode(err) == gcerrors.NotFound
 }
 
-// existed reports whether the error of a write of IfNotExist says that there is such an object.
+// existed reports whether the error of a write of IfNotExist says that there is such an object. A bucket that was closed gives the same
+// code.
 func (b *bucket) existed(err error) bool {
-	return errors.Is(err, errExists) || errors.As(err, new(*storeError)) && b.ErrorCode(err) == gcerrors.FailedPrecondition
+	return errors.Is(err, errExists) || !b.closed.Load() && errors.As(err, new(*storeError)) && b.ErrorCode(err) == gcerrors.FailedPrecondition
 }
 
 // unanswered reports whether an error that the store's driver returned for a write or a deletion may stand for a lost

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"testing"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
+	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/storage"
@@ -260,4 +262,53 @@ func TestAnswerTornByAReplacement(t *testing.T) {
 			t.Errorf("torn %d times: read %q, %v, want %v", c.times, got, err, c.want)
 		}
 	}
+}
+
+// vanishing is a store of files, which is asked for an object between the deletion of its content, or of the object, and of the attributes.
+type vanishing struct {
+	bucketDriver
+	times int
+}
+
+func (v *vanishing) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
+	a, err := v.bucketDriver.Attributes(ctx, key)
+	if err == nil && v.times > 0 {
+		if v.times--; v.times == 0 {
+			if err := v.b.Delete(ctx, key); err != nil {
+				return nil, err
+			}
+		}
+		a.Metadata = nil
+	}
+	return a, err
+}
+
+// An object that is deleted while it is looked up is none, and that is no attack; one that stays without its attributes is.
+func TestAnswerTornByADeletion(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		w := newWorld(t)
+		v := &vanishing{bucketDriver: innerDriver(memory())}
+		b := w.wrap(t, blob.NewBucket(v), "vanishing")
+		for name, look := range map[string]func() error{
+			"attributes": func() error { _, err := b.Attributes(w.a, "x"); return err },
+			"read":       func() error { _, err := b.ReadAll(w.a, "x"); return err },
+			"a copy":     func() error { return b.Copy(w.a, "y", "x", nil) },
+		} {
+			must(t, b.WriteAll(w.a, "x", []byte("content"), nil))
+			v.times = 1
+			w.log.take()
+			wantCode(t, look(), gcerrors.NotFound)
+			if alerts(w.log.take()) != 0 {
+				t.Errorf("%s: an alert", name)
+			}
+			must(t, b.WriteAll(w.a, "x", []byte("content"), nil))
+			v.times = math.MaxInt
+			w.log.take()
+			wantIs(t, look(), storage.ErrIsolation)
+			if alerts(w.log.take()) != 1 {
+				t.Errorf("%s: no alert of what stays", name)
+			}
+			v.times = 0
+		}
+	})
 }

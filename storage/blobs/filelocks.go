@@ -25,6 +25,7 @@ type fileLocks struct {
 	inner *blob.Bucket
 
 	mu    sync.Mutex
+	path  string // see root
 	dir   string
 	locks []*atomicfile.Locker             // nil until the directory is known
 	held  [exclusionLocks]*atomicfile.Held // whoever holds a lock may look at its own
@@ -82,11 +83,24 @@ func (f *fileLocks) all(ctx context.Context) ([]*atomicfile.Locker, error) {
 	return locks, nil
 }
 
-// directory finds out where fileblob would look for an object in the locks' directory: it says so where there is none. Nothing is written
-// for it but the directory itself, once: where no room is left, objects can be deleted all the same.
-func (f *fileLocks) directory(ctx context.Context) (string, error) {
+// root returns what the paths of all objects begin with: a directory, and for a part of a bucket (blob.PrefixedBucket) its prefix.
+func (f *fileLocks) root(ctx context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.path == "" {
+		path, err := filesRoot(ctx, f.inner)
+		if err != nil {
+			return "", fmt.Errorf("blobs: find the store's directory: %w", err)
+		}
+		f.path = path
+	}
+	return f.path, nil
+}
+
+// filesRoot finds out where fileblob would look for an object in the locks' directory: it says so where there is none.
+func filesRoot(ctx context.Context, inner *blob.Bucket) (string, error) {
 	name := locksPrefix + rand.Text()
-	r, err := f.inner.NewRangeReader(ctx, name, 0, 0, nil)
+	r, err := inner.NewRangeReader(ctx, name, 0, 0, nil)
 	if err == nil {
 		return "", errors.Join(errNoFiles, r.Close())
 	}
@@ -94,14 +108,24 @@ func (f *fileLocks) directory(ctx context.Context) (string, error) {
 	switch {
 	case gcerrors.Code(err) != gcerrors.NotFound:
 		return "", fromStore(err)
-	case !f.inner.ErrorAs(err, &missing):
+	case !inner.ErrorAs(err, &missing):
 		return "", errNoFiles
 	}
-	dir, base := filepath.Split(missing.Path)
-	if base != filepath.Base(name) || !strings.HasSuffix(filepath.ToSlash(dir), locksPrefix) {
+	root, ok := strings.CutSuffix(missing.Path, filepath.FromSlash(name))
+	if !ok {
 		return "", errNoFiles
 	}
-	dir = filepath.Clean(dir)
+	return root, nil
+}
+
+// directory is that of the locks. Nothing is written for it but the directory itself, once: where no room is left, objects can be
+// deleted all the same.
+func (f *fileLocks) directory(ctx context.Context) (string, error) {
+	root, err := filesRoot(ctx, f.inner)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Clean(root + locksPrefix)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil { // of fileblob's, for a prefix
 		return "", fromStore(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"sync"
 
 	"gocloud.dev/blob"
@@ -181,23 +182,52 @@ func newImporter(ctx context.Context, to, from *blob.Bucket, opts *ImportOptions
 func (m *importer) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(m.opts.Concurrency)
-	list := m.from.List(&blob.ListOptions{Prefix: m.opts.Prefix})
+	next := m.sources()
 	var listErr error
 	for ctx.Err() == nil {
 		var o *blob.ListObject
-		if o, listErr = list.Next(ctx); listErr != nil {
+		if o, listErr = next(ctx); listErr != nil {
 			break
 		}
 		g.Go(func() error { return m.one(ctx, o.Key) })
 	}
 	err := g.Wait()
 	if err == nil && listErr != io.EOF && listErr != nil {
-		err = fmt.Errorf("blobs: list the source: %w", listErr)
+		err = fmt.Errorf("blobs: list the source: %w", fromSource(listErr))
 	}
 	if err == nil && listErr == nil {
 		err = context.Cause(ctx)
 	}
 	return err
+}
+
+// sources lists the source: on files by ourselves, see fileLister.
+func (m *importer) sources() (next func(context.Context) (*blob.ListObject, error)) {
+	opts := &blob.ListOptions{Prefix: m.opts.Prefix}
+	var info os.FileInfo
+	if !m.from.As(&info) {
+		return m.from.List(opts).Next
+	}
+	root, token := "", blob.FirstPageToken
+	var page []*blob.ListObject
+	return func(ctx context.Context) (_ *blob.ListObject, err error) {
+		if root == "" {
+			if root, err = filesRoot(ctx, m.from); err != nil {
+				return nil, err
+			}
+		}
+		for len(page) == 0 {
+			if len(token) == 0 {
+				return nil, io.EOF
+			}
+			if page, token, err = filePage(ctx, root, token, defaultPageSize, opts); err != nil {
+				return nil, fromStore(err)
+			}
+		}
+		o := page[0]
+		page = page[1:]
+		return o, nil
+	}
 }
 
 // one works on one object and counts it. Its error ends the run.
@@ -229,7 +259,13 @@ func (m *importer) one(ctx context.Context, source string) error {
 	if m.opts.Progress != nil {
 		p.Report = m.report
 		p.Report.Actions, p.Report.Failures = maps.Clone(m.report.Actions), nil
-		m.opts.Progress(p)
+		told := ask("ImportOptions.Progress", func() error {
+			m.opts.Progress(p)
+			return nil
+		})
+		if told != nil {
+			return told
+		}
 	}
 	if fatal(err) || ctx.Err() != nil {
 		return p.Err

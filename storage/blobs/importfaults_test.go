@@ -2,8 +2,12 @@ package blobs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -204,3 +208,71 @@ func (brokenCheckpoint) Write([]byte) (int, error) { return 0, errStore }
 type unreadable struct{ brokenCheckpoint }
 
 func (unreadable) Read([]byte) (int, error) { return 0, errStore }
+
+// signedSource is a source whose driver repeats the request in its errors, with the signature in it, as do those that sign URLs.
+type signedSource struct {
+	bucketDriver
+	fails string
+}
+
+func (s signedSource) err(what string) error {
+	if s.fails != what {
+		return nil
+	}
+	return &url.Error{Op: "Get", URL: "https://store.example.com/b/k?sv=1&sig=hunter2", Err: &fs.PathError{Op: "open", Path: "/srv/secret/k", Err: fs.ErrPermission}}
+}
+
+func (s signedSource) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
+	a, err := s.bucketDriver.Attributes(ctx, key)
+	return a, cmp.Or(s.err("attributes"), err)
+}
+
+func (s signedSource) NewRangeReader(ctx context.Context, key string, offset, length int64, o *driver.ReaderOptions) (driver.Reader, error) {
+	if err := s.err("reader"); err != nil {
+		return nil, err
+	}
+	r, err := s.bucketDriver.NewRangeReader(ctx, key, offset, length, o)
+	if err := s.err("read"); err != nil {
+		r = failingReader{r, err}
+	}
+	return r, err
+}
+
+type failingReader struct {
+	driver.Reader
+	err error
+}
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+func (s signedSource) ListPaged(ctx context.Context, o *driver.ListOptions) (*driver.ListPage, error) {
+	p, err := s.bucketDriver.ListPaged(ctx, o)
+	return p, cmp.Or(s.err("list"), err)
+}
+
+func (s signedSource) Delete(ctx context.Context, key string, o *driver.DeleteOptions) error {
+	return cmp.Or(s.err("delete"), s.bucketDriver.Delete(ctx, key, o))
+}
+
+// The errors of a source show no credential either, nor where a file is; what they are is found all the same.
+func TestImportShowsNoCredential(t *testing.T) {
+	for _, fails := range []string{"attributes", "reader", "read", "list", "delete"} {
+		w := newWorld(t)
+		b, _ := w.mem(t, "records")
+		r, err := Import(w.a, b, blob.NewBucket(signedSource{innerDriver(plainSource(t)), fails}), &ImportOptions{DeleteSource: true})
+		if err == nil {
+			t.Errorf("%s: no error", fails)
+			continue
+		}
+		texts := []string{err.Error()}
+		for _, f := range r.Failures {
+			texts = append(texts, f.Err.Error())
+		}
+		if text := strings.Join(texts, "\n"); strings.Contains(text, "hunter2") || strings.Contains(text, "/srv/secret") || !strings.Contains(text, "store.example.com/b/k") {
+			t.Errorf("%s: %s", fails, text)
+		}
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: what %v is, is lost", fails, err)
+		}
+	}
+}

@@ -18,9 +18,9 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/strongroom-go/strongroom/audit"
-	"github.com/strongroom-go/strongroom/internal/apart"
 	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
+	"github.com/strongroom-go/strongroom/internal/redact"
 	"github.com/strongroom-go/strongroom/storage"
 	"github.com/strongroom-go/strongroom/tenant"
 )
@@ -43,17 +43,21 @@ func provenanceOf(source string, a *blob.Attributes) *provenance {
 	return &provenance{short(source), short(source, fmt.Sprint(a.Size), string(a.MD5), a.ETag, a.ModTime.UTC().String())}
 }
 
+// fromSource returns an error of the source's without what its driver repeats of signed URLs and of where a local store keeps its files. What it
+// is, errors.Is and errors.As still find.
+func fromSource(err error) error { return redact.Path(redact.Error(err)) }
+
 // importObject brings one object over, or finds that it is there.
 func (m *importer) importObject(ctx context.Context, source string) (key string, done ImportAction, n int64, err error) {
 	key = source
 	if m.opts.Key != nil {
 		var ok bool
-		broke, _ := apart.Call(func() error {
+		err := ask("ImportOptions.Key", func() error {
 			key, ok = m.opts.Key(source)
 			return nil
 		})
-		if broke != "" { // on a goroutine of the run's, which would end with the object left out and no word of it
-			return "", "", 0, errors.New("blobs: ImportOptions.Key " + broke)
+		if err != nil {
+			return "", "", 0, err
 		}
 		if !ok {
 			return "", ImportLeftOut, 0, nil
@@ -61,7 +65,7 @@ func (m *importer) importObject(ctx context.Context, source string) (key string,
 	}
 	a, err := m.from.Attributes(ctx, source)
 	if err != nil {
-		return key, "", 0, fmt.Errorf("look up the source: %w", err)
+		return key, "", 0, fmt.Errorf("look up the source: %w", fromSource(err))
 	}
 	if sealed, err := m.isSealed(ctx, source, a); sealed || err != nil {
 		return key, ImportSealed, 0, err
@@ -99,11 +103,11 @@ func (m *importer) isSealed(ctx context.Context, source string, a *blob.Attribut
 	}
 	r, err := m.from.NewRangeReader(ctx, source, 0, objectHeaderSize, nil)
 	if err != nil {
-		return false, fmt.Errorf("read the source: %w", err)
+		return false, fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	header, err := io.ReadAll(r)
 	if err = errors.Join(err, r.Close()); err != nil {
-		return false, fmt.Errorf("read the source: %w", err)
+		return false, fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	_, err = envelope.ParseBlobHeader(header)
 	return err == nil, nil
@@ -195,17 +199,17 @@ func (m *importer) copy(ctx context.Context, source, whole string, a *blob.Attri
 func (m *importer) readSource(ctx context.Context, source string, a *blob.Attributes, into io.Writer) error {
 	r, err := m.from.NewReader(ctx, source, nil)
 	if err != nil {
-		return fmt.Errorf("read the source: %w", err)
+		return fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	defer r.Close()
 	sum := md5.New()
 	n, err := io.CopyBuffer(io.MultiWriter(into, sum), m.limited(ctx, r), make([]byte, segmentSize))
 	if err != nil {
-		return fmt.Errorf("read the source: %w", err)
+		return fmt.Errorf("read the source: %w", fromSource(err))
 	}
 	now, err := m.from.Attributes(ctx, source)
 	if err != nil {
-		return fmt.Errorf("look up the source again: %w", err)
+		return fmt.Errorf("look up the source again: %w", fromSource(err))
 	}
 	if n != a.Size || len(a.MD5) > 0 && !bytes.Equal(sum.Sum(nil), a.MD5) ||
 		!bytes.Equal(provenanceOf(source, now).Version, provenanceOf(source, a).Version) {
@@ -216,11 +220,11 @@ func (m *importer) readSource(ctx context.Context, source string, a *blob.Attrib
 
 // readBack reads an object of the tenant to its end, and returns the headers of what it read.
 func (m *importer) readBack(ctx context.Context, whole string, into io.Writer) ([]byte, error) {
-	opened, err := m.bucket.NewRangeReader(ctx, whole, 0, -1, &driver.ReaderOptions{})
+	opened, err := m.bucket.newReader(ctx, whole, 0, -1, &driver.ReaderOptions{}, nil)
 	if err != nil {
 		return nil, err
 	}
-	headers := opened.(*reader).object.headers
+	headers := opened.object.headers
 	_, err = io.CopyBuffer(struct{ io.Writer }{into}, m.limited(ctx, opened), make([]byte, segmentSize))
 	return headers, errors.Join(err, opened.Close())
 }
@@ -269,21 +273,21 @@ func (m *importer) deleteSource(ctx context.Context, source, key string) error {
 func (m *importer) deleteUnchanged(ctx context.Context, source string, there *attributes) error {
 	a, err := m.from.Attributes(ctx, source)
 	if err != nil {
-		return fmt.Errorf("look up the source before deleting it: %w", err)
+		return fmt.Errorf("look up the source before deleting it: %w", fromSource(err))
 	}
 	if there == nil || there.Imported == nil || !bytes.Equal(there.Imported.Version, provenanceOf(source, a).Version) {
 		return ErrSourceChanged
 	}
 	var o *blob.DeleteOptions
 	if m.opts.IfMatch != nil {
-		o = &blob.DeleteOptions{BeforeDelete: func(as func(any) bool) error { return m.opts.IfMatch(as, a) }}
+		o = &blob.DeleteOptions{BeforeDelete: matched(m.opts.IfMatch, a)}
 	}
 	err = m.from.DeleteWithOptions(ctx, source, o)
 	if m.opts.IfMatch != nil && gcerrors.Code(err) == gcerrors.FailedPrecondition {
 		return ErrSourceChanged
 	}
 	if err != nil {
-		return fmt.Errorf("delete the source: %w", err)
+		return fmt.Errorf("delete the source: %w", fromSource(err))
 	}
 	return nil
 }
@@ -335,7 +339,11 @@ func (m *importer) checkpoint(line string) error {
 	if m.opts.Checkpoint == nil {
 		return nil
 	}
-	if _, err := io.WriteString(m.opts.Checkpoint, line+"\n"); err != nil {
+	err := ask("ImportOptions.Checkpoint", func() error {
+		_, err := io.WriteString(m.opts.Checkpoint, line+"\n")
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("%w: %w", errCheckpoint, err)
 	}
 	return nil

@@ -40,6 +40,16 @@ func checkKey(key string) error {
 	return nil
 }
 
+// checkListable refuses new names that a store cannot show: S3 answers in XML 1.0, which has neither of these two characters, so that no
+// listing of the tenant's could be read any more, nor could the tenant be offboarded.
+func checkListable(name string) error {
+	if strings.ContainsAny(name, "\uFFFE\uFFFF") {
+		return &codedError{gcerrors.InvalidArgument, "unlistable object key",
+			"blobs: the object key has a character that is none (U+FFFE or U+FFFF), and which S3 could not list; use another key, or Options.SealNames"}
+	}
+	return nil
+}
+
 var errNotUTF8 = &codedError{gcerrors.InvalidArgument, "malformed object key", "blobs: the object key is not valid UTF-8"}
 
 // of returns the name of a key or of a prefix of keys.

@@ -185,9 +185,16 @@ func (b *bucket) each(ctx context.Context, prefix string, f func(name string) er
 	return nil
 }
 
-// storePage is a page of the store's own listing. A store of files answers that something is not found where a file
-// that it was about to list has just been renamed or deleted; then it is asked again.
+// storePage is a page of the store's own listing, and on files of ours: see fileLister. A store that keeps files elsewhere may
+// answer that something is not found where a file that it was about to list has just been renamed or deleted; then it is asked again.
 func (b *bucket) storePage(ctx context.Context, token []byte, size int, opts *blob.ListOptions) (found []*blob.ListObject, next []byte, err error) {
+	if b.onFiles {
+		root, err := b.exclusion.files.root(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		return filePage(ctx, root, token, size, opts)
+	}
 	for range 16 {
 		if err = ctx.Err(); err != nil { // memory and files do not look
 			break

@@ -1,6 +1,7 @@
 package blobs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -42,9 +43,16 @@ const openAttempts = 4
 //
 // Two requests may see two versions of an object that somebody replaces meanwhile, and a store that is no object
 // store (a file with its attributes in another file) may after a crash hold the attributes of a version that never
-// came to be. Neither is an attack. So what does not open is tried again without trust in the attributes' hint, and
-// only an object that stayed as it was while it did not open is an isolation error.
+// came to be. Neither is an attack. So what does not open, or has other attributes than its own, is tried again without trust in the
+// attributes' hint, and only an object that stayed as it was while it did not open is an isolation error. One that stayed as it was
+// with the attributes of another version is what there is.
 func (b *bucket) open(ctx context.Context, k tenantkeys.Keys, key string, p place, offset, length int64) (*object, error) {
+	return b.openBeside(ctx, k, key, p, offset, length, b.undisturbed)
+}
+
+// openBeside is open where undisturbed keeps writers away while the object is looked at once more.
+func (b *bucket) openBeside(ctx context.Context, k tenantkeys.Keys, key string, p place, offset, length int64,
+	undisturbed func(context.Context, string) (func(), error)) (*object, error) {
 	var before *stat
 	for attempt := 1; ; attempt++ {
 		s, err := b.stat(ctx, k, key, p)
@@ -55,13 +63,21 @@ func (b *bucket) open(ctx context.Context, k tenantkeys.Keys, key string, p plac
 		if len(p.names) > 1 && b.noObject(err) && attempt < openAttempts {
 			continue // it was moved to another name
 		}
-		if err == nil || !errors.Is(err, storage.ErrIsolation) && !errors.Is(err, keys.ErrKeyDisabled) {
+		torn := err == nil && !bytes.Equal(o.headers, s.sealed.Headers)
+		if err == nil && !torn || err != nil && !errors.Is(err, storage.ErrIsolation) && !errors.Is(err, keys.ErrKeyDisabled) {
 			return o, err
 		}
-		if before != nil && same(before.stored, s.stored) {
+		if torn || before != nil && same(before.stored, s.stored) {
 			// A look after it failed, since what replaced the object may have come between the requests of this attempt.
-			after, lookErr := b.stat(ctx, k, key, p)
-			if lookErr != nil || same(after.stored, s.stored) {
+			switch after, lookErr := b.statBeside(ctx, k, key, p, s.name, undisturbed); {
+			case lookErr == nil && same(after.stored, s.stored):
+				return o, err
+			case lookErr != nil && !torn:
+				return nil, err
+			}
+		}
+		if torn {
+			if err := o.close(); err != nil {
 				return nil, err
 			}
 		}
@@ -71,6 +87,25 @@ func (b *bucket) open(ctx context.Context, k tenantkeys.Keys, key string, p plac
 		before = s
 	}
 }
+
+// statBeside looks an object up once more, with nobody between its two files where it can be locked, as it cannot on a file system
+// that is only read.
+func (b *bucket) statBeside(ctx context.Context, k tenantkeys.Keys, key string, p place, name string, undisturbed func(context.Context, string) (func(), error)) (*stat, error) {
+	if done, err := undisturbed(ctx, name); err == nil {
+		defer done()
+	}
+	return b.stat(ctx, k, key, p)
+}
+
+// undisturbed keeps writers from completing an object on files while it is looked at, between its two files.
+func (b *bucket) undisturbed(ctx context.Context, name string) (done func(), err error) {
+	if !b.onFiles {
+		return notAlone()
+	}
+	return b.exclusion.alone(ctx, name)
+}
+
+func notAlone() (func(), error) { return func() {}, nil }
 
 // same reports whether both are of one version, as far as one can tell.
 func same(a, b *blob.Attributes) bool {

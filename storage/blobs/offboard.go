@@ -71,7 +71,7 @@ const maxOffboardSweeps = 8
 // an error the report has what was deleted until then.
 //
 // What the store keeps that gocloud.dev does not show stays, unless Leftovers clears it: all of it is sealed but for names.
-// Files leave empty directories. opts may be nil.
+// On files the tenant's directories go as well, and attributes that a crash left without an object, with the keys in their names. opts may be nil.
 func Offboard(ctx context.Context, b *blob.Bucket, id tenant.ID, opts *OffboardOptions) (*OffboardReport, error) {
 	var o OffboardOptions
 	if opts != nil {
@@ -134,7 +134,7 @@ func (s *sweeper) run(ctx context.Context) error {
 			continue
 		}
 		if s.report.Objects == before { // and so there was none, or none that could be deleted
-			return errors.Join(failed, s.leftovers(ctx))
+			return errors.Join(failed, s.files(ctx), s.leftovers(ctx))
 		}
 	}
 	return errors.New("blobs: objects keep coming while they are deleted; see what writes them, and run it again")
@@ -148,7 +148,11 @@ func (s *sweeper) leftovers(ctx context.Context) error {
 	if err := s.departure.Still(ctx); err != nil {
 		return err
 	}
-	n, err := s.opts.Leftovers.Clear(ctx, s.prefix, s.opts.DryRun)
+	var n int64
+	err := ask("OffboardOptions.Leftovers", func() (err error) {
+		n, err = s.opts.Leftovers.Clear(ctx, s.prefix, s.opts.DryRun)
+		return err
+	})
 	s.report.Leftovers = max(n, 0)
 	if err != nil {
 		return fmt.Errorf("blobs: clear what the store keeps beside objects: %w", fromStore(err))
@@ -183,7 +187,13 @@ func (s *sweeper) sweep(ctx context.Context) (failed, err error) {
 			}
 		}
 		if objects > 0 && s.opts.Progress != nil {
-			s.opts.Progress(OffboardProgress{s.report.Objects, s.report.Bytes})
+			err := ask("OffboardOptions.Progress", func() error {
+				s.opts.Progress(OffboardProgress{s.report.Objects, s.report.Bytes})
+				return nil
+			})
+			if err != nil {
+				return failed, err
+			}
 		}
 		if err := ctx.Err(); err != nil {
 			return failed, err

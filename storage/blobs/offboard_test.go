@@ -176,6 +176,32 @@ func TestOffboardDeletesAllOfATenantAndNothingElse(t *testing.T) {
 	}
 }
 
+// On files nothing of the tenant is left, not even a name: neither directories, nor the attributes of an object whose content is gone, or never
+// came. What cannot be deleted is left with its attributes.
+func TestOffboardLeavesNoNamesOnFiles(t *testing.T) {
+	eachNaming(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := newLeaver(t, fileBucket(t, dir))
+		own := filepath.Join(dir, leaving.Segment())
+		name := l.nameIn(t, "records", leaving, "dir/y")
+		must(t, os.Remove(filepath.Join(dir, filepath.FromSlash(name))))
+		must(t, os.MkdirAll(filepath.Join(own, ".reseal", "empty"), 0o700))
+		must(t, os.WriteFile(filepath.Join(own, ".reseal", "staged.attrs"), []byte("{}"), 0o600))
+		l.shred(t)
+		_, err := Offboard(l.ctx, l.b, leaving, nil)
+		must(t, err)
+		if _, err := os.Lstat(own); !errors.Is(err, os.ErrNotExist) {
+			var left []string
+			must(t, filepath.WalkDir(own, func(path string, _ os.DirEntry, err error) error {
+				left = append(left, path[len(dir):])
+				return err
+			}))
+			t.Errorf("left of the tenant: %q", left)
+		}
+		l.gone(t)
+	})
+}
+
 func offboardTrail(t testing.TB, events []audit.Event, r *OffboardReport) {
 	t.Helper()
 	var deleted int64

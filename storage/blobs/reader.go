@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
+	"sync"
 	"sync/atomic"
+	"weak"
 
 	"gocloud.dev/blob/driver"
+	"gocloud.dev/gcerrors"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/gate"
@@ -15,8 +19,14 @@ import (
 	"github.com/strongroom-go/strongroom/tenant"
 )
 
-// NewRangeReader implements driver.Bucket.
+// NewRangeReader implements driver.Bucket. The portable Reader calls it again where it goes on somewhere else after a Seek, with the
+// same options: what it reads then is of the version that it began with, or an error.
 func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length int64, opts *driver.ReaderOptions) (driver.Reader, error) {
+	return b.newReader(ctx, key, offset, length, opts, &b.begun)
+}
+
+// newReader opens an object, and if begun is not nil the version of it that was opened with these options before.
+func (b *bucket) newReader(ctx context.Context, key string, offset, length int64, opts *driver.ReaderOptions, begun *begun) (*reader, error) {
 	pass, p, err := b.begin(ctx, audit.CodeBlobRead, tenant.Read, key)
 	if err != nil {
 		return nil, err
@@ -32,7 +42,10 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 		o.close()
 	}
 	if err == nil {
-		if err = hook(opts.BeforeRead); err != nil {
+		if err = hook(opts.BeforeRead); err == nil {
+			err = begun.one(opts, o)
+		}
+		if err != nil {
 			err = errors.Join(err, o.close())
 		}
 	}
@@ -40,6 +53,29 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 		return nil, b.leave(ctx, pass, key, gate.Result{Rows: -1, Bytes: 0, Err: err})
 	}
 	return &reader{object: o, bucket: b, ctx: ctx, pass: pass, key: key}, nil
+}
+
+// begun has the versions that readers began with, by the options that they were opened with, for as long as those are in use.
+type begun struct{ headers sync.Map }
+
+var errReplacedWhileRead = &codedError{gcerrors.FailedPrecondition, "replaced while it was read",
+	"blobs: the object was replaced while it was being read, and what was read of it before is of another version; open it again and read it from its beginning"}
+
+// one returns an error for another version than the one that was opened with the same options before. What opens no segment, as a
+// range of no bytes, is of no version.
+func (b *begun) one(opts *driver.ReaderOptions, o *object) error {
+	if b == nil || o.segments == nil {
+		return nil
+	}
+	of, this := weak.Make(opts), [headersSize]byte(o.headers)
+	first, again := b.headers.LoadOrStore(of, this)
+	if !again {
+		runtime.AddCleanup(opts, func(of weak.Pointer[driver.ReaderOptions]) { b.headers.Delete(of) }, of)
+	}
+	if first != this {
+		return errReplacedWhileRead
+	}
+	return nil
 }
 
 // reader implements driver.Reader: an object, and the pass to be left when it is closed.

@@ -87,7 +87,7 @@ type conditional struct {
 }
 
 func (c *conditional) options(read *blob.Attributes) *blob.WriterOptions {
-	return &blob.WriterOptions{BeforeWrite: func(as func(any) bool) error { return c.ifMatch(as, read) }}
+	return &blob.WriterOptions{BeforeWrite: matched(c.ifMatch, read)}
 }
 
 func (c *conditional) put(ctx context.Context, n *renewal) (int64, bool, error) {
@@ -111,7 +111,7 @@ func (c *conditional) put(ctx context.Context, n *renewal) (int64, bool, error) 
 func (c *conditional) alone(context.Context, string) (func(), error) { return func() {}, nil }
 
 func (c *conditional) deletion(read *blob.Attributes) *blob.DeleteOptions {
-	return &blob.DeleteOptions{BeforeDelete: func(as func(any) bool) error { return c.ifMatch(as, read) }}
+	return &blob.DeleteOptions{BeforeDelete: matched(c.ifMatch, read)}
 }
 
 // conditionFailed reports whether a store's error says that a condition did not hold.

@@ -122,14 +122,6 @@ func (r *resealer) look(ctx context.Context, k tenantkeys.Keys, o resealObject) 
 	return r.behind(k, o.named, data, content), nil
 }
 
-// undisturbed keeps writers from completing an object on files while it is looked at, between its two files.
-func (r *resealer) undisturbed(ctx context.Context, name string) (done func(), err error) {
-	if !r.onFiles {
-		return func() {}, nil
-	}
-	return r.exclusion.alone(ctx, name)
-}
-
 // resealTries is how often an object is tried that others change meanwhile.
 const resealTries = 4
 
@@ -182,7 +174,7 @@ func (r *resealer) renew(ctx context.Context, k tenantkeys.Keys, o resealObject,
 	if err != nil {
 		return 0, nil, false, err
 	}
-	src, err := r.open(ctx, k, o.key, at(o.name), 0, -1)
+	src, err := r.openBeside(ctx, k, o.key, at(o.name), 0, -1, func(context.Context, string) (func(), error) { return notAlone() }) // we are
 	done()
 	if r.noObject(err) {
 		return -1, nil, false, nil // it was deleted

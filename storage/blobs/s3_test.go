@@ -135,3 +135,26 @@ func TestS3(t *testing.T) {
 		t.Error("a cancelled writer left an object")
 	}
 }
+
+// A key that the store's listings cannot show would end every listing of the tenant's, and be there after it left.
+func TestS3ListsWhatItTakes(t *testing.T) {
+	server := s3env.Server(t)
+	server.Setenv(t)
+	w := newWorld(t)
+	b, err := Open(t.Context(), server.BucketURL(server.NewBucket(t)), w.guard, nil)
+	must(t, err)
+	defer b.Close()
+	var want []string
+	for i, key := range []string{"a\uFFFE", "dir\uFFFF/b", "c\uFFFD", "d\u0085\u2028", "e\x7f", "f\x00\x1f\r", "g\U0001FFFE", "h ]]>&lt;", "i%2F+ "} {
+		err := b.WriteAll(w.a, key, []byte(key), nil)
+		if i < 2 {
+			wantCode(t, err, gcerrors.InvalidArgument)
+			continue
+		}
+		must(t, err)
+		want = append(want, key)
+	}
+	if got := list(t, w, b, ""); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,11 +23,22 @@ import (
 // serve answers GET and HEAD.
 func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, g *envelope.Grant) (err error) {
 	c := &content{bucket: h.bucket, ctx: ctx, key: g.Key}
-	if r.Method == http.MethodHead {
+	r, offset, length := wanted(r)
+	switch {
+	case r.Method == http.MethodHead:
 		err = c.look()
-	} else {
-		var offset, length int64
-		r, offset, length = wanted(r)
+	case offset < 0:
+		// How long the object is comes first, and may be of another version than what is opened then; that has its own length, which is
+		// authenticated with its last bytes.
+		if err = c.open(0, 0); err == nil {
+			size := c.size
+			err = c.close()
+			c = &content{bucket: h.bucket, ctx: ctx, key: g.Key}
+			if err == nil {
+				err = c.open(max(size+offset, 0), -1)
+			}
+		}
+	default:
 		err = c.open(offset, length)
 	}
 	if err != nil {
@@ -37,18 +49,37 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	// another's: ranges that a client joins by this tag are of one version.
 	sum := sha256.Sum256(c.headers)
 	w.Header().Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
-	http.ServeContent(w, r, "", c.modified, c)
+	http.ServeContent(&wholeWriter{w, c.size}, r, "", c.modified, c)
 	if err := errors.Join(c.err, c.close()); err != nil {
 		return &brokenOff{err}
 	}
 	return nil
 }
 
+// wholeWriter says how long a whole object is also where it has an encoding of its own, of which http.ServeContent does not, as it may be a
+// middleware's. By HTTP/1.0, which proxies speak, an answer without a length that is broken off passes for a whole one.
+type wholeWriter struct {
+	http.ResponseWriter
+	size int64
+}
+
+func (w *wholeWriter) WriteHeader(status int) {
+	if status == http.StatusOK && w.Header().Get("Content-Length") == "" {
+		w.Header().Set("Content-Length", strconv.FormatInt(w.size, 10))
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *wholeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // wanted returns the range that the answer probably is of, so that the store is asked for no more. ServeContent decides
-// what it is of in the end; content then opens that.
+// what it is of in the end; content then opens that. An offset below zero is from the end. A range is taken for a GET alone (RFC 9110,
+// 14.2), if it is one, and with If-Range for an entity tag: two versions of an object may have the same date, which is to the second.
 func wanted(r *http.Request) (_ *http.Request, offset, length int64) {
 	spec, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes=")
-	if !ok || len(r.Header.Values("Range")) > 1 || strings.Contains(spec, ",") {
+	tags := func(v string) bool { return strings.HasPrefix(v, `"`) }
+	if !ok || r.Method != http.MethodGet || len(r.Header.Values("Range")) > 1 || strings.Contains(spec, ",") ||
+		slices.ContainsFunc(r.Header.Values("If-Range"), func(v string) bool { return !tags(v) }) {
 		if len(r.Header["Range"]) > 0 {
 			r = r.Clone(r.Context())
 			r.Header.Del("Range")
@@ -58,7 +89,8 @@ func wanted(r *http.Request) (_ *http.Request, offset, length int64) {
 	from, to, _ := strings.Cut(spec, "-")
 	first, err := strconv.ParseUint(strings.TrimSpace(from), 10, 62)
 	if err != nil {
-		return r, 0, 0 // of the last bytes: how long the object is comes first
+		last, _ := strconv.ParseUint(strings.TrimSpace(to), 10, 62)
+		return r, -max(int64(last), 1), -1
 	}
 	last, err := strconv.ParseUint(strings.TrimSpace(to), 10, 62)
 	if err != nil || last < first {
@@ -133,11 +165,10 @@ func (c *content) look() error {
 
 // open opens length bytes from offset, or all where length is negative.
 func (c *content) open(offset, length int64) error {
-	opened, err := c.bucket.NewRangeReader(c.ctx, c.key, offset, length, &driver.ReaderOptions{})
+	r, err := c.bucket.newReader(c.ctx, c.key, offset, length, &driver.ReaderOptions{}, nil)
 	if err != nil {
 		return err
 	}
-	r := opened.(*reader)
 	if c.sealed == nil {
 		c.found(r.object.stat, r.object.headers)
 	} else if !bytes.Equal(c.headers, r.object.headers) || c.size != r.object.stat.layout.size {

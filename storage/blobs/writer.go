@@ -85,6 +85,9 @@ type draft struct {
 // writer comes before the inner one: it writes its header at once, and nothing else before the first segment is full.
 func (b *bucket) create(ctx context.Context, pass *gate.Pass, key string, p place, a *attributes, opts *blob.WriterOptions) (*draft, error) {
 	name, mark, err := b.target(ctx, pass.Keys(), key, p, opts.IfNotExist)
+	if err == nil {
+		err = checkListable(name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +102,7 @@ func (b *bucket) create(ctx context.Context, pass *gate.Pass, key string, p plac
 	case mark != nil:
 		how.IfNotExist = false
 		if b.ifMatch != nil {
-			how.BeforeWrite = func(as func(any) bool) error { return b.ifMatch(as, mark) }
+			how.BeforeWrite = matched(b.ifMatch, mark)
 		}
 	}
 	d, err := b.createVia(ctx, pass.Keys(), key, at, a, &how, b.limit, nil)

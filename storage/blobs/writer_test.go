@@ -184,6 +184,29 @@ func testAttributesRoundTrip(t *testing.T) {
 	must(t, wide.WriteAll(w.a, "wide", nil, &blob.WriterOptions{Metadata: map[string]string{"a": strings.Repeat("v", 5000)}}))
 }
 
+// Attributes that are no UTF-8 would come back as others: they are refused.
+func TestAttributesThatAreNotUTF8(t *testing.T) {
+	w := newWeb(t, nil)
+	const text = "r\xe9sum\xe9.pdf"
+	for name, o := range map[string]*blob.WriterOptions{
+		"disposition": {ContentDisposition: "attachment; filename=" + text}, "language": {ContentLanguage: text}, "encoding": {ContentEncoding: text}, "cache": {CacheControl: text},
+	} {
+		wantCode(t, w.bucket.WriteAll(w.a, name, []byte("x"), o), gcerrors.InvalidArgument)
+		if ok, err := w.bucket.Exists(w.a, name); ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
+	if got := do(t, "PUT", w.url, w.sign(t, w.a, Grant{Method: "PUT", Key: "type"}), "x", "Content-Type", "text/plain; name="+text); got.status != 400 {
+		t.Errorf("a PUT: %d", got.status)
+	}
+	from := memory()
+	must(t, from.WriteAll(t.Context(), "source", []byte("x"), &blob.WriterOptions{ContentDisposition: "attachment; filename=" + text}))
+	r, err := Import(w.a, w.bucket, from, &ImportOptions{DeleteSource: true})
+	if err == nil || r.Actions[ImportFailed] != 1 || r.Deleted != 0 {
+		t.Errorf("imported: %+v, %v", r, err)
+	}
+}
+
 // Content and attributes that a crash tore apart, on a store that keeps them in two files: the content is not lost.
 func TestAttributesOfAnUnbornVersion(t *testing.T) { eachNaming(t, testAttributesOfAnUnbornVersion) }
 

@@ -65,17 +65,23 @@ func (c *check) outcome(id tenant.ID, st Statement) (o outcome) {
 	return o
 }
 
+// execer is a database or a transaction.
+type execer interface {
+	querier
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 // result sends a statement.
-func result(ctx context.Context, tx *sql.Tx, st Statement, id tenant.ID) (string, error) {
+func result(ctx context.Context, db execer, st Statement, id tenant.ID) (string, error) {
 	if returnsRows(st.SQL) {
-		rows, err := tx.QueryContext(ctx, st.SQL, st.args(id)...)
+		rows, err := db.QueryContext(ctx, st.SQL, st.args(id)...)
 		if err != nil {
 			return "", err
 		}
 		all, err := lines(rows)
 		return strings.Join(all, "\n"), err
 	}
-	result, err := tx.ExecContext(ctx, st.SQL, st.args(id)...)
+	result, err := db.ExecContext(ctx, st.SQL, st.args(id)...)
 	if err != nil {
 		return "", err
 	}
@@ -116,6 +122,25 @@ func (c *check) compare(before, now []outcome, when string) {
 	}
 }
 
+// alone sends the statements that only read without a transaction, and tells of those that went otherwise than in one.
+func (c *check) alone(id tenant.ID, within []outcome) {
+	for i, st := range c.Statements {
+		if st.Varies || st.Fails || within[i].err != nil || !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(st.SQL)), "SELECT") {
+			continue
+		}
+		if got, err := result(access(c.ctx, id), c.DB, st, id); err != nil || got != within[i].result {
+			c.problem("%s\nis not the same without a transaction:\nwithin: %s\nwithout: %s%s", st.SQL, within[i].result, got, errorText(err))
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return "error: " + err.Error()
+}
+
 // rounds is how often the statements of both tenants are run at once.
 const rounds = 4
 
@@ -132,10 +157,15 @@ func (c *check) atOnce(a, b []outcome) {
 	}
 }
 
-// commit runs the statements as a tenant so that what they do stays. Those that fail after the others are passed over.
-func (c *check) commit(id tenant.ID) {
+// commit runs the statements as a tenant so that what they do stays, each in a transaction or without one. Those that fail after the others
+// are passed over.
+func (c *check) commit(id tenant.ID, transactions bool) {
 	ctx := access(c.ctx, id)
 	for _, st := range c.Statements {
+		if !transactions {
+			_, _ = result(ctx, c.DB, st, id)
+			continue
+		}
 		tx, err := c.DB.BeginTx(ctx, nil)
 		if err != nil {
 			c.problem("begin a transaction: %v", err)

@@ -51,18 +51,20 @@ type Suite struct {
 	Tenants [2]tenant.ID
 	// Fill gives a tenant rows. It is run as both, so with the same keys, and should give every declared table a row. Required.
 	Fill []Statement
-	// Statements are what the application sends, each run by itself in a transaction that is rolled back, and in the end once more as
-	// either tenant, to stay. Required.
+	// Statements are what the application sends, each run by itself in a transaction that is rolled back, those that only read also without
+	// one, and in the end once more as either tenant, to stay: the second's without transactions. Required.
 	Statements []Statement
 	// Raw, if set, is a handle that sees the rows of all tenants without a guard, such as a superuser's: sealed columns and what is stored
 	// beside them, blind indexes that is, must not have what they hold in the clear, nor the same value for two tenants. Give both
 	// tenants a row with the same text in a searchable column for that.
 	Raw *sql.DB
-	// Trail, if set, is what DB was opened with as its audit trail: every access must leave an event.
+	// Trail, if set, is what DB and Bucket were opened with as their audit trail: every access must leave an event.
 	Trail *Trail
-	// Bucket, if set, is a guarded bucket of a test: objects of the same names must not meet.
+	// Bucket, if set, is a guarded bucket of a test, where the suite's tenants get objects: those of the same names must not meet, and
+	// what one has the other must not find, list, copy, change or delete.
 	Bucket *blob.Bucket
-	// RawBucket, if set, is what Bucket is a guard of: objects must not be in the clear there.
+	// RawBucket, if set, is what Bucket is a guard of: objects and their metadata must not be in the clear there, and where those of two
+	// tenants change places, as the suite has them do, they must not open.
 	RawBucket *blob.Bucket
 }
 
@@ -125,8 +127,8 @@ func (c *check) run() []string {
 	if rows := c.rows(c.b); c.count(rows) > 0 {
 		c.problem("a tenant without rows sees %d: %v", c.count(rows), rows)
 	}
-	alone := c.outcomes(c.a)
-	c.meant(alone)
+	before := c.outcomes(c.a)
+	c.meant(before)
 	if !c.fill(c.b) {
 		c.problem("with the same keys, the second tenant's rows cannot be stored: a primary key, unique constraint or foreign key lacks the tenant column, or Fill is no statement for two")
 		return c.problems
@@ -134,21 +136,23 @@ func (c *check) run() []string {
 	theirs := c.rows(c.b)
 	c.same(c.a, mine, "another tenant stored rows")
 	together := c.outcomes(c.a)
-	c.compare(alone, together, "another tenant has rows")
+	c.compare(before, together, "another tenant has rows")
 	others := c.outcomes(c.b)
 	c.foreign(c.a, mine, theirs, together)
 	c.foreign(c.b, theirs, mine, others)
+	c.alone(c.a, together)
+	c.alone(c.b, others)
 	c.atOnce(together, others)
 	c.same(c.a, mine, "statements of another tenant were rolled back")
 	c.same(c.b, theirs, "statements of another tenant were rolled back")
 	c.stored()
 
 	// What stays of either's statements changes nothing for the other, whose own give what they gave before.
-	c.commit(c.a)
+	c.commit(c.a, true)
 	c.same(c.b, theirs, "statements of another tenant were committed")
 	c.compare(others, c.outcomes(c.b), "another tenant has other rows")
 	mine, together = c.rows(c.a), c.outcomes(c.a)
-	c.commit(c.b)
+	c.commit(c.b, false)
 	c.same(c.a, mine, "statements of another tenant were committed")
 	c.compare(together, c.outcomes(c.a), "another tenant has other rows")
 	c.objects()

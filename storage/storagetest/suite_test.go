@@ -193,6 +193,15 @@ func TestBrokenGuardsAreFound(t *testing.T) {
 			return strings.Replace(correct(text, id), `SELECT * FROM "patients"`, `SELECT id, ward, CAST(unhex(name) AS TEXT) AS name FROM "patients"`, 1)
 		}
 	}
+	// outside is a guard that is broken where no transaction was begun.
+	outside := func(rewrite func(text, id string) string) func(text, id string) string {
+		return func(text, id string) string {
+			if text, ok := strings.CutPrefix(text, outsideMark); ok {
+				return rewrite(text, id)
+			}
+			return correct(text, id)
+		}
+	}
 	plain := sqldb.Schema{"patients": {}, "visits": {}}
 	for what, c := range map[string]struct {
 		rewrite func(text, id string) string
@@ -200,26 +209,28 @@ func TestBrokenGuardsAreFound(t *testing.T) {
 		found   string // "" for the guard that is not broken
 		trail   bool
 	}{
-		"none":               {correct, plain, "", false},
-		"reads":              {without("SELECT id, name"), plain, "SELECT id, name", false},
-		"counts":             {without("SELECT count"), plain, "SELECT count", false},
-		"joins":              {without("SELECT p.name"), plain, "SELECT p.name", false},
-		"updates":            {without("UPDATE patients SET ward = 'north'"), plain, "UPDATE patients", false},
-		"RETURNING":          {without("UPDATE patients SET ward = 'south'"), plain, "UPDATE patients SET ward = 'south'", false},
-		"deletes":            {without("DELETE"), plain, "DELETE FROM visits", false},
-		"everything is one":  {func(text, _ string) string { return correct(text, "one") }, plain, "cannot be stored", false},
-		"no sealing":         {correct, schema, "patients.name is stored in the clear", false},
-		"subqueries":         {unlike("INSERT INTO visits (id, patient_id) SELECT", func(id string) string { return " WHERE tenant_id = '" + id + "'" }, text("")), plain, "SELECT 100 + count", false},
-		"counts, kept":       {first("SELECT count"), plain, "SELECT count(*) FROM patients\nis not the same when another tenant has other rows", false},
-		"updates, kept":      {first("UPDATE patients SET ward = 'north'"), plain, "statements of another tenant were committed", false},
-		"deletes, kept":      {first("DELETE"), plain, "statements of another tenant were committed", false},
-		"always an error":    {unlike("SELECT p.name", text("SELECT p.name"), text("SELECT p.nobody")), plain, "fails, and so shows nothing", false},
-		"a clear index":      {indexed("?1"), schema, "patients.name is stored in the clear in the column name_index", false},
-		"a shared key":       {indexed("CAST(hex(?1) AS BLOB)"), schema, "name_index has the same value for two tenants", false},
-		"one tenant for all": {mixed(), plain, "run at the same time", false},
-		"shared rows":        {correct, sqldb.Schema{"patients": {}, "visits": {}, "countries": {Shared: true}}, "statements of another tenant were committed", false},
-		"no trail":           {correct, plain, "left no event", true},
-		"no tenant":          {nil, plain, "without a tenant in its context", false},
+		"none":                          {correct, plain, "", false},
+		"reads":                         {without("SELECT id, name"), plain, "SELECT id, name", false},
+		"counts":                        {without("SELECT count"), plain, "SELECT count", false},
+		"joins":                         {without("SELECT p.name"), plain, "SELECT p.name", false},
+		"updates":                       {without("UPDATE patients SET ward = 'north'"), plain, "UPDATE patients", false},
+		"RETURNING":                     {without("UPDATE patients SET ward = 'south'"), plain, "UPDATE patients SET ward = 'south'", false},
+		"deletes":                       {without("DELETE"), plain, "DELETE FROM visits", false},
+		"everything is one":             {func(text, _ string) string { return correct(text, "one") }, plain, "cannot be stored", false},
+		"no sealing":                    {correct, schema, "patients.name is stored in the clear", false},
+		"subqueries":                    {unlike("INSERT INTO visits (id, patient_id) SELECT", func(id string) string { return " WHERE tenant_id = '" + id + "'" }, text("")), plain, "SELECT 100 + count", false},
+		"counts, kept":                  {first("SELECT count"), plain, "SELECT count(*) FROM patients\nis not the same when another tenant has other rows", false},
+		"updates, kept":                 {first("UPDATE patients SET ward = 'north'"), plain, "statements of another tenant were committed", false},
+		"deletes, kept":                 {first("DELETE"), plain, "statements of another tenant were committed", false},
+		"always an error":               {unlike("SELECT p.name", text("SELECT p.name"), text("SELECT p.nobody")), plain, "fails, and so shows nothing", false},
+		"a clear index":                 {indexed("?1"), schema, "patients.name is stored in the clear in the column name_index", false},
+		"a shared key":                  {indexed("CAST(hex(?1) AS BLOB)"), schema, "name_index has the same value for two tenants", false},
+		"one tenant for all":            {mixed(), plain, "run at the same time", false},
+		"shared rows":                   {correct, sqldb.Schema{"patients": {}, "visits": {}, "countries": {Shared: true}}, "statements of another tenant were committed", false},
+		"no trail":                      {correct, plain, "left no event", true},
+		"reads outside a transaction":   {outside(without("SELECT count")), plain, "is not the same without a transaction", false},
+		"updates outside a transaction": {outside(without("UPDATE patients SET ward = 'north'")), plain, "statements of another tenant were committed", false},
+		"no tenant":                     {nil, plain, "without a tenant in its context", false},
 	} {
 		t.Run(what, func(t *testing.T) {
 			e := storagetest.New(t, plain, strings.Replace(ddl[0], "BLOB", "TEXT", 1), ddl[1])
@@ -241,7 +252,7 @@ func TestBrokenGuardsAreFound(t *testing.T) {
 			if !c.trail {
 				s.Trail = nil
 			}
-			s.DB = sql.OpenDB(broken{"file:" + path + "?_pragma=busy_timeout(10000)", c.rewrite})
+			s.DB = sql.OpenDB(broken{"file:" + path + "?_pragma=busy_timeout(10000)", c.rewrite, strings.Contains(what, "outside")})
 			defer s.DB.Close()
 			problems, err := s.Check(t.Context())
 			all := strings.Join(problems, "\n")
@@ -259,24 +270,45 @@ func TestBrokenGuardsAreFound(t *testing.T) {
 type broken struct {
 	dsn     string
 	rewrite func(text, id string) string
+	mark    bool // what is sent without a transaction
 }
+
+const outsideMark = "/* outside */"
 
 func (b broken) Driver() driver.Driver { return &sqlite.Driver{} }
 
 func (b broken) Connect(context.Context) (driver.Conn, error) {
 	conn, err := (&sqlite.Driver{}).Open(b.dsn)
-	return &brokenConn{conn, b}, err
+	return &brokenConn{Conn: conn, guard: b}, err
 }
 
 type brokenConn struct {
 	driver.Conn
-	guard broken
+	guard  broken
+	within bool // a transaction
 }
+
+type brokenTx struct {
+	driver.Tx
+	conn *brokenConn
+}
+
+func (c *brokenConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+	c.within = err == nil
+	return &brokenTx{tx, c}, err
+}
+
+func (t *brokenTx) Commit() error   { t.conn.within = false; return t.Tx.Commit() }
+func (t *brokenTx) Rollback() error { t.conn.within = false; return t.Tx.Rollback() }
 
 func (c *brokenConn) text(ctx context.Context, text string) (string, error) {
 	access, err := tenant.FromContext(ctx)
 	if c.guard.rewrite == nil {
 		return text, nil
+	}
+	if c.guard.mark && !c.within {
+		text = outsideMark + text
 	}
 	return c.guard.rewrite(text, access.Tenant.String()), err
 }

@@ -29,7 +29,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) error {
 	content := bufio.NewReaderSize(part, 512)
 	head, err := content.Peek(512)
 	if err != nil && err != io.EOF {
-		return &records.InvalidError{Field: "scan", Hint: "the upload broke off, or is over 16 MiB"}
+		return errBrokeOff
 	}
 	contentType, _, _ := mime.ParseMediaType(http.DetectContentType(head))
 	if !pictures[contentType] {
@@ -41,10 +41,29 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// Upload leaves no object if its source fails. The row comes last: what is listed is there.
-	if err := s.Scans.Upload(r.Context(), scan.Key(), content, &blob.WriterOptions{ContentType: contentType}); err != nil {
+	source := &sourceReader{r: content}
+	err = s.Scans.Upload(r.Context(), scan.Key(), source, &blob.WriterOptions{ContentType: contentType})
+	switch {
+	case err != nil && source.failed: // which is nobody's here to mend
+		return errBrokeOff
+	case err != nil:
 		return err
 	}
 	return s.Records.AddScan(r.Context(), scan)
+}
+
+var errBrokeOff = &records.InvalidError{Field: "scan", Hint: "the upload broke off, or is over 16 MiB"}
+
+// sourceReader remembers that it was the source which failed.
+type sourceReader struct {
+	r      io.Reader
+	failed bool
+}
+
+func (s *sourceReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.failed = s.failed || err != nil && err != io.EOF
+	return n, err
 }
 
 // picture returns the URL of a scan for a page of this moment: it is good for five minutes, for this one object, in the name
