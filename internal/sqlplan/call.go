@@ -80,17 +80,19 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 			return e
 		}
 	}
+	config := false
 	if !p.lite && contains("to_tsvector to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery ts_headline", name) {
-		f.Args = plainConfig(f.Args)
+		f.Args, config = plainConfig(f.Args)
 	}
 	args := make([]expr, len(f.Args))
-	rows := name
+	rows, apart := name, true // whether telling values apart fails for none
 	if p.jsonRows == f {
 		rows = "json_agg"
 	}
 	for i, arg := range f.Args {
 		if row, ok := p.wholeRow(rows, arg, in); ok {
 			args[i], f.Args[i] = row, row.node
+			apart = !f.AggDistinct // some types cannot be compared, which PostgreSQL finds when it meets two rows
 			continue
 		}
 		if arg.GetRowExpr() != nil && name == "count" && f.AggDistinct {
@@ -110,6 +112,10 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		}
 		args[i] = p.expr(arg, in)
 		f.Args[i] = args[i].node
+	}
+	if config && name == "ts_headline" && len(args) == 3 && bare(f.Args[2]) {
+		// Without the cast of the first, three arguments without a type may be a text, a query and options.
+		f.Args[2] = p.castTo(f.Args[2], "tsquery")
 	}
 	if p.lite && (name == "substr" || name == "substring") {
 		p.substring(f, args, name)
@@ -134,7 +140,7 @@ func (p *planner) call(n *pg.Node, f *pg.FuncCall, in ctx) expr {
 		facts = given
 	}
 	e.typ, e.volatile = facts.Returns, e.volatile || facts.Volatile
-	plain := f.AggFilter == nil && f.Over == nil && len(f.AggOrder) == 0
+	plain := apart && f.AggFilter == nil && f.Over == nil && len(f.AggOrder) == 0
 	e.total = facts.Total && plain && allTotal(args)
 	switch {
 	case p.lite:
@@ -177,18 +183,26 @@ func (p *planner) callParts(f *pg.FuncCall, in ctx) []expr {
 	return parts
 }
 
-// plainConfig leaves out the cast of a text search configuration that is written out, 'simple'::regconfig, which the function makes.
-func plainConfig(args []*pg.Node) []*pg.Node {
+// plainConfig leaves out the cast of a text search configuration that is written out, 'simple'::regconfig, which the function makes, and tells
+// whether there was one.
+func plainConfig(args []*pg.Node) ([]*pg.Node, bool) {
 	if len(args) < 2 || args[0].GetTypeCast() == nil {
-		return args
+		return args, false
 	}
 	cast := args[0].GetTypeCast()
 	fields, _ := names(cast.TypeName.Names)
 	c, literal := isConst(cast.Arg)
-	if name := strings.Join(fields, "."); !literal || c.GetSval() == nil || name != "regconfig" && name != "pg_catalog.regconfig" || len(cast.TypeName.ArrayBounds) > 0 {
-		return args
+	if name := strings.Join(fields, "."); !literal || c.GetSval() == nil || name != "regconfig" && name != "pg_catalog.regconfig" ||
+		len(cast.TypeName.ArrayBounds) > 0 || len(cast.TypeName.Typmods) > 0 {
+		return args, false
 	}
-	return append([]*pg.Node{cast.Arg}, args[1:]...)
+	return append([]*pg.Node{cast.Arg}, args[1:]...), true
+}
+
+// bare tells a literal or a parameter, which has the type of the place that it stands in.
+func bare(n *pg.Node) bool {
+	_, literal := isConst(n)
+	return literal || n.GetParamRef() != nil
 }
 
 // ownSetting tells whether the arguments of current_setting name a setting of the application's own, which has a prefix, as a

@@ -104,6 +104,7 @@ var wideShapes = []shape{
 	{only: PostgreSQL, sql: `SELECT id FROM patients WHERE note LIKE '%' || COALESCE(NULL, $1, '\') || '%'`, args: args{note}},
 	{only: PostgreSQL, sql: "SELECT p.id, (SELECT coalesce(array_to_json(array_agg(x)), '[]') FROM (SELECT v.id, v.ward FROM visits v WHERE v.patient_id = p.id ORDER BY v.id) x)::text FROM patients p"},
 	{only: PostgreSQL, sql: "SELECT id FROM patients WHERE to_tsvector('simple'::regconfig, note) @@ plainto_tsquery('simple'::regconfig, $1)", args: args{note}},
+	{only: PostgreSQL, sql: "SELECT ts_headline('simple'::regconfig, 'n1 n2', 'n2'), ts_headline('simple'::pg_catalog.regconfig, $1, $2)", args: args{note, note}},
 	{only: SQLite, sql: `SELECT id, json(json_object('a', age)), json_object('b', json('[1]')) FROM patients WHERE json(json_object('a', age)) = json('{"a":  10}') OR json_valid(note)`},
 	{only: PostgreSQL, sql: "SELECT hashtext(note), hashtextextended(note, 1) FROM patients"},
 }

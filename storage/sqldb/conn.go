@@ -244,9 +244,10 @@ func (c *conn) admit(ctx context.Context, reported *telemetry.Access, query stri
 	a := &access{plan: plan, id: pass.Tenant(), pass: pass, tx: c.tx}
 	if versions := len(pass.Keys().IndexKeyIDs()); versions > 1 {
 		// The tenant's index key is being rotated: search under every live version.
-		if a.plan, err = c.db.plan(ctx, query, versions); err != nil {
-			return nil, c.failed(ctx, a, err)
+		if plan, err = c.db.plan(ctx, query, versions); err != nil {
+			return nil, c.failed(ctx, a, err) // which records it by the plan that the gate was told of
 		}
+		a.plan = plan
 	}
 	if err := c.db.checkTenants(ctx, a, args); err != nil {
 		return nil, c.failed(ctx, a, err)

@@ -278,9 +278,10 @@ func (c *conn) admitRows(ctx context.Context, reported *telemetry.Access, rows *
 	}
 	a := &access{plan: plan, id: pass.Tenant(), pass: pass, tx: c.tx}
 	if versions := len(pass.Keys().IndexKeyIDs()); versions > 1 {
-		if a.plan, err = c.db.planRows(ctx, rows.text, versions); err != nil {
+		if plan, err = c.db.planRows(ctx, rows.text, versions); err != nil {
 			return nil, nil, c.failed(ctx, a, err)
 		}
+		a.plan = plan
 	}
 	params, err := c.db.bindRows(a, rows)
 	if err != nil {

@@ -37,8 +37,17 @@ func (g *gen) expr(k Kind, sc *scope, depth int) string {
 		}
 		return fmt.Sprintf("greatest(%s, %s)", sub(), sub())
 	case 4:
+		if k == Int && !g.s.Lite && g.chance(1, 4) {
+			return fmt.Sprintf("(%s %% 7)", g.one("hashtext("+g.leaf(Text, sc)+")", "hashtextextended("+g.leaf(Text, sc)+", 1)"))
+		}
 		if k == Int {
 			return fmt.Sprintf("length(%s)", g.expr(Text, sc, depth-1))
+		}
+		if k == Time {
+			return fmt.Sprintf("date(%s)::timestamptz", sub())
+		}
+		if k == Text && g.s.Lite && g.chance(1, 2) { // '' || x is a text wherever x comes from
+			return fmt.Sprintf("json(%s)", g.one("json_object('a', '' || "+sub()+")", "'[' || "+g.expr(Int, sc, depth-1)+" || ']'"))
 		}
 		if k == Text {
 			return g.one("lower", "upper", "ltrim") + "(" + sub() + ")"
@@ -150,7 +159,7 @@ func (g *gen) plainCond(sc *scope, depth int) string {
 		if g.s.Lite {
 			return fmt.Sprintf("%s LIKE %s", left, g.one("'a%'", "'n_'", "'%'"))
 		}
-		return fmt.Sprintf("%s %s %s || '%%'", left, g.one("LIKE", "NOT LIKE", "ILIKE"), g.param(Text, false))
+		return fmt.Sprintf("%s %s %s", left, g.one("LIKE", "NOT LIKE", "ILIKE"), g.pattern())
 	case n == 5:
 		return fmt.Sprintf("(%s, %s) %s (%s, %s)", left, g.leaf(Int, sc), g.one("=", "<", ">=", "<>"), right(), g.leaf(Int, sc))
 	case n == 6 && !g.s.Lite && k == Int:
@@ -159,6 +168,20 @@ func (g *gen) plainCond(sc *scope, depth int) string {
 		return left + g.one(" IS TRUE", " IS NOT TRUE", " IS FALSE")
 	}
 	return fmt.Sprintf("%s %s %s", left, g.one("=", "<>", "<", "<=", ">", ">="), right())
+}
+
+// pattern writes what LIKE compares with.
+func (g *gen) pattern() string {
+	return g.oneOf(
+		func() string { return g.param(Text, false) + " || '%'" },
+		func() string { return g.param(Text, false) + g.one(" || '%' ESCAPE '!'", " ESCAPE ''") },
+		func() string { return "concat('%', " + g.param(Text, true) + ", NULL, '%')" },
+		func() string { return "concat(" + g.param(Text, true) + ", " + g.param(Text, true) + ")" },
+		func() string { return "coalesce(NULL, " + g.param(Text, false) + ", '%')" },
+		func() string { return "'%' || trim(coalesce(" + g.param(Text, true) + ", 'n')) || '_'" },
+		func() string { return g.one("lower", "upper") + "(" + g.param(Text, true) + ") || '%'" },
+		func() string { return "replace(replace(" + g.param(Text, true) + `, '%', '\%'), 'a', '') || '%'` },
+	)
 }
 
 // sealedCond writes a condition over a sealed column, or nothing where there is none.

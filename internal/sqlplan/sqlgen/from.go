@@ -26,6 +26,7 @@ func (g *gen) from(sc *scope) string {
 		if strings.HasPrefix(item, "LATERAL") && (join == "RIGHT JOIN" || join == "FULL JOIN") {
 			join = "LEFT JOIN"
 		}
+		sc.outer = sc.outer || join != "JOIN" && join != "CROSS JOIN"
 		if join == "FULL JOIN" {
 			on, ok := g.equality(sc, right)
 			if !ok {
@@ -172,7 +173,7 @@ func (g *gen) item(sc, around *scope) (rel, string) {
 	switch n := g.IntN(10); {
 	case len(ctes) > 0 && (n < 3 || len(tables) == 0):
 		c := ctes[g.IntN(len(ctes))]
-		r, sql := rel{alias: c.alias, cols: c.cols}, Quote(c.alias)
+		r, sql := rel{alias: c.alias, cols: c.cols, unlocked: true}, Quote(c.alias)
 		if g.taken(sc)(c.alias) || g.chance(1, 2) {
 			r.alias = g.fresh(g.taken(sc))
 			sql += " AS " + Quote(r.alias)
@@ -204,7 +205,7 @@ func (g *gen) item(sc, around *scope) (rel, string) {
 
 // rows writes an item of FROM that reads no table.
 func (g *gen) rows(sc *scope) (rel, string) {
-	r := rel{alias: g.fresh(g.taken(sc)), cols: []col{{name: "v", kind: Int}}}
+	r := rel{alias: g.fresh(g.taken(sc)), cols: []col{{name: "v", kind: Int}}, unlocked: true}
 	as := Quote(r.alias) + ` ("v"`
 	switch g.IntN(5) {
 	case 4:
@@ -219,6 +220,6 @@ func (g *gen) rows(sc *scope) (rel, string) {
 		r.cols = append(r.cols, col{name: "w", kind: Text})
 		return r, fmt.Sprintf(`unnest(ARRAY[1, 2, 3], ARRAY['a', 'n1']) AS %s, "w")`, as)
 	}
-	r.cols = append(r.cols, col{name: "w", kind: Text})
+	r.cols, r.unlocked = append(r.cols, col{name: "w", kind: Text}), false
 	return r, fmt.Sprintf(`(VALUES (%s, %s), (2, 'a'), (3, 'n1')) AS %s, "w")`, g.param(Int, true), g.param(Text, true), as)
 }

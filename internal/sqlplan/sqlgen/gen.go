@@ -56,12 +56,15 @@ type rel struct {
 	alias string
 	cols  []col
 	base  *Table
+	// unlocked tells a query of WITH or a function, which a lock that names no relation passes over.
+	unlocked bool
 }
 
 // scope is the FROM of a query, and of the query around it.
 type scope struct {
 	rels   []rel
 	parent *scope
+	outer  bool // it has an outer join, one side of which nothing locks
 }
 
 // Random returns a statement for the schema's tables.

@@ -2,6 +2,7 @@ package sqlgen
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -82,6 +83,14 @@ func (g *gen) aggregate(sc *scope) (string, Kind) {
 		total = Int
 	}
 	switch g.IntN(10) {
+	case 8:
+		if sql := g.wholeRow(sc); sql != "" {
+			return g.one(
+				"array_to_json(array_agg("+sql+" ORDER BY to_jsonb("+sql+"))"+filter+")::text",
+				"jsonb_agg("+sql+" ORDER BY to_jsonb("+sql+"))"+filter+"::text",
+				"min(row_to_json("+sql+")::text)"+filter,
+			), Text
+		}
 	case 9:
 		if sql, _, ok := pick(func(c col) bool { return (c.kind == Int || c.kind == Text) && !c.sealed }); ok && !g.s.Lite && !g.s.Before17 {
 			return fmt.Sprintf("JSON_ARRAYAGG(%s ORDER BY %s RETURNING text)", sql, sql) + filter, Text
@@ -94,6 +103,9 @@ func (g *gen) aggregate(sc *scope) (string, Kind) {
 		if sql, _, ok := pick(func(c col) bool { return !c.sealed }); ok {
 			if other, _, ok := pick(func(c col) bool { return !c.sealed }); ok && !g.s.Lite && g.chance(1, 3) {
 				return "count(DISTINCT (" + sql + ", " + other + "))" + filter, Int
+			}
+			if row := g.wholeRow(sc); row != "" && g.chance(1, 3) {
+				return "count(" + g.one("", "DISTINCT ") + row + ")" + filter, Int
 			}
 			return "count(DISTINCT " + sql + ")" + filter, Int
 		}
@@ -119,4 +131,18 @@ func (g *gen) aggregate(sc *scope) (string, Kind) {
 		}
 	}
 	return "count(*)" + filter, Int
+}
+
+// wholeRow writes a row of a relation of this query with all that it has, or nothing where there is none without sealed columns.
+func (g *gen) wholeRow(sc *scope) string {
+	var all []string
+	for _, r := range sc.rels {
+		if !g.s.Lite && !slices.ContainsFunc(r.cols, func(c col) bool { return c.sealed }) && len(r.cols) > 1 {
+			all = append(all, Quote(r.alias), Quote(r.alias)+".*")
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return all[g.IntN(len(all))]
 }

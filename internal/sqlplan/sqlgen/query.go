@@ -86,6 +86,15 @@ func (g *gen) selectStmt(outer *scope, o options) (string, []col) {
 	return with + sql + g.order(outs, distinct == "" && o.top, sc), columns(outs)
 }
 
+// asRow writes the outputs as one row.
+func asRow(outs []output) string {
+	var out []string
+	for _, o := range outs {
+		out = append(out, o.sql)
+	}
+	return "ROW(" + strings.Join(out, ", ") + ")"
+}
+
 func plain(outs []output) bool {
 	return !slices.ContainsFunc(outs, func(o output) bool { return o.sealed })
 }
@@ -181,6 +190,9 @@ func (g *gen) order(outs []output, may bool, sc *scope) string {
 	sql := ""
 	if plain(outs) && g.chance(1, 3) {
 		sql = " ORDER BY " + g.keys(len(outs))
+		if may && !g.s.Lite && g.chance(1, 4) {
+			sql = " ORDER BY " + asRow(outs) + g.one("", " DESC", " NULLS FIRST") + ", " + g.keys(len(outs))
+		}
 		if g.chance(1, 2) {
 			sql += fmt.Sprintf(" LIMIT %d", g.IntN(4))
 			if g.chance(1, 3) {
@@ -197,14 +209,32 @@ func (g *gen) order(outs []output, may bool, sc *scope) string {
 		}
 	}
 	if may && !g.s.Lite && sql == "" && g.chance(1, 8) {
-		for _, r := range sc.rels {
-			if len(sc.rels) > 1 || r.base == nil || r.base.Shared() || slices.ContainsFunc(outs, func(o output) bool { return strings.Contains(o.sql, "OVER") }) {
-				return sql
-			}
-		}
-		return g.one(" FOR UPDATE", " FOR SHARE", " FOR NO KEY UPDATE OF "+Quote(sc.rels[0].alias), " FOR UPDATE SKIP LOCKED")
+		return g.lock(outs, sc)
 	}
 	return sql
+}
+
+// lock writes a lock of the rows that a query reads of the tenants' tables, or nothing where there are none that can be locked.
+func (g *gen) lock(outs []output, sc *scope) string {
+	if sc.outer || slices.ContainsFunc(outs, func(o output) bool { return strings.Contains(o.sql, "OVER") }) {
+		return ""
+	}
+	named, all := "", true
+	for _, r := range sc.rels {
+		if r.base != nil && !r.base.Shared() {
+			named = Quote(r.alias)
+		} else {
+			all = all && r.unlocked
+		}
+	}
+	if named == "" {
+		return ""
+	}
+	of := ""
+	if !all || g.chance(1, 3) {
+		of = " OF " + named
+	}
+	return g.one(" FOR UPDATE", " FOR SHARE", " FOR NO KEY UPDATE", " FOR KEY SHARE") + of + g.one("", "", " SKIP LOCKED", " NOWAIT")
 }
 
 // setOperation writes UNION and the like.

@@ -70,7 +70,8 @@ func (g *gen) change(returns, top bool) (string, []col) {
 	}
 	outs := g.returned(r, top)
 	if strings.HasPrefix(sql, "INSERT") && !g.s.Lite && g.chance(1, 4) {
-		outs = append(outs, output{Quote(r.alias) + ".xmax " + g.one("= 0", "<> 0"), col{name: "new", kind: Bool}})
+		outs = append(outs, output{strings.ReplaceAll(g.one("@ = 0", "@ <> 0", "(@ = 0) IS TRUE", "@::text::bigint > 0", "'0' = @::text", "CASE WHEN @ = 0 THEN NULL ELSE @ <> 0 END"),
+			"@", g.one("xmax", Quote(r.alias)+".xmax")), col{name: "new", kind: Bool}})
 	}
 	return sql + " RETURNING " + list(outs), columns(outs)
 }
@@ -156,23 +157,44 @@ func (g *gen) insert(t *Table) string {
 	return sql + g.onConflict(t)
 }
 
-// multiply makes several rows of the only one of VALUES, with another number of a column in each.
+// multiply makes several rows of the only one of VALUES, with another number in some columns of each.
 func (g *gen) multiply(t *Table, columns []Column, rows []string) {
+	if slices.ContainsFunc(columns, func(c Column) bool { return c.Sealed }) {
+		return
+	}
 	var values []string
 	several := false
 	for _, c := range columns {
-		v := g.literal(c.Kind)
-		if c.Sealed {
-			return
-		}
-		if c.Kind == Int && !several {
-			v, several = fmt.Sprintf("unnest(ARRAY[%d, %d])", 50+g.IntN(20), 70+g.IntN(20)), true
+		v := g.value(t, c, &scope{})
+		if c.Kind == Int && (!several || g.chance(1, 4)) {
+			v, several = g.numbers(), true
 		}
 		values = append(values, v)
 	}
 	if several {
 		rows[0] = "(" + strings.Join(values, ", ") + ")"
 	}
+}
+
+// numbers writes what returns several numbers.
+func (g *gen) numbers() string {
+	return g.oneOf(
+		func() string { return fmt.Sprintf("unnest(ARRAY[%d, %d])", 50+g.IntN(20), 70+g.IntN(20)) },
+		func() string {
+			return "unnest(" + g.bind([]int64{int64(g.IntN(6)), 50 + int64(g.IntN(20)), 70 + int64(g.IntN(20))}, param{kind: 252}) + "::bigint[])"
+		},
+		func() string { return fmt.Sprintf("generate_series(50, %d) + %s", 48+g.IntN(5), g.param(Int, true)) },
+		func() string {
+			sql := g.subquery(&scope{}, func(inner *scope) string {
+				from := g.from(inner)
+				return fmt.Sprintf("unnest(ARRAY(SELECT %s FROM %s%s ORDER BY 1))", g.leaf(Int, inner), from, g.where(inner, 1))
+			})
+			if sql == "" {
+				return "unnest(ARRAY[51, 52, 53])"
+			}
+			return sql
+		},
+	)
 }
 
 func (g *gen) onConflict(t *Table) string {
