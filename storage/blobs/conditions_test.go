@@ -96,7 +96,7 @@ func TestWithdrawnWhileOverwritten(t *testing.T) {
 				}
 			}
 		}
-		w.meanwhile = func() {
+		w.meanwhile.set(func() {
 			r.putAt(t, "x", 1, "older") // by a process that does not write to the newest name yet
 			if r.store == "S3" {
 				w.deleting = overwrite(r.wrap(t, r.inner, "records")) // in another process
@@ -107,7 +107,7 @@ func TestWithdrawnWhileOverwritten(t *testing.T) {
 					}
 				}
 			}
-		}
+		})
 		wantCode(t, r.bucket.WriteAll(r.a, "x", []byte("new"), &blob.WriterOptions{IfNotExist: true}), gcerrors.FailedPrecondition)
 		if w.looked != nil || w.deleting != nil {
 			t.Fatal("nobody overwrote it")
@@ -226,9 +226,9 @@ func TestAMarkIsNoObject(t *testing.T) {
 
 		r.mark(t, "raced")
 		other := r.wrap(t, r.inner, "records") // another process
-		w.meanwhile = func() { must(t, other.WriteAll(r.a, "raced", []byte("other"), nil)) }
-		if r.store != "S3" {
-			w.meanwhile = nil
+		if r.store == "S3" {
+			w.meanwhile.set(func() { must(t, other.WriteAll(r.a, "raced", []byte("other"), nil)) })
+		} else {
 			name := r.nameOf(t, alice, "raced")
 			w.looked = func(at string) {
 				if at == name {

@@ -60,6 +60,20 @@ func (m *meddled) set(meddle func(name string)) {
 	m.meddle = meddle
 }
 
+// once is what happens once, whichever of several goroutines comes to it first.
+type once struct{ do atomic.Pointer[func()] }
+
+func (o *once) set(do func()) { o.do.Store(&do) }
+
+func (o *once) happens() {
+	if do := o.do.Swap(nil); do != nil {
+		(*do)()
+	}
+}
+
+// happened reports whether it did.
+func (o *once) happened() bool { return o.do.Load() == nil }
+
 // What happens to an object between Reseal's reading and its replacement stands, whoever does it and whatever the store.
 func TestResealMeddledWith(t *testing.T) {
 	type result struct {

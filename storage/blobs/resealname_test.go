@@ -203,7 +203,7 @@ func TestNamesRotateUnderAWriter(t *testing.T) {
 // completing is a store in which something happens when an object is about to come to be.
 type completing struct {
 	*meddled
-	meanwhile func()
+	meanwhile once
 }
 
 type completingWriter struct {
@@ -217,10 +217,7 @@ func (c *completing) NewTypedWriter(ctx context.Context, key, contentType string
 }
 
 func (w *completingWriter) Close() error {
-	if meanwhile := w.c.meanwhile; meanwhile != nil {
-		w.c.meanwhile = nil
-		meanwhile()
-	}
+	w.c.meanwhile.happens()
 	return w.Writer.Close()
 }
 
@@ -235,7 +232,7 @@ func TestNamesRotateWhileAWriteCompletes(t *testing.T) {
 			r.bucket = r.wrap(t, blob.NewBucket(c), "records")
 			must(t, r.bucket.WriteAll(r.a, "x", []byte("before"), nil))
 			writing := r.nameOf(t, alice, "y")
-			c.meanwhile = func() {
+			c.meanwhile.set(func() {
 				r.rotate(t, keys.PurposeNames)
 				if !disable {
 					return
@@ -253,7 +250,7 @@ func TestNamesRotateWhileAWriteCompletes(t *testing.T) {
 				must(t, err)
 				must(t, r.ring.DisableKey(t.Context(), alice, keys.PurposeNames, r.key(t, keys.PurposeNames, 0), "old",
 					func(context.Context) (int64, error) { return r.count(t).Remaining(keys.PurposeNames) }))
-			}
+			})
 			if err := r.bucket.WriteAll(r.a, "y", []byte("unacknowledged"), nil); !errors.Is(err, errRenamed) {
 				t.Error(err)
 			}

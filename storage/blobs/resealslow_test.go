@@ -47,13 +47,12 @@ func (r *resealed) slow(t *testing.T, k leaversKeys, inner *blob.Bucket) *blob.B
 type deleting struct {
 	*meddled
 	name      string
-	meanwhile func()
+	meanwhile once
 }
 
 func (d *deleting) Delete(ctx context.Context, key string, o *driver.DeleteOptions) error {
-	if meanwhile := d.meanwhile; meanwhile != nil && key == d.name {
-		d.meanwhile = nil
-		meanwhile()
+	if key == d.name {
+		d.meanwhile.happens()
 	}
 	return d.meddled.Delete(ctx, key, o)
 }
@@ -77,13 +76,14 @@ func TestNamesMadeAgainBySlowProcess(t *testing.T) {
 				must(t, r.bucket.WriteAll(r.a, "dir/x", []byte("second"), nil))
 				putRaw(t, r.inner, older, was)
 			}
-			d.name, d.meanwhile = older, func() {
+			d.name = older
+			d.meanwhile.set(func() {
 				must(t, other.Delete(r.a, "dir/x"))
 				must(t, other.WriteAll(r.a, "dir/x", []byte("third"), nil))
-			}
+			})
 			_, err := r.reseal(r.a)
 			must(t, err)
-			if d.meanwhile != nil {
+			if !d.meanwhile.happened() {
 				t.Fatal("nothing was deleted")
 			}
 			if got, err := r.bucket.ReadAll(r.a, "dir/x"); string(got) != "third" {
@@ -103,10 +103,10 @@ func TestNamesMadeAgainBesideAWriter(t *testing.T) {
 	must(t, r.bucket.WriteAll(r.a, "dir/x", []byte("first"), nil))
 	d.name = r.nameOf(t, alice, "dir/x")
 	other := r.slow(t, k, r.inner)
-	d.meanwhile = func() {
+	d.meanwhile.set(func() {
 		must(t, other.Delete(r.a, "dir/x"))
 		must(t, other.WriteAll(r.a, "dir/x", []byte("third"), nil))
-	}
+	})
 	must(t, r.bucket.WriteAll(r.a, "dir/x", []byte("second"), nil))
 	if got, err := r.bucket.ReadAll(r.a, "dir/x"); err != nil {
 		t.Errorf("both writes were acknowledged, and there is neither: %q, %v", got, err)
