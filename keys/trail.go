@@ -133,7 +133,8 @@ func (r *Keyring) record(ctx context.Context, e *audit.Event) error {
 	return fmt.Errorf("%w: %w", audit.ErrUnavailable, err)
 }
 
-// quickSealer returns the tenant's sealer if it can be had soon, else nil: then details stay out of the event.
+// quickSealer returns the tenant's sealer if it can be had soon, else nil: then details stay out of the event. So they do where its key is used
+// up, or what helps, which is to rotate it, could not be recorded, and so not be done.
 func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
 	if r.opts.Audit == nil {
 		return nil
@@ -141,7 +142,7 @@ func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
 	ctx, cancel := context.WithTimeout(ctx, sealerWait)
 	defer cancel()
 	s, err := r.AuditSealer(ctx, id)
-	if err != nil {
+	if err != nil || s.(*auditSealer).tally.usedUp() {
 		return nil
 	}
 	return s.(*auditSealer)
