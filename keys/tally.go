@@ -39,6 +39,14 @@ func (r *Keyring) firstTally() int64 { return min(firstBlock, max(1, r.opts.Rota
 // usedUp tells whether the key seals no more.
 func (t *tally) usedUp() bool { return t != nil && t.sum.Load() >= maxSeals }
 
+// unlessUsedUp returns nil for a sealer whose key seals no more.
+func (s *auditSealer) unlessUsedUp() *auditSealer {
+	if s == nil || s.tally.usedUp() {
+		return nil
+	}
+	return s
+}
+
 // one counts one; nil counts none.
 func (t *tally) one() error {
 	if t == nil {

@@ -142,10 +142,10 @@ func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
 	ctx, cancel := context.WithTimeout(ctx, sealerWait)
 	defer cancel()
 	s, err := r.AuditSealer(ctx, id)
-	if err != nil || s.(*auditSealer).tally.usedUp() {
+	if err != nil {
 		return nil
 	}
-	return s.(*auditSealer)
+	return s.(*auditSealer).unlessUsedUp()
 }
 
 // class is the short, data-free reason that a failed operation has in the trail, "" for nil.
