@@ -14,7 +14,7 @@ import (
 // missing key came back by itself, whoever can write to the store could, with the record of before, have a tenant's
 // objects vanish behind a new key without anybody being asked.
 func (r *Keyring) complete(ctx context.Context, e *entry) error {
-	t, err := r.intend(ctx, audit.CodeKeyProvision, e.id, e.sealer.Load(), fmt.Sprintf("adds the keyset %q", purposeNames))
+	t, err := r.intend(ctx, audit.CodeKeyProvision, e.id, e.sealer.Load().unlessUsedUp(), fmt.Sprintf("adds the keyset %q", purposeNames))
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,9 @@ type Options struct {
 	// by itself (see [Keyring.Rotate]), and at most 2^31. At 2^32, the limit of NIST SP 800-38D for the random
 	// initialization vectors of AES-GCM, it seals no more ([ErrExhausted]). The count is in the tenant's record: a
 	// process reserves seals in the store before it uses them. An audit key is rotated by the same number of events; those are counted
-	// afterwards, so that none waits for the store. Default 2^31.
+	// afterwards, so that none waits for the store, and up to a thousand, or an eighth, of each time that a process has the tenant open are
+	// not. Where it seals no more no access of the tenant's is recorded, and so none admitted; what is done about its keys is, without
+	// details. Default 2^31.
 	RotateAfterSeals int64
 	// MaxStoreReads bounds the reads of records in flight, which are shared out likewise. Default 64.
 	MaxStoreReads int

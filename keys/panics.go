@@ -41,7 +41,8 @@ func groupOf(ctx context.Context, kek BatchKEK, w Wrapped, said func(string)) {
 	group = kek.Group(ctx, w)
 }
 
-// needsVersion is [SharedKEK.Needs], of one that cannot tell where it does not return.
+// needsVersion is [SharedKEK.Needs], of one that cannot tell where it does not return. It is for who keeps what is needed, and for nobody who
+// deletes what nobody can open any more.
 func needsVersion(kek SharedKEK, wrapped []byte, through int) (needs bool) {
 	broke, _ := apart.Call(func() error {
 		needs = kek.Needs(wrapped, through)

@@ -343,3 +343,47 @@ func TestADestructionOfVersionsThatDoesNotReturn(t *testing.T) {
 		}
 	}
 }
+
+// silent is a shared key that cannot tell which version something needs, and perhaps does not return where it is asked.
+type silent struct {
+	*sharedProcess
+	how broken
+}
+
+func (s silent) Needs([]byte, int) bool {
+	s.how.do()
+	return true
+}
+
+// disabledMeanwhile takes long to store a record, and somebody disables the version that it needs.
+type disabledMeanwhile struct{ sharedRecords }
+
+func (s disabledMeanwhile) Put(ctx context.Context, id tenant.ID, data []byte, version int64) (int64, error) {
+	version, err := s.sharedRecords.Put(ctx, id, data, version)
+	time.Sleep(2 * time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.newest, s.opens = 3, 3
+	return version, err
+}
+
+// TestAProviderThatCannotTellWhatIsNeeded: what took long to be stored, and does not open for now, is not deleted for that. Others may have
+// sealed with its keys, and the version that it needs is there.
+func TestAProviderThatCannotTellWhatIsNeeded(t *testing.T) {
+	for _, how := range append(ways(), broken{"", func() {}}) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &sharedWorld{newest: 2, oldest: 2, opens: 2, records: map[tenant.ID]keys.Record{}, begun: time.Now()}
+			p := &sharedProcess{sharedWorld: w}
+			ring := openRing(t, silent{p, how}, disabledMeanwhile{sharedRecords{p}}, nil)
+			err := ring.Provision(t.Context(), idA)
+			if wantErr(t, err, keys.ErrUnavailable); how.does != "" {
+				wantBroken(t, err, "KEK provider", how)
+			}
+			if _, err := (sharedRecords{p}).Get(t.Context(), idA); err != nil {
+				t.Fatalf("the record: %v", err)
+			}
+			w.opens = 2
+			open(t, openRing(t, p, sharedRecords{p}, nil), idA)
+		})
+	}
+}

@@ -54,8 +54,8 @@ type SharedKEK interface {
 	// SharedKey returns the key as it is now, and not as a copy has it that lags: by it several destructions at once keep out of each
 	// other's way.
 	SharedKey(ctx context.Context) (SharedKey, error)
-	// Needs reports whether a version up to through may be needed for what Wrap or Rewrap returned. It asks nobody, and where it
-	// cannot tell it says true.
+	// Needs reports whether a version up to through may be needed for what Wrap or Rewrap returned: none is for through 0, since
+	// versions begin with 1. It asks nobody, and where it cannot tell it says true.
 	Needs(wrapped []byte, through int) bool
 	// RotateSharedKey adds a single version, which wraps from then on.
 	RotateSharedKey(ctx context.Context) error

@@ -63,7 +63,8 @@ func (r *Keyring) provisionedLate(ctx context.Context, f *inflight, rec *envelop
 }
 
 // destroyed reports whether the version of a shared KEK that wrapped the record is destroyed. Whoever destroyed it has not seen the
-// record, so that was stored after the version was disabled.
+// record, so that was stored after the version was disabled. A provider that does not return where it is asked has not said so,
+// nor one that cannot tell: such a one says that even versions up to 0 are needed, of which there are none.
 func (r *Keyring) destroyed(ctx context.Context, rec *envelope.Record) (bool, error) {
 	if r.sharedOf == nil {
 		return false, nil
@@ -73,7 +74,12 @@ func (r *Keyring) destroyed(ctx context.Context, rec *envelope.Record) (bool, er
 		return false, err
 	}
 	key, err := guardedShared{shared}.SharedKey(ctx)
-	return err == nil && needsVersion(shared, wrapped, key.Oldest-1), err
+	if err != nil || key.Oldest <= 1 {
+		return false, err
+	}
+	gone := false
+	err = guarded(theKEK, func() error { gone = shared.Needs(wrapped, key.Oldest-1) && !shared.Needs(wrapped, 0); return nil })
+	return gone && err == nil, err
 }
 
 // rewrappedLate tries those that were stored late. What was wrapped before is put back where that opens and the other does not, as

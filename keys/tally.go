@@ -36,12 +36,23 @@ func (r *Keyring) newTally(rec *envelope.Record, key uint32) *tally {
 
 func (r *Keyring) firstTally() int64 { return min(firstBlock, max(1, r.opts.RotateAfterSeals/8)) }
 
+// usedUp tells whether the key seals no more.
+func (t *tally) usedUp() bool { return t != nil && t.sum.Load() >= maxSeals }
+
+// unlessUsedUp returns nil for a sealer whose key seals no more.
+func (s *auditSealer) unlessUsedUp() *auditSealer {
+	if s == nil || s.tally.usedUp() {
+		return nil
+	}
+	return s
+}
+
 // one counts one; nil counts none.
 func (t *tally) one() error {
 	if t == nil {
 		return nil
 	}
-	if t.sum.Load() >= maxSeals {
+	if t.usedUp() {
 		return fmt.Errorf("%w: tenant %s, audit key %d; Keyring.Rotate makes another", ErrExhausted, t.id, t.key)
 	}
 	if t.uncounted.Add(1) >= t.due.Load() && t.busy.CompareAndSwap(false, true) {

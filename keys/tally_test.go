@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -119,5 +120,44 @@ func TestEventsAreSealedWhileTheyCannotBeCounted(t *testing.T) {
 		must(t, err)
 		_, err = other.SealDetails([]byte("d"), "uid")
 		wantErr(t, err, keys.ErrExhausted)
+	})
+}
+
+// TestATenantWhoseAuditKeyIsUsedUpIsRotated, suspended and shredded all the same, in the trail: what the key cannot seal any more stays out of
+// these events, which are what helps.
+func TestATenantWhoseAuditKeyIsUsedUpIsRotated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, err := audit.OpenLog(filepath.Join(t.TempDir(), "audit"), nil)
+		must(t, err)
+		defer log.Close()
+		l, o := newLocal(t), quick()
+		o.Audit = log
+		provision(t, openRing(t, l.kek, l.store, o), idA)
+		r := openRing(t, l.kek, l.store, o)
+		usedUp := func() uint32 {
+			key := auditKey(t, r)
+			must(t, r.SetSeals(t.Context(), idA, key, 1<<32))
+			r = openRing(t, l.kek, l.store, o)
+			s, err := r.AuditSealer(t.Context(), idA)
+			must(t, err)
+			_, err = s.SealDetails([]byte("d"), "uid")
+			wantErr(t, err, keys.ErrExhausted)
+			return key
+		}
+		key := usedUp()
+		rotate(t, r, idA, keys.PurposeAudit)
+		if now := auditKey(t, r); now == key {
+			t.Errorf("key %d seals still", now)
+		}
+		s, err := r.AuditSealer(t.Context(), idA)
+		must(t, err)
+		_, err = s.SealDetails([]byte("d"), "uid")
+		must(t, err)
+		must(t, r.MakeEarlier(t.Context(), idA))
+		usedUp()
+		must(t, r.Provision(t.Context(), idA))
+		must(t, r.Suspend(t.Context(), idA, "yearly"))
+		must(t, r.Resume(t.Context(), idA, "yearly"))
+		must(t, r.Shred(t.Context(), idA, "yearly"))
 	})
 }

@@ -133,7 +133,8 @@ func (r *Keyring) record(ctx context.Context, e *audit.Event) error {
 	return fmt.Errorf("%w: %w", audit.ErrUnavailable, err)
 }
 
-// quickSealer returns the tenant's sealer if it can be had soon, else nil: then details stay out of the event.
+// quickSealer returns the tenant's sealer if it can be had soon, else nil: then details stay out of the event. So they do where its key is used
+// up, or what helps, which is to rotate it, could not be recorded, and so not be done.
 func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
 	if r.opts.Audit == nil {
 		return nil
@@ -144,7 +145,7 @@ func (r *Keyring) quickSealer(ctx context.Context, id tenant.ID) *auditSealer {
 	if err != nil {
 		return nil
 	}
-	return s.(*auditSealer)
+	return s.(*auditSealer).unlessUsedUp()
 }
 
 // class is the short, data-free reason that a failed operation has in the trail, "" for nil.

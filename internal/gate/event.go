@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/strongroom-go/strongroom/audit"
 	"github.com/strongroom-go/strongroom/internal/reason"
@@ -66,6 +67,28 @@ func (g *Gate) record(ctx context.Context, e *audit.Event) error {
 		return unavailable(err)
 	}
 	return nil
+}
+
+// noted is a sealer that notes why it failed: a recorder takes an event that is no intent without its details then.
+type noted struct {
+	audit.Sealer
+	err atomic.Pointer[error]
+}
+
+func (n *noted) Pseudonym(actor string) (string, error) {
+	p, err := n.Sealer.Pseudonym(actor)
+	if err != nil {
+		n.err.Store(&err)
+	}
+	return p, err
+}
+
+func (n *noted) SealDetails(details []byte, uid string) ([]byte, error) {
+	sealed, err := n.Sealer.SealDetails(details, uid)
+	if err != nil {
+		n.err.Store(&err)
+	}
+	return sealed, err
 }
 
 // unavailable makes sure that a recorder's failure carries the sentinel that callers look for.

@@ -217,7 +217,7 @@ func (g *Gate) deny(ctx context.Context, access tenant.Access, op *Op, why error
 }
 
 // RecordBefore records something that is about to happen, and must not where RecordBefore returns an error: where the
-// event could not be recorded, or not with its details because the tenant's keys are away.
+// event could not be recorded, or not with its details because the tenant's keys are away, or used up.
 func (g *Gate) RecordBefore(ctx context.Context, op *Op) error {
 	access, err := tenant.FromContext(ctx)
 	if err != nil {
@@ -227,7 +227,14 @@ func (g *Gate) RecordBefore(ctx context.Context, op *Op) error {
 	if err != nil {
 		return fmt.Errorf("the event's details cannot be sealed: %w", err)
 	}
-	return g.record(ctx, op.event(audit.Single, access, sealer))
+	sure := &noted{Sealer: sealer}
+	if err := g.record(ctx, op.event(audit.Single, access, sure)); err != nil {
+		return err
+	}
+	if err := sure.err.Load(); err != nil {
+		return fmt.Errorf("the event's details could not be sealed, and it was recorded without them: %w", *err)
+	}
+	return nil
 }
 
 // RecordAfter records something that has happened and touches no further data, such as the end of a transaction, and

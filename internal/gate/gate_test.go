@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/strongroom-go/strongroom/audit"
+	"github.com/strongroom-go/strongroom/internal/envelope"
 	"github.com/strongroom-go/strongroom/internal/gate"
 	"github.com/strongroom-go/strongroom/keys"
 	"github.com/strongroom-go/strongroom/keys/filestore"
@@ -248,5 +249,57 @@ func TestARecorderChangesNothingButItsEvent(t *testing.T) {
 	}
 	if !slices.Equal(shared.SealedColumns, op.SealedColumns) || !maps.Equal(shared.Details, op.Details) || len(asked) != 4 {
 		t.Errorf("%+v, %d", shared, len(asked))
+	}
+}
+
+// TestWhatMustBeRecordedWithItsDetails is refused where the tenant's audit key seals no more: the log takes an event that is no intent all the
+// same, without them.
+func TestWhatMustBeRecordedWithItsDetails(t *testing.T) {
+	kek, err1 := localkek.Open(filepath.Join(t.TempDir(), "kek"), nil)
+	store, err2 := filestore.Open(filepath.Join(t.TempDir(), "keys"), nil)
+	log, err3 := audit.OpenLog(filepath.Join(t.TempDir(), "audit"), nil)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	ring := func() *keys.Keyring {
+		r, err := keys.Open(t.Context(), kek, store, &keys.Options{InsecureWithoutAudit: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	before := func() error {
+		g, err := gate.New(ring(), log, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.RecordBefore(request(alpha), &op)
+	}
+	if err := ring().Provision(t.Context(), alpha); err != nil {
+		t.Fatal(err)
+	}
+	if err := before(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := ring().Versions(t.Context(), alpha, keys.PurposeAudit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := store.Get(t.Context(), alpha)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := envelope.ParseRecord(stored.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Counts = []envelope.Count{{Key: all[0].ID, Seals: 1 << 32}}
+	if _, err := store.Put(t.Context(), alpha, envelope.AppendRecord(nil, rec), stored.Version); err != nil {
+		t.Fatal(err)
+	}
+	if err := before(); !errors.Is(err, keys.ErrExhausted) {
+		t.Errorf("%v; want an error that wraps ErrExhausted", err)
 	}
 }

@@ -96,7 +96,7 @@ func sharedVersions(s *shared) {
 		needs   bool
 	}{
 		"the first": {first, 1, true}, "the second": {second, 1, false}, "one that was moved": {moved, 1, false}, "the second, of both": {second, 2, true},
-		"nothing": {nil, 1, true}, "something else": {[]byte("something else"), 1, true},
+		"the first, of none": {first, 0, false}, "nothing": {nil, 1, true}, "something else": {[]byte("something else"), 1, true},
 	} {
 		if got := s.key.Needs(c.wrapped, c.through); got != c.needs {
 			s.Errorf("%s needs a version up to %d: %t", what, c.through, got)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"unicode"
 
 	"google.golang.org/api/googleapi"
 	"google.golang.org/grpc/codes"
@@ -66,7 +68,7 @@ func ofRPC(s *status.Status) error {
 	case codes.NotFound:
 		return keys.ErrNotFound
 	case codes.FailedPrecondition:
-		if strings.Contains(s.Message(), destroyed) {
+		if namesEnd(s.Message()) {
 			return keys.ErrNotFound
 		}
 	case codes.InvalidArgument:
@@ -77,13 +79,19 @@ func ofRPC(s *status.Status) error {
 	return nil
 }
 
-// destroyed begins the names of the states that end a version.
-const destroyed = "DESTROY"
+// namesEnd tells whether a message names a state that ends a version. It names the version, too, and a key or a ring may be called like a
+// state: what is part of a path is none.
+func namesEnd(message string) bool {
+	words := strings.FieldsFunc(message, func(r rune) bool {
+		return r != '/' && r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	return slices.Contains(words, "DESTROYED") || slices.Contains(words, "DESTROY_SCHEDULED")
+}
 
 // ofHTTP is the same of the REST API, which has one status for a bad ciphertext and a version that is disabled.
 func ofHTTP(err *googleapi.Error) error {
 	switch {
-	case err.Code == http.StatusNotFound, err.Code == http.StatusBadRequest && strings.Contains(err.Body, destroyed):
+	case err.Code == http.StatusNotFound, err.Code == http.StatusBadRequest && namesEnd(err.Body):
 		return keys.ErrNotFound
 	case err.Code == http.StatusBadRequest && !strings.Contains(err.Body, "FAILED_PRECONDITION"):
 		return keys.ErrIntegrity

@@ -242,6 +242,11 @@ func TestClasses(t *testing.T) {
 		{answer("ThrottlingException"), keys.ErrUnavailable}, {answer("KMSInternalException"), keys.ErrUnavailable}, {answer("KeyUnavailableException"), keys.ErrUnavailable},
 		{status.Error(codes.NotFound, ""), keys.ErrNotFound}, {status.Error(codes.PermissionDenied, ""), refused},
 		{status.Error(codes.FailedPrecondition, "current state is: DISABLED"), refused},
+		// A disabled key may be called so.
+		{status.Error(codes.FailedPrecondition, "projects/p/locations/eu/keyRings/DESTROYED/cryptoKeys/DESTROY_ME/cryptoKeyVersions/1 is not enabled, current state is: DISABLED."), refused},
+		{status.Error(codes.FailedPrecondition, "projects/p/locations/eu/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1 is not enabled, current state is: DESTROYED."), keys.ErrNotFound},
+		{&googleapi.Error{Code: 400, Body: `{"error":{"message":"projects/p/locations/eu/keyRings/DESTROYED/cryptoKeys/DESTROYED is not enabled, current state is: DISABLED.","status":"FAILED_PRECONDITION"}}`}, refused},
+		{&googleapi.Error{Code: 400, Body: `{"error":{"message":"keyRings/DESTROYED: the ciphertext is invalid","status":"INVALID_ARGUMENT"}}`}, keys.ErrIntegrity},
 		{status.Error(codes.FailedPrecondition, "current state is: DESTROY_SCHEDULED"), keys.ErrNotFound}, {status.Error(codes.InvalidArgument, ""), keys.ErrIntegrity},
 		{status.Error(codes.Unavailable, ""), keys.ErrUnavailable}, {status.Error(codes.ResourceExhausted, ""), keys.ErrUnavailable},
 		{&googleapi.Error{Code: 404}, keys.ErrNotFound}, {&googleapi.Error{Code: 403}, refused}, {&googleapi.Error{Code: 400}, keys.ErrIntegrity},

@@ -173,12 +173,9 @@ func (k *KEK) destroy(ctx context.Context, id tenant.ID, names []string) error {
 	var shared []keys.SharedKey
 	for _, name := range names {
 		err := k.destroyAt(ctx, id, name)
-		var s *keys.SharedKeyError
-		switch {
-		case err == nil:
-		case errors.As(err, &s):
+		if s := sharedAlone(err); s != nil {
 			shared = append(shared, s.Keys...)
-		default:
+		} else if err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -187,6 +184,17 @@ func (k *KEK) destroy(ctx context.Context, id tenant.ID, names []string) error {
 	}
 	slices.SortFunc(shared, func(a, b keys.SharedKey) int { return strings.Compare(a.Name, b.Name) })
 	return &keys.SharedKeyError{Keys: slices.Compact(shared)}
+}
+
+// sharedAlone returns the error that says which keys are shared, if it is all that err says: not errors.As, since joined with it there may be
+// one which says that a key of the tenant's own is still there.
+func sharedAlone(err error) *keys.SharedKeyError {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if s, ok := err.(*keys.SharedKeyError); ok && len(s.Keys) > 0 {
+			return s
+		}
+	}
+	return nil
 }
 
 // SharedOf implements [keys.SharedRouter].

@@ -324,3 +324,30 @@ func TestAProviderThatKeepsAKey(t *testing.T) {
 		t.Errorf("a KEK is left at %v", left)
 	}
 }
+
+// keepsShared is a provider that has a key which tenants share.
+type keepsShared struct {
+	keys.KEK
+	err error
+}
+
+func (s keepsShared) Destroy(context.Context, tenant.ID) error { return s.err }
+
+// TestASharedKeyHidesNoOther: that a provider has a key which tenants share says nothing about one of the tenant's own which it could not
+// destroy as well, nor that there is none where it does not name the key.
+func TestASharedKeyHidesNoOther(t *testing.T) {
+	shared := &keys.SharedKeyError{Keys: []keys.SharedKey{{Name: "many's", Oldest: 1, Newest: 1}}}
+	for what, err := range map[string]error{"a key of its own": errors.Join(shared, keys.ErrUnavailable), "no name": &keys.SharedKeyError{}} {
+		w := newTwo(t)
+		must(t, w.ring(t, nil, false).Provision(t.Context(), acme))
+		must(t, w.ring(t, nil, true).Rewrap(t.Context(), acme, ""))
+		w.from = keepsShared{w.from, err}
+		if err := w.ring(t, nil, true).Shred(t.Context(), acme, ""); err == nil {
+			t.Errorf("%s: it is said to be shredded, and there is a KEK at %v", what, w.left(t, acme))
+		}
+	}
+	w := newTwo(t)
+	must(t, w.ring(t, nil, false).Provision(t.Context(), acme))
+	w.from = keepsShared{w.from, fmt.Errorf("at the provider: %w", shared)}
+	must(t, w.ring(t, nil, false).Shred(t.Context(), acme, ""))
+}

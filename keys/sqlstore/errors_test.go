@@ -94,6 +94,32 @@ func TestNumbersAreNoIDs(t *testing.T) {
 	}
 }
 
+// TestNumbersAreNoIDsOnPostgreSQL: nor are UUIDs, which are the same in another case, nor bytes.
+func TestNumbersAreNoIDsOnPostgreSQL(t *testing.T) {
+	server := testenv.Postgres(t)
+	for declared, refused := range map[string]bool{"integer": true, "numeric": true, "uuid": true, "bytea": true, "date": true, "text": false, "varchar(128)": false, "name": false} {
+		db := openDB(t, "pgx", server.NewDatabase(t).SuperURL)
+		if _, err := db.Exec("CREATE TABLE strongroom_keys (tenant " + declared + " PRIMARY KEY, version bigint, data bytea)"); err != nil {
+			t.Fatal(err)
+		}
+		s, err := sqlstore.Open(t.Context(), db, dialect.PostgreSQL, nil)
+		if (err != nil) != refused {
+			t.Errorf("%s: %v", declared, err)
+		}
+		if err != nil {
+			continue
+		}
+		for one, other := range map[string]string{"007": "7", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"} {
+			if _, err := s.Put(t.Context(), tenant.MustParse(one), []byte("of the one"), 0); err != nil {
+				continue
+			}
+			if rec, err := s.Get(t.Context(), tenant.MustParse(other)); !errors.Is(err, keys.ErrNotFound) {
+				t.Errorf("%s: tenant %s was given %q of %s, %v", declared, other, rec.Data, one, err)
+			}
+		}
+	}
+}
+
 // TestATypeOrACollationThatFolds: a table that somebody made for PostgreSQL with a key that is the same in another case still keeps tenants
 // apart: whoever comes second is refused, and nobody is given, changes or deletes the other's record.
 func TestATypeOrACollationThatFolds(t *testing.T) {

@@ -91,7 +91,7 @@ func Create(ctx context.Context, db *sql.DB, d dialect.Dialect, table string) er
 	return nil
 }
 
-// Open returns the store in the table, after making sure that it is there and has its columns. opts may be nil.
+// Open returns the store in the table, after making sure that it is there and has its columns, and that of ids one of texts. opts may be nil.
 func Open(ctx context.Context, db *sql.DB, d dialect.Dialect, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("sqlstore: db is nil; pass an opened *sql.DB")
@@ -116,13 +116,11 @@ func Open(ctx context.Context, db *sql.DB, d dialect.Dialect, opts *Options) (*S
 		rows.Next()
 		err = errors.Join(rows.Err(), rows.Close())
 	}
-	if err == nil && d == dialect.SQLite {
-		if err := textual(ctx, db, table); err != nil {
-			return nil, err
-		}
-	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: the table %s cannot be read; create it with sqlstore.Create, and grant SELECT, INSERT, UPDATE and DELETE: %w", table, classify(ctx, err))
+	}
+	if err := textual(ctx, db, d, table); err != nil {
+		return nil, err
 	}
 	if d == dialect.PostgreSQL && notifies(ctx, db) {
 		s.insert, s.update, s.remove = notifying(s.insert, "version"), notifying(s.update, "version"), notifying(s.remove, "version + 1")
@@ -130,8 +128,20 @@ func Open(ctx context.Context, db *sql.DB, d dialect.Dialect, opts *Options) (*S
 	return s, nil
 }
 
-// textual refuses a table of SQLite's, another's work, that keeps ids as numbers: "7" and "007" would be one tenant's.
-func textual(ctx context.Context, db *sql.DB, table string) error {
+// textual refuses a table, another's work, that keeps ids as something else than texts: as numbers, "7" and "007" would be one tenant's.
+func textual(ctx context.Context, db *sql.DB, d dialect.Dialect, table string) error {
+	if d == dialect.PostgreSQL {
+		// Only of texts is there such a comparison. A cast, as those of the store's statements, there is of everything.
+		rows, err := db.QueryContext(ctx, "SELECT 1 FROM "+table+" WHERE 1 = 0 AND tenant = ''::text")
+		if err == nil {
+			rows.Next()
+			err = errors.Join(rows.Err(), rows.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("sqlstore: the column tenant of the table %s must be one of texts, or different ids may be one; make the table with sqlstore.Create: %w", table, classify(ctx, err))
+		}
+		return nil
+	}
 	from, args := "pragma_table_info(?)", []any{table}
 	if schema, name, ok := strings.Cut(table, "."); ok {
 		from, args = "pragma_table_info(?, ?)", []any{name, schema}
