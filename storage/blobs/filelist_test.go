@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"gocloud.dev/blob"
@@ -42,7 +43,7 @@ func TestFilesAreListedInPages(t *testing.T) {
 			return keys
 		}
 		for _, delimiter := range []string{"", "/", "-", "/x", "er"} {
-			for _, prefix := range []string{"", "a", "a/", "a-", "a../", "deep/", "deep/er", "line\n", "__", "absent/", "b", "d", "/"} {
+			for _, prefix := range []string{"", "a", "a/", "a-", "a../", "deep/", "deep/er", "line\n", "__", "absent/", "b", "d", "/", "b/", "b/c/d", "a-b/", "dir/", "a//", "//", "__0x2f__/", strings.Repeat("x", 300) + "/", "deep/er/x/"} {
 				opts := &blob.ListOptions{Prefix: prefix, Delimiter: delimiter}
 				all := pages(want, 1000, opts)
 				for _, size := range []int{1, 2, 3, 7, 1000} {
@@ -104,7 +105,7 @@ func FuzzFileNames(f *testing.F) {
 		if err := store.WriteAll(t.Context(), key, nil, &blob.WriterOptions{ContentType: "x/y"}); err != nil {
 			t.Skip()
 		}
-		found, next, err := filePage(t.Context(), dir+string(filepath.Separator), blob.FirstPageToken, math.MaxInt32, &blob.ListOptions{})
+		found, next, err := filePage(store, &fileLister{ctx: t.Context(), root: dir + string(filepath.Separator)}, "", math.MaxInt32)
 		must(t, err)
 		want, err := store.List(nil).Next(t.Context())
 		if err == io.EOF && len(found) == 0 {

@@ -97,9 +97,10 @@ func (f *fileLocks) root(ctx context.Context) (string, error) {
 	return f.path, nil
 }
 
-// filesRoot finds out where fileblob would look for an object in the locks' directory: it says so where there is none.
+// filesRoot finds out where fileblob would look for an object that is nobody's: it says so where there is none. It is none beside the
+// locks, whose directory is closed to other users' processes, which may read objects all the same.
 func filesRoot(ctx context.Context, inner *blob.Bucket) (string, error) {
-	name := locksPrefix + rand.Text()
+	name := ".strongroom-" + rand.Text()
 	r, err := inner.NewRangeReader(ctx, name, 0, 0, nil)
 	if err == nil {
 		return "", errors.Join(errNoFiles, r.Close())

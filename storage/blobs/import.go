@@ -208,7 +208,7 @@ func (m *importer) sources() (next func(context.Context) (*blob.ListObject, erro
 	if !m.from.As(&info) {
 		return m.from.List(opts).Next
 	}
-	root, token := "", blob.FirstPageToken
+	root, after, more := "", "", true
 	var page []*blob.ListObject
 	return func(ctx context.Context) (_ *blob.ListObject, err error) {
 		if root == "" {
@@ -217,12 +217,14 @@ func (m *importer) sources() (next func(context.Context) (*blob.ListObject, erro
 			}
 		}
 		for len(page) == 0 {
-			if len(token) == 0 {
+			if !more {
 				return nil, io.EOF
 			}
-			if page, token, err = filePage(ctx, root, token, defaultPageSize, opts); err != nil {
+			l := &fileLister{ctx: ctx, root: root, prefix: m.opts.Prefix}
+			if page, after, err = filePage(m.from, l, after, defaultPageSize); err != nil {
 				return nil, fromStore(err)
 			}
+			more = after != ""
 		}
 		o := page[0]
 		page = page[1:]

@@ -193,7 +193,15 @@ func (b *bucket) storePage(ctx context.Context, token []byte, size int, opts *bl
 		if err != nil {
 			return nil, nil, err
 		}
-		return filePage(ctx, root, token, size, opts)
+		after := "" // the token is the last name of the page before, as fileblob's own is
+		if string(token) != string(blob.FirstPageToken) {
+			after = string(token)
+		}
+		l := &fileLister{ctx: ctx, root: root, prefix: opts.Prefix, delimiter: opts.Delimiter, linked: errLinked}
+		if found, after, err = filePage(b.inner, l, after, size); after != "" {
+			next = []byte(after)
+		}
+		return found, next, err
 	}
 	for range 16 {
 		if err = ctx.Err(); err != nil { // memory and files do not look

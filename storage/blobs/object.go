@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"gocloud.dev/blob"
 
@@ -88,10 +89,16 @@ func (b *bucket) openBeside(ctx context.Context, k tenantkeys.Keys, key string, 
 	}
 }
 
+// besideWait is how long a reader waits for whoever changes an object on files, which is two renames and a sync. Who takes longer may be
+// stopped, and have the lock for good.
+const besideWait = 5 * time.Second
+
 // statBeside looks an object up once more, with nobody between its two files where it can be locked, as it cannot on a file system
 // that is only read.
 func (b *bucket) statBeside(ctx context.Context, k tenantkeys.Keys, key string, p place, name string, undisturbed func(context.Context, string) (func(), error)) (*stat, error) {
-	if done, err := undisturbed(ctx, name); err == nil {
+	waiting, cancel := context.WithTimeout(ctx, besideWait)
+	defer cancel()
+	if done, err := undisturbed(waiting, name); err == nil {
 		defer done()
 	}
 	return b.stat(ctx, k, key, p)

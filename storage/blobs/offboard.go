@@ -134,7 +134,7 @@ func (s *sweeper) run(ctx context.Context) error {
 			continue
 		}
 		if s.report.Objects == before { // and so there was none, or none that could be deleted
-			return errors.Join(failed, s.files(ctx), s.leftovers(ctx))
+			return errors.Join(failed, s.files(ctx, failed != nil), s.leftovers(ctx))
 		}
 	}
 	return errors.New("blobs: objects keep coming while they are deleted; see what writes them, and run it again")

@@ -11,8 +11,9 @@ import (
 )
 
 // files deletes what a store of files keeps beside the objects that it lists: their directories, and attributes whose object a process
-// that was killed did not make, or had deleted already. Keys are in the names of both.
-func (s *sweeper) files(ctx context.Context) error {
+// that was killed did not make, or had deleted already. Keys are in the names of both. Undeleted tells that an object is left, of
+// which the error is told elsewhere.
+func (s *sweeper) files(ctx context.Context, undeleted bool) error {
 	if !s.bucket.onFiles {
 		return nil
 	}
@@ -20,8 +21,12 @@ func (s *sweeper) files(ctx context.Context) error {
 		return err
 	}
 	root, err := s.bucket.exclusion.files.root(ctx)
+	left := false
 	if err == nil {
-		err = removeRemains(ctx, filepath.Clean(root+filepath.FromSlash(s.prefix)))
+		left, err = removeRemains(ctx, filepath.Clean(root+filepath.FromSlash(s.prefix)))
+	}
+	if err == nil && left && !undeleted {
+		err = errors.New("a file is there that cannot be deleted by the name that it is listed under, and that this package has not written; delete it")
 	}
 	if err != nil {
 		return fmt.Errorf("blobs: delete what files leave of a tenant: %w", fromStore(err))
@@ -29,45 +34,45 @@ func (s *sweeper) files(ctx context.Context) error {
 	return nil
 }
 
-// removeRemains deletes a directory with all that is no object. One with an object stays, which is told elsewhere.
-func removeRemains(ctx context.Context, dir string) error {
+// removeRemains deletes a directory with all that is no object, as links and pipes are not. Left tells that there is one with an object,
+// which stays.
+func removeRemains(ctx context.Context, dir string) (left bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	objects := map[string]bool{}
 	for _, e := range entries {
-		objects[e.Name()+fileAttributes] = !e.IsDir()
+		objects[e.Name()+fileAttributes] = e.Type().IsRegular()
 	}
-	left := false
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
 		case e.IsDir():
-			if err := removeRemains(ctx, path); err != nil {
-				return err
+			below, err := removeRemains(ctx, path)
+			if err != nil {
+				return false, err
 			}
-			_, err := os.Lstat(path)
-			left = left || err == nil
-		case !strings.HasSuffix(e.Name(), fileAttributes) || objects[e.Name()]:
+			left = left || below
+		case e.Type().IsRegular() && (!strings.HasSuffix(e.Name(), fileAttributes) || objects[e.Name()]):
 			left = true
 		default:
 			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
+				return false, err
 			}
 		}
 	}
 	if left {
-		return nil
+		return true, nil
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return false, err
 	}
-	return nil
+	return false, nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gocloud.dev/blob"
@@ -121,6 +122,30 @@ func TestTornFilesAreRead(t *testing.T) {
 		must(t, os.RemoveAll(filepath.Join(dir, locksPrefix)))
 		must(t, os.WriteFile(filepath.Join(dir, ".strongroom"), nil, 0o400)) // no locks are to be had
 	}
+}
+
+// Nor does a reader of such an object wait for good, where whoever has its lock is stopped.
+func TestTornFilesAreReadBesideWhoIsStopped(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.wrap(t, fileBucket(t, dir), "records")
+		must(t, b.WriteAll(w.a, "k", []byte("older"), rich(1)))
+		name := w.nameOf(t, alice, "k")
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		content, err := os.ReadFile(path)
+		must(t, err)
+		must(t, b.WriteAll(w.a, "k", []byte("newer"), rich(2)))
+		must(t, os.WriteFile(path, content, 0o600))
+		for _, other := range []*blob.Bucket{b, w.wrap(t, fileBucket(t, dir), "records")} { // of another process, as good as
+			done, err := guarded(other).exclusion.alone(w.a, name)
+			must(t, err)
+			if got, err := b.ReadAll(w.a, "k"); err != nil || string(got) != "older" {
+				t.Errorf("%q, %v", got, err)
+			}
+			done()
+		}
+	})
 }
 
 // What is remembered of a reader goes with it.

@@ -43,7 +43,7 @@ func (b *bucket) newReader(ctx context.Context, key string, offset, length int64
 	}
 	if err == nil {
 		if err = hook(opts.BeforeRead); err == nil {
-			err = begun.one(opts, o)
+			err = begun.one(pass.Tenant(), key, opts, o)
 		}
 		if err != nil {
 			err = errors.Join(err, o.close())
@@ -58,19 +58,26 @@ func (b *bucket) newReader(ctx context.Context, key string, offset, length int64
 // begun has the versions that readers began with, by the options that they were opened with, for as long as those are in use.
 type begun struct{ headers sync.Map }
 
+// reading is an object that is read with options, which may be of several.
+type reading struct {
+	tenant tenant.ID
+	key    string
+	opts   weak.Pointer[driver.ReaderOptions]
+}
+
 var errReplacedWhileRead = &codedError{gcerrors.FailedPrecondition, "replaced while it was read",
 	"blobs: the object was replaced while it was being read, and what was read of it before is of another version; open it again and read it from its beginning"}
 
 // one returns an error for another version than the one that was opened with the same options before. What opens no segment, as a
 // range of no bytes, is of no version.
-func (b *begun) one(opts *driver.ReaderOptions, o *object) error {
+func (b *begun) one(id tenant.ID, key string, opts *driver.ReaderOptions, o *object) error {
 	if b == nil || o.segments == nil {
 		return nil
 	}
-	of, this := weak.Make(opts), [headersSize]byte(o.headers)
+	of, this := reading{id, key, weak.Make(opts)}, [headersSize]byte(o.headers)
 	first, again := b.headers.LoadOrStore(of, this)
 	if !again {
-		runtime.AddCleanup(opts, func(of weak.Pointer[driver.ReaderOptions]) { b.headers.Delete(of) }, of)
+		runtime.AddCleanup(opts, func(of reading) { b.headers.Delete(of) }, of)
 	}
 	if first != this {
 		return errReplacedWhileRead

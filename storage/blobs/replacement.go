@@ -128,9 +128,33 @@ func conditionFailed(err error) bool {
 // its own, with a condition of its own. It is tried before the first object of that size, at the cost of one upload.
 const largeObject = 16 << 20
 
+// tryGrace is how long a run that is cancelled waits for a request with which it tries the store.
+const tryGrace = 10 * time.Second
+
+// graceful returns a context that ends a while after another.
+func graceful(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(grace):
+			cancel()
+		case <-later.Done():
+		}
+	})
+	return later, func() {
+		stop()
+		cancel()
+	}
+}
+
 // try finds out whether the store keeps the conditions of writes of a size: one that takes a write whose condition does not
 // hold, as some do that know nothing of conditions, would destroy what others write.
-func (c *conditional) try(ctx context.Context, size int64) (err error) {
+//
+// A request that is given up may be served after the deletion of what it writes, which then is left. So each is waited for, if the store
+// answers within tryGrace; what is left of one that does not, a later run deletes, as what is left of a process that was killed.
+func (c *conditional) try(cancelled context.Context, size int64) (err error) {
+	ctx, done := graceful(cancelled, tryGrace)
+	defer done()
 	name := c.dir + c.staged.add()
 	defer c.staged.remove(strings.TrimPrefix(name, c.dir))
 	defer func() {
@@ -138,7 +162,12 @@ func (c *conditional) try(ctx context.Context, size int64) (err error) {
 			err = errors.Join(err, fromStore(deleted))
 		}
 	}()
-	write := func(text string, o *blob.WriterOptions) error { return c.inner.WriteAll(ctx, name, []byte(text), o) }
+	write := func(text string, o *blob.WriterOptions) error {
+		if cancelled.Err() != nil {
+			return context.Cause(cancelled)
+		}
+		return c.inner.WriteAll(ctx, name, []byte(text), o)
+	}
 	var versions [2]*blob.Attributes
 	for i := range versions {
 		if err := write(fmt.Sprintf("Reseal tries this store: %d", i), nil); err != nil {
@@ -147,6 +176,9 @@ func (c *conditional) try(ctx context.Context, size int64) (err error) {
 		if versions[i], err = c.inner.Attributes(ctx, name); err != nil {
 			return fmt.Errorf("blobs: try the store's conditional writes: %w", fromStore(err))
 		}
+	}
+	if cancelled.Err() != nil {
+		return context.Cause(cancelled)
 	}
 	o := c.options(versions[0])
 	o.ContentType = storedContentType

@@ -23,6 +23,7 @@ import (
 // serve answers GET and HEAD.
 func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, g *envelope.Grant) (err error) {
 	c := &content{bucket: h.bucket, ctx: ctx, key: g.Key}
+	defer func() { _ = c.close() }() // of what a middleware's ResponseWriter ends by a panic
 	r, offset, length := wanted(r)
 	switch {
 	case r.Method == http.MethodHead:

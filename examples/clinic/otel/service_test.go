@@ -148,7 +148,7 @@ func (c *clinic) use(issuer string) string {
 		c.t.Errorf("the patient was not read: %s", text)
 	}
 	// What is refused: a repeated id, another clinic's patient, a link of another clinic's, notes for accounts, what is no request, a stranger.
-	c.expect(http.StatusInternalServerError, http.MethodPut, "/api/patients/"+patient, doctor, asJSON, string(file))
+	c.expect(http.StatusConflict, http.MethodPut, "/api/patients/"+patient, doctor, asJSON, string(file))
 	c.expect(http.StatusNotFound, http.MethodGet, "/api/patients/"+patient, other, asJSON, "")
 	c.expect(http.StatusForbidden, http.MethodGet, "/api/clinics/"+canary+"/patients/"+patient, doctor, asJSON, "")
 	c.expect(http.StatusForbidden, http.MethodGet, "/api/patients/"+patient, accounts, asJSON, "")

@@ -23,12 +23,15 @@ type Store struct{ DB *sql.DB }
 // ErrAbsent means that this clinic has no such patient. Whether another has, nobody is told.
 var ErrAbsent = errors.New("records: no such patient")
 
+// ErrExists means that this clinic has something of that id already.
+var ErrExists = errors.New("records: there is one of this id already")
+
 // The statements. None names a tenant, and each runs for exactly one.
 const (
 	recentPatients = `SELECT id, name, born, insurer, admitted FROM patients ORDER BY admitted DESC, id LIMIT 50`
 	namedPatients  = `SELECT id, name, born, insurer, admitted FROM patients WHERE name = $1 ORDER BY admitted DESC, id LIMIT 50`
 	onePatient     = `SELECT id, name, born, insurer, admitted, notes FROM patients WHERE id = $1`
-	insertPatient  = `INSERT INTO patients (id, name, born, insurer, notes, admitted) VALUES ($1, $2, $3, $4, $5, $6)`
+	insertPatient  = `INSERT INTO patients (id, name, born, insurer, notes, admitted) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 )
 
 // Recent returns the patients who were admitted last, without notes.
@@ -50,7 +53,7 @@ func (s Store) Patient(ctx context.Context, id string) (Patient, error) {
 	return p, err
 }
 
-// Admit stores a patient and the visit that brought them here, both or neither.
+// Admit stores a patient and the visit that brought them here, both or neither; or it returns [ErrExists].
 func (s Store) Admit(ctx context.Context, p Patient, first Visit) error {
 	born, err := time.Parse(time.DateOnly, p.Born)
 	if err != nil {
@@ -61,13 +64,27 @@ func (s Store) Admit(ctx context.Context, p Patient, first Visit) error {
 		return err
 	}
 	defer tx.Rollback() // without effect after Commit
-	if _, err := tx.ExecContext(ctx, insertPatient, p.ID, p.Name, born, p.Insurer, p.Notes, p.Admitted.UnixMilli()); err != nil {
+	if err := insert(ctx, tx, insertPatient, p.ID, p.Name, born, p.Insurer, p.Notes, p.Admitted.UnixMilli()); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, insertVisit, first.args(p.ID)...); err != nil {
+	if err := insert(ctx, tx, insertVisit, first.args(p.ID)...); err != nil {
 		return err
 	}
 	return tx.Commit()
+}
+
+// insert stores a row, or returns [ErrExists].
+func insert(ctx context.Context, db interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}, statement string, args ...any) error {
+	r, err := db.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return ErrExists
 }
 
 // InvalidError says which field of what somebody sent cannot be used. It does not repeat it.

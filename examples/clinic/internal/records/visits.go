@@ -23,18 +23,17 @@ type Scan struct {
 }
 
 const (
-	insertVisit   = `INSERT INTO visits (id, patient_id, day, ward, finding) VALUES ($1, $2, $3, $4, $5)`
+	insertVisit   = `INSERT INTO visits (id, patient_id, day, ward, finding) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	patientVisits = `SELECT id, day, ward, finding FROM visits WHERE patient_id = $1 ORDER BY day DESC, id LIMIT 100`
 	// wardDays joins and groups by plain columns. What is sealed can be neither sorted nor grouped by.
 	wardDays     = `SELECT v.ward, count(*) FROM visits v JOIN patients p ON p.id = v.patient_id GROUP BY v.ward ORDER BY v.ward`
-	insertScan   = `INSERT INTO scans (id, patient_id, content_type, title, taken) VALUES ($1, $2, $3, $4, $5)`
+	insertScan   = `INSERT INTO scans (id, patient_id, content_type, title, taken) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`
 	patientScans = `SELECT id, patient_id, content_type, title, taken FROM scans WHERE patient_id = $1 ORDER BY taken DESC, id LIMIT 100`
 )
 
-// AddVisit stores a visit. Of a patient that this clinic does not have, the foreign key refuses it.
+// AddVisit stores a visit, or returns [ErrExists]. Of a patient that this clinic does not have, the foreign key refuses it.
 func (s Store) AddVisit(ctx context.Context, patient string, v Visit) error {
-	_, err := s.DB.ExecContext(ctx, insertVisit, v.args(patient)...)
-	return err
+	return insert(ctx, s.DB, insertVisit, v.args(patient)...)
 }
 
 func (v Visit) args(patient string) []any {
@@ -62,10 +61,9 @@ func (s Store) Wards(ctx context.Context) ([]Ward, error) {
 	return collect(ctx, s.DB, func(r row) (w Ward, err error) { return w, r.Scan(&w.Name, &w.Visits) }, wardDays)
 }
 
-// AddScan stores what is to be known of a scan. Its content goes into the bucket before, or, by a token, afterwards.
+// AddScan stores what is to be known of a scan, or returns [ErrExists]. Its content goes into the bucket before, or, by a token, afterwards.
 func (s Store) AddScan(ctx context.Context, c Scan) error {
-	_, err := s.DB.ExecContext(ctx, insertScan, c.ID, c.Patient, c.ContentType, c.Title, c.Taken.UnixMilli())
-	return err
+	return insert(ctx, s.DB, insertScan, c.ID, c.Patient, c.ContentType, c.Title, c.Taken.UnixMilli())
 }
 
 // Scans returns a patient's scans, the newest first.

@@ -125,6 +125,8 @@ func statusOf(err error) int {
 		return http.StatusBadRequest
 	case errors.Is(err, records.ErrAbsent):
 		return http.StatusNotFound
+	case errors.Is(err, records.ErrExists):
+		return http.StatusConflict
 	case errors.Is(err, tenant.ErrDenied), errors.Is(err, keys.ErrSuspended), errors.Is(err, keys.ErrShredded), errors.Is(err, keys.ErrNotProvisioned):
 		return http.StatusForbidden
 	case errors.Is(err, audit.ErrUnavailable), errors.Is(err, keys.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
