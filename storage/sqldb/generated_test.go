@@ -80,6 +80,7 @@ func newGenWorld(t *testing.T, r *rand.Rand, d dialect.Dialect, guard storage.Gu
 			t.Fatal(err)
 		}
 	}
+	w.keys.among(w.tenants)
 	w.schema.Before17 = d == dialect.PostgreSQL && testenv.Postgres(t).Major < 17
 	declared, opts := sqldb.Schema{}, &sqldb.Options{}
 	for _, table := range w.schema.Tables {
@@ -165,7 +166,7 @@ func newGenWorld(t *testing.T, r *rand.Rand, d dialect.Dialect, guard storage.Gu
 			made[id][table] = rows
 			half := len(rows) / 2
 			w.fill(t, as(id), w.guarded, false, table, rows[:half])
-			w.keys.perhapsRotate(t, id, 4)
+			w.keys.perhapsRotate(t, id, 3)
 			w.fill(t, as(id), w.guarded, false, table, rows[half:])
 			w.fill(t, context.Background(), w.plain[id], true, table, rows)
 		}
@@ -424,8 +425,8 @@ func (w *genWorld) shared(t *testing.T) {
 
 func testGenerated(t *testing.T, d dialect.Dialect, native bool) {
 	log := &recorder{}
-	guard := storage.Guard{Keys: newRing(t), Audit: log}
-	turns := newGenKeys(guard.Keys)
+	turns := newGenKeys(t)
+	guard := storage.Guard{Keys: turns.ring, Audit: log}
 	ran, failed := 0, 0
 	for round := uint64(0); ran < *generated && !t.Failed(); round++ {
 		turns.begin(*generatedSeed, round)
