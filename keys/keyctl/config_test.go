@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +96,18 @@ func TestNothingIsMadeBySlips(t *testing.T) {
 	must(t, os.RemoveAll(filepath.Join(w.dir, "trail")))
 	if _, errs := w.try(exitError, "provision", "acme"); !strings.Contains(errs, "there is no audit trail in ") {
 		t.Errorf("without a trail: %s", errs)
+	}
+}
+
+// TestAnUnfitTableIsNotInitialised: init leaves a table that there is, and says so where the store does not take it.
+func TestAnUnfitTableIsNotInitialised(t *testing.T) {
+	w := newWorld(t, strings.Replace(embedded, `{"files": {"dir": "keys"}}`, `{"sqlite": {"file": "records.db"}}`, 1))
+	db, err := sql.Open("sqlite", filepath.Join(w.dir, "records.db"))
+	must(t, err)
+	_, err = db.Exec("CREATE TABLE strongroom_keys (tenant INTEGER PRIMARY KEY, version INTEGER, data BLOB)")
+	must(t, errors.Join(err, db.Close()))
+	if _, errs := w.try(exitError, "init"); !strings.Contains(errs, "different ids would be one") {
+		t.Error(errs)
 	}
 }
 

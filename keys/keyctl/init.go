@@ -107,5 +107,6 @@ func (c *call) initStore(ctx context.Context, cfg *config) error {
 	if err := sqlstore.Create(ctx, db, dialect, table); err != nil {
 		return fmt.Errorf("make the store's table; if another role owns it, have that one run sqlstore.DDL: %w", err)
 	}
-	return nil
+	_, err = sqlstore.Open(ctx, db, dialect, &sqlstore.Options{Table: table}) // one that there was may be none for a store
+	return err
 }
