@@ -4,6 +4,7 @@ package sqlstore_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -147,9 +148,11 @@ func (s *serving) end(t *testing.T) time.Time {
 	return time.Unix(0, nanos)
 }
 
-// line returns what follows the prefix in the process's next line that has it.
+// line returns what follows the prefix in the process's next line that has it. A process that does not say it is ended, long after it should
+// have, or the test would not end.
 func (s *serving) line(t *testing.T, prefix string) string {
 	t.Helper()
+	defer time.AfterFunc(5*time.Minute, func() { s.cmd.Process.Kill() }).Stop()
 	for {
 		text, err := s.out.ReadString('\n')
 		if rest, ok := strings.CutPrefix(text, prefix); ok {
@@ -217,7 +220,7 @@ const (
 	through condition = iota
 	cut               // connections are refused, and those there are end
 	hang              // nothing arrives any more
-	slow              // answers arrive two seconds late
+	slow              // answers arrive two seconds late, but for those by which a connection is made, which would take longer than anybody waits
 )
 
 // line is a TCP proxy before the database.
@@ -287,9 +290,12 @@ func (l *line) carry(client net.Conn) {
 	l.copy(client, server, 2*time.Second)
 }
 
+// ready is how the server's first ReadyForQuery begins: https://www.postgresql.org/docs/current/protocol-message-formats.html
+var ready = []byte("Z\x00\x00\x00\x05")
+
 func (l *line) copy(to, from net.Conn, late time.Duration) {
 	buf := make([]byte, 32<<10)
-	for {
+	for made := false; ; {
 		n, err := from.Read(buf)
 		if err != nil {
 			return
@@ -300,10 +306,13 @@ func (l *line) copy(to, from net.Conn, late time.Duration) {
 		case hang:
 			continue // and wait for the connection's end
 		case slow:
-			time.Sleep(late)
+			if made {
+				time.Sleep(late)
+			}
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
+		made = made || bytes.Contains(buf[:n], ready)
 	}
 }
