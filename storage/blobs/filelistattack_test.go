@@ -144,6 +144,23 @@ func TestImportListsOddFiles(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a source that is away", func(t *testing.T) {
+		for _, part := range []string{"", "part/"} {
+			dir := filepath.Join(t.TempDir(), "source")
+			must(t, os.Mkdir(dir, 0o700))
+			from := fileBucket(t, dir)
+			if part != "" {
+				from = blob.PrefixedBucket(from, part)
+			}
+			if r, err := imported(from, ""); err != nil || r.Listed != 0 {
+				t.Errorf("%q, empty: %+v, %v", part, r, err)
+			}
+			must(t, os.Remove(dir))
+			if r, err := imported(from, ""); err == nil {
+				t.Errorf("%q, away: %+v", part, r)
+			}
+		}
+	})
 	t.Run("an object that is called as the first page's token", func(t *testing.T) {
 		dir := t.TempDir()
 		for i := range defaultPageSize - 1 {

@@ -206,7 +206,17 @@ func (m *importer) sources() (next func(context.Context) (*blob.ListObject, erro
 	opts := &blob.ListOptions{Prefix: m.opts.Prefix}
 	var info os.FileInfo
 	if !m.from.As(&info) {
-		return m.from.List(opts).Next
+		list, some := m.from.List(opts), false
+		return func(ctx context.Context) (*blob.ListObject, error) {
+			o, err := list.Next(ctx)
+			if err == io.EOF && !some { // fileblob does not say what it is where its directory is gone
+				if _, err := filesRoot(ctx, m.from); err == nil {
+					return nil, errStoreAway
+				}
+			}
+			some = some || err == nil
+			return o, err
+		}
 	}
 	root, after, more := "", "", true
 	var page []*blob.ListObject
