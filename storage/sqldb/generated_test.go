@@ -332,7 +332,7 @@ func (w *genWorld) differ(id tenant.ID, guarded, plain runner, st sqlgen.Stateme
 	}
 	want, wantErr := plain.outcome(context.Background(), w.text(cmp.Or(st.Plain, st.SQL), true), st)
 	w.ran++
-	if class(gotErr) != class(wantErr) || gotErr == nil && got != want {
+	if !w.alike(id, gotErr, wantErr) || gotErr == nil && got != want {
 		diff = fmt.Sprintf("tenant %s: %s %v\nguarded: %v\n%s\nplain: %v\n%s", id, st.SQL, st.Args, gotErr, got, wantErr, want)
 	}
 	if gotErr != nil {
