@@ -65,6 +65,7 @@ type genOptions struct {
 func newGenWorld(t *testing.T, r *rand.Rand, d dialect.Dialect, guard storage.Guard, o genOptions) *genWorld {
 	t.Helper()
 	w := &genWorld{keys: o.keys, Rand: r, schema: sqlgen.NewSchema(r, d == dialect.SQLite), plain: map[tenant.ID]*sql.DB{}, plainURL: map[tenant.ID]string{}}
+	w.keys.unique(w.schema)
 	varied := r.IntN(3) > 0
 	if varied {
 		w.schema.Vary(r)

@@ -86,6 +86,15 @@ func (k *genKeys) among(ids []tenant.ID) {
 	}
 }
 
+// unique makes unique keys of blind indexes, which few schemas have by chance.
+func (k *genKeys) unique(s *sqlgen.Schema) {
+	for _, table := range s.Tables {
+		if i := slices.IndexFunc(table.Columns, func(c sqlgen.Column) bool { return c.Searchable }); k != nil && i >= 0 && table.Unique == nil && k.IntN(2) == 0 {
+			table.Unique = []string{table.Columns[i].Name}
+		}
+	}
+}
+
 // several tells whether several index keys of a tenant live.
 func (k *genKeys) several(id tenant.ID) bool {
 	return k != nil && k.made[keyed{id, keys.PurposeIndex}] > 1
