@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -281,7 +282,14 @@ const passing = " ON CONFLICT DO NOTHING"
 // strictly is a statement without what has it pass over rows that are there.
 func strictly(text string) string { return strings.ReplaceAll(text, passing, "") }
 
-// notTwice says what is wrong where a statement failed with [sqldb.ErrDuplicate]; "" for nothing. The plain database must find a
+// hidden tells whether one of some statements failed because an older index key hides a value from a unique key. It may fail in
+// another constraint, too, for a row that it would have passed over: the value is looked for when it has run.
+func (w *genWorld) hidden(id tenant.ID, err error, statements ...sqlgen.Statement) bool {
+	passes := func(st sqlgen.Statement) bool { return strings.Contains(st.SQL, passing) }
+	return errors.Is(err, sqldb.ErrDuplicate) || w.keys.several(id) && violates(err) && slices.ContainsFunc(statements, passes)
+}
+
+// notTwice says what is wrong where an older index key hides a value from a statement; "" for nothing. The plain database must find a
 // key twice, too, unless the statement says that it passes over such rows: without those words then. What it does is undone.
 func (w *genWorld) notTwice(id tenant.ID, plain runner, st sqlgen.Statement) string {
 	text := strictly(w.text(cmp.Or(st.Plain, st.SQL), true))
@@ -315,13 +323,16 @@ func (w *genWorld) notTwice(id tenant.ID, plain runner, st sqlgen.Statement) str
 // sqliteConstraint is SQLITE_CONSTRAINT.
 const sqliteConstraint = "19"
 
+// violates tells an error of a constraint.
+func violates(err error) bool { return class(err) == violation || class(err) == sqliteConstraint }
+
 // notAdmitted says what is wrong where the guard found a value twice and the plain database ended with err; "" for nothing.
 func (w *genWorld) notAdmitted(id tenant.ID, err error) string {
 	w.keys.found()
-	switch class := class(err); {
+	switch {
 	case !w.keys.several(id):
 		return "the tenant has one index key"
-	case class != violation && class != sqliteConstraint:
+	case !violates(err):
 		return fmt.Sprintf("plain: %v", err)
 	}
 	return ""
