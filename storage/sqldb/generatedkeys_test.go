@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -83,6 +84,15 @@ func (k *genKeys) among(ids []tenant.ID) {
 	k.id = ids[k.IntN(len(ids))]
 	if i := slices.IndexFunc(ids, k.several); i >= 0 {
 		k.id = ids[i]
+	}
+}
+
+// unique makes unique keys of blind indexes, which few schemas have by chance.
+func (k *genKeys) unique(s *sqlgen.Schema) {
+	for _, table := range s.Tables {
+		if i := slices.IndexFunc(table.Columns, func(c sqlgen.Column) bool { return c.Searchable }); k != nil && i >= 0 && table.Unique == nil && k.IntN(2) == 0 {
+			table.Unique = []string{table.Columns[i].Name}
+		}
 	}
 }
 
@@ -272,7 +282,14 @@ const passing = " ON CONFLICT DO NOTHING"
 // strictly is a statement without what has it pass over rows that are there.
 func strictly(text string) string { return strings.ReplaceAll(text, passing, "") }
 
-// notTwice says what is wrong where a statement failed with [sqldb.ErrDuplicate]; "" for nothing. The plain database must find a
+// hidden tells whether one of some statements failed because an older index key hides a value from a unique key. It may fail in
+// another constraint, too, for a row that it would have passed over: the value is looked for when it has run.
+func (w *genWorld) hidden(id tenant.ID, err error, statements ...sqlgen.Statement) bool {
+	passes := func(st sqlgen.Statement) bool { return strings.Contains(st.SQL, passing) }
+	return errors.Is(err, sqldb.ErrDuplicate) || w.keys.several(id) && violates(err) && slices.ContainsFunc(statements, passes)
+}
+
+// notTwice says what is wrong where an older index key hides a value from a statement; "" for nothing. The plain database must find a
 // key twice, too, unless the statement says that it passes over such rows: without those words then. What it does is undone.
 func (w *genWorld) notTwice(id tenant.ID, plain runner, st sqlgen.Statement) string {
 	text := strictly(w.text(cmp.Or(st.Plain, st.SQL), true))
@@ -306,16 +323,29 @@ func (w *genWorld) notTwice(id tenant.ID, plain runner, st sqlgen.Statement) str
 // sqliteConstraint is SQLITE_CONSTRAINT.
 const sqliteConstraint = "19"
 
+// violates tells an error of a constraint.
+func violates(err error) bool { return class(err) == violation || class(err) == sqliteConstraint }
+
 // notAdmitted says what is wrong where the guard found a value twice and the plain database ended with err; "" for nothing.
 func (w *genWorld) notAdmitted(id tenant.ID, err error) string {
 	w.keys.found()
-	switch class := class(err); {
+	switch {
 	case !w.keys.several(id):
 		return "the tenant has one index key"
-	case class != violation && class != sqliteConstraint:
+	case !violates(err):
 		return fmt.Sprintf("plain: %v", err)
 	}
 	return ""
+}
+
+// twiceInOne is cardinality_violation: of one INSERT … ON CONFLICT DO UPDATE two rows have the same key.
+const twiceInOne = "21000"
+
+// alike tells whether both sides ended alike. A value that another row has under an older index key is looked for when the statement has
+// run: where it fails for a row behind the one that has the value, it fails for that.
+func (w *genWorld) alike(id tenant.ID, guarded, plain error) bool {
+	got, want := class(guarded), class(plain)
+	return got == want || w.keys.several(id) && got == twiceInOne && want == violation
 }
 
 func (k *genKeys) found() {

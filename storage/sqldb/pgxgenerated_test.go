@@ -121,7 +121,7 @@ func (w *genWorld) batch(t *testing.T, id tenant.ID) {
 	}
 	var want []string
 	var wantErr error
-	if twice := errors.Is(gotErr, sqldb.ErrDuplicate); twice {
+	if w.hidden(id, gotErr, all...) {
 		tx, err := w.plainPool[id].Begin(context.Background())
 		must(t, err)
 		want, wantErr = read(tx.SendBatch(context.Background(), strict))
@@ -132,7 +132,11 @@ func (w *genWorld) batch(t *testing.T, id tenant.ID) {
 	} else {
 		want, wantErr = read(w.plainPool[id].SendBatch(context.Background(), plain))
 	}
-	if class(gotErr) != class(wantErr) || gotErr == nil && fmt.Sprint(got) != fmt.Sprint(want) {
+	// A batch that stores such values is run statement by statement: an earlier one may fail before PostgreSQL sees the text of a wrong one.
+	if w.keys.several(id) && gotErr != nil && strings.HasPrefix(class(wantErr), "42") {
+		return
+	}
+	if !w.alike(id, gotErr, wantErr) || gotErr == nil && fmt.Sprint(got) != fmt.Sprint(want) {
 		var texts []string
 		for _, q := range guarded.QueuedQueries {
 			texts = append(texts, fmt.Sprint(q.SQL, q.Arguments))
