@@ -119,8 +119,8 @@
 // Package sqlgen makes random schemas, data and statements. What a statement returns and stores through its
 // plan, on a database that tenants share, must be what it returns and stores as it was written on a database of
 // one tenant alone, and no other tenant's row may change (generated_test.go; storage/sqldb has the same through
-// the whole guard, with row-level security). Planners that are broken on purpose are found by it
-// (mutants_test.go). checker_test.go reads the texts of plans with no other knowledge than what a safe text looks
+// the whole guard, with row-level security, and with keys that are rotated between the statements). Nor may other
+// tenants' locks show (foreignlocks_test.go). Planners that are broken on purpose are found by it (mutants_test.go). checker_test.go reads the texts of plans with no other knowledge than what a safe text looks
 // like, and FuzzNonInterference takes any text. The statements of ordinary applications, and which index each
 // must use, are in package sqlcases. To run more:
 //
